@@ -193,6 +193,9 @@ function startWithDeno(executable: string, args: readonly string[], cwd: string,
   return { result: finish(), kill: () => child.kill("SIGKILL") };
 }
 
+/** What Bun writes under Wine, and only there, when it reads tsconfig.json. */
+const WINE_NOISE = /^Internal error: directory mismatch for directory .*\r?\n/gm;
+
 function startWithNode(executable: string, args: readonly string[], cwd: string, env: Record<string, string>): Child {
   const child = spawn(executable, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"], windowsHide: true });
   const result = new Promise<RunResult>((resolve, reject) => {
@@ -201,7 +204,9 @@ function startWithNode(executable: string, args: readonly string[], cwd: string,
     child.stdout.setEncoding("utf8").on("data", (text: string) => void (stdout += text));
     child.stderr.setEncoding("utf8").on("data", (text: string) => void (stderr += text));
     child.on("error", reject);
-    child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }));
+    child.on("close", (code, signal) => {
+      resolve({ code, signal, stdout, stderr: isWindows ? stderr.replace(WINE_NOISE, "") : stderr });
+    });
   });
   return { result, kill: () => void child.kill("SIGKILL") };
 }
