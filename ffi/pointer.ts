@@ -1,0 +1,63 @@
+/**
+ * Addresses as the pointers of the runtime's own foreign function interface, and back.
+ *
+ * ```text
+ * Deno   Deno.PointerValue: an opaque object, null for address 0
+ * Bun    Pointer of bun:ffi: a number
+ * Node   BigInt
+ * ```
+ *
+ * Needs no permission and opens no library.
+ *
+ * @module
+ */
+import { assertSize } from "../src/arguments.ts";
+import type { Address, NativePointer } from "../src/page_source.ts";
+import { detectPlatform } from "./detect.ts";
+import type { NativeInterface } from "./library.ts";
+import { nativeInterface } from "./system_page_source.ts";
+
+/**
+ * The pointer type of the runtime that the program is compiled for, found by its global types: `Deno.PointerValue` under
+ * Deno, `Pointer` of `bun:ffi` under bun-types, otherwise any of them. So `toPointer(address)` can be passed where a
+ * symbol of `Deno.dlopen` or of Bun's `dlopen` wants a pointer, without a cast.
+ */
+export type RuntimePointer = typeof globalThis extends
+  { Deno: { UnsafePointer: { create(value: bigint): infer DenoPointer } } } ? DenoPointer
+  : typeof globalThis extends { Bun: object } ? number & { __pointer__: null }
+  : NativePointer | null;
+
+let cached: NativeInterface | null = null;
+
+/**
+ * The address as a pointer of the runtime.
+ *
+ * In Deno, making a pointer needs `--allow-ffi`; a heap over `systemPageSource()` has it already.
+ *
+ * @example Call C with memory of a heap
+ * ```ts
+ * const address = heap.allocate(64);
+ * symbols.strlen(toPointer(address));
+ * ```
+ *
+ * @throws {RangeError} When `address` is not a whole number from 0 to 2^53 - 1.
+ */
+export function toPointer(address: Address): RuntimePointer {
+  assertSize(address, "address");
+  return runtimeInterface().toPointer(address) as RuntimePointer;
+}
+
+/**
+ * The address of a pointer of the runtime. Null is address 0.
+ *
+ * @throws {TypeError} When `pointer` is not a pointer of this runtime.
+ */
+export function fromPointer(pointer: RuntimePointer): Address {
+  return runtimeInterface().fromPointer(pointer);
+}
+
+/** The loader of this runtime; made once, at the first call. */
+function runtimeInterface(): NativeInterface {
+  cached ??= nativeInterface(detectPlatform());
+  return cached;
+}
