@@ -1,31 +1,34 @@
 /**
  * The loader for Deno.
  *
- * Spelling: 64-bit parameters are `u64`/`i64` and given as BigInt, the cheapest way that is right for every value (20 ns
- * a pair of calls, `usize` with numbers 355). A pointer result is `i64`, so that MAP_FAILED arrives as -1 and no
- * pointer object is made. Pointer objects appear only where Deno asks for one: at a wrap and in `toPointer`.
+ * Spelling: 64-bit parameters are `u64`/`i64` and given as numbers, which is exact up to 2^53 and costs 75 ns a call (a
+ * BigInt made for the call 35 ns, and the wrapper that would make it more than the difference). A pointer result is
+ * `i64`, so that MAP_FAILED arrives as -1 and no pointer object is made. Pointer objects appear only where Deno asks for
+ * one: at a wrap and in `toPointer`.
  *
  * Permission: Deno asks `--allow-ffi` for pointers and views as such, not for a library, so a grant for a path is
- * never enough. If the permission is not there we ask for all of it: `Deno.dlopen` by itself would prompt for
- * "libc.so.6", and after a yes look for `./libc.so.6` (denoland/deno#29246).
+ * never enough. Before a library is opened a pointer is made, because that asks for the permission as a whole:
+ * `Deno.dlopen` would ask for "libc.so.6" alone, and after a yes look for `./libc.so.6` (denoland/deno#29246).
  *
  * @module
  */
-import { UnsupportedPlatformError } from "../src/errors.ts";
-import { describeValue } from "../src/errors.ts";
+import { describeValue, UnsupportedPlatformError } from "../src/errors.ts";
 import type { Address, NativePointer } from "../src/page_source.ts";
-import { type NativeInterface, takeNumbers } from "./library.ts";
-import type { BoundSymbols, NativeType, SymbolTable } from "./symbols.ts";
+import type { NativeInterface } from "./library.ts";
+import { type BoundSymbols, isWide, type NativeType, type SymbolTable } from "./symbols.ts";
 
 /** A pointer object; its only content is its address. */
 type PointerObject = object;
+
+/** A bound function: a BigInt for 64-bit results, a number for others. */
+type NativeCall = (...args: number[]) => unknown;
 
 /** What we use of the `Deno` namespace. Typed here, so that the file also compiles without Deno's types. */
 interface DenoNamespace {
   readonly dlopen: (
     library: string,
     symbols: { [name: string]: { parameters: readonly string[]; result: string } },
-  ) => { symbols: { [name: string]: (...args: (number | bigint)[]) => unknown } };
+  ) => { symbols: { [name: string]: NativeCall } };
   readonly UnsafePointer: {
     create(value: bigint): PointerObject | null;
     value(pointer: PointerObject | null): bigint | number;
@@ -34,16 +37,9 @@ interface DenoNamespace {
     getArrayBuffer(pointer: PointerObject, byteLength: number, offset?: number): ArrayBuffer;
   };
   readonly permissions: {
-    querySync(descriptor: { name: "ffi" }): PermissionStatus;
-    requestSync(descriptor: { name: "ffi" }): PermissionStatus;
+    /** `partial`: granted, but with exceptions (`--deny-ffi=PATH`). */
+    querySync(descriptor: { name: "ffi" }): { readonly state: string; readonly partial?: boolean };
   };
-}
-
-/** The answer to a permission query. */
-interface PermissionStatus {
-  readonly state: "granted" | "denied" | "prompt";
-  /** Granted, but with exceptions (`--deny-ffi=PATH`). */
-  readonly partial?: boolean;
 }
 
 const TYPES: { readonly [type in NativeType]: string } = {
@@ -59,9 +55,11 @@ const TYPES: { readonly [type in NativeType]: string } = {
 export function denoInterface(): NativeInterface {
   const { Deno } = globalThis as unknown as { Deno: DenoNamespace };
   const { UnsafePointer, UnsafePointerView } = Deno;
+  if (typeof Deno.dlopen !== "function") {
+    throw new UnsupportedPlatformError("Cannot use native memory in this build of Deno: it has no Deno.dlopen");
+  }
 
   function open<T extends SymbolTable>(library: string, symbols: T): BoundSymbols<T> {
-    requirePermission(Deno);
     const declarations: { [name: string]: { parameters: readonly string[]; result: string } } = {};
     for (const [name, { parameters, result }] of Object.entries(symbols)) {
       declarations[name] = {
@@ -69,10 +67,11 @@ export function denoInterface(): NativeInterface {
         result: result === "pointer" ? "i64" : TYPES[result],
       };
     }
-    const opened = Deno.dlopen(library, declarations).symbols;
-    const bound: { [name: string]: (...args: number[]) => number } = {};
-    for (const [name, symbol] of Object.entries(symbols)) {
-      bound[name] = takeNumbers(opened[name] as (...args: (number | bigint)[]) => unknown, symbol);
+    const opened = openPermitted(Deno, library, declarations).symbols;
+    const bound: { [name: string]: NativeCall } = {};
+    for (const [name, { result }] of Object.entries(symbols)) {
+      const call = opened[name] as NativeCall;
+      bound[name] = isWide(result) ? giveNumber(call) : call;
     }
     return bound as BoundSymbols<T>;
   }
@@ -95,15 +94,38 @@ export function denoInterface(): NativeInterface {
   return { maxWrapBytes: 2 ** 40, open, wrap, toPointer, fromPointer };
 }
 
-/** Throws unless all of `--allow-ffi` is granted, asking for it where somebody is there to answer. */
-function requirePermission({ permissions }: DenoNamespace): void {
-  let status = permissions.querySync({ name: "ffi" });
-  if (status.state === "prompt") status = permissions.requestSync({ name: "ffi" });
-  if (status.state === "granted" && status.partial !== true) return;
-  throw new UnsupportedPlatformError(
-    "Cannot use native memory without the permission for FFI: run deno with --allow-ffi. A grant for a path " +
-      "(--allow-ffi=PATH, or --deny-ffi=PATH beside it) is not enough, because Deno asks for the whole permission " +
-      "before it makes a pointer or a view of memory. Answering Deno's prompt for a single library does not help " +
-      "either: it turns libc.so.6 into ./libc.so.6 (denoland/deno#29246)",
+/** Turns a function with a BigInt result into one with a number. */
+function giveNumber(call: NativeCall): NativeCall {
+  return function callForNumber(...args: number[]): number {
+    return Number(call(...args));
+  };
+}
+
+/** `Deno.dlopen`, under the permission for all of FFI, which is asked for where somebody is there to answer. */
+function openPermitted(
+  { dlopen, permissions, UnsafePointer }: DenoNamespace,
+  library: string,
+  declarations: Parameters<DenoNamespace["dlopen"]>[1],
+): ReturnType<DenoNamespace["dlopen"]> {
+  try {
+    UnsafePointer.create(1n);
+  } catch (error) {
+    throw permissionError(error);
+  }
+  try {
+    return dlopen(library, declarations);
+  } catch (error) {
+    // With an exception for any path, Deno makes a path of every name, and the library is not found there.
+    throw permissions.querySync({ name: "ffi" }).partial === true ? permissionError(error) : error;
+  }
+}
+
+function permissionError(cause: unknown): UnsupportedPlatformError {
+  return new UnsupportedPlatformError(
+    "Cannot use native memory without the whole permission for FFI: run deno with --allow-ffi. A grant for paths " +
+      "(--allow-ffi=PATH) or with exceptions (--deny-ffi=PATH) is not enough, because pointers and views of memory " +
+      "belong to no library and Deno asks for the whole permission before it makes one. When Deno prompts for a " +
+      "single library, a yes does not help either: it turns libc.so.6 into ./libc.so.6 (denoland/deno#29246)",
+    { cause },
   );
 }

@@ -7,7 +7,7 @@
 import { UnsupportedPlatformError } from "../src/errors.ts";
 import type { Address, NativePointer } from "../src/page_source.ts";
 import type { OperatingSystem, Platform } from "./detect.ts";
-import { type BoundSymbols, isWide, type NativeFunction, type SymbolTable } from "./symbols.ts";
+import type { BoundSymbols, SymbolTable } from "./symbols.ts";
 
 /** The foreign function interface of one runtime, reduced to what we need. */
 export interface NativeInterface {
@@ -66,22 +66,6 @@ export function openLibrary<T extends SymbolTable>(
 export function getBuiltinModule(name: string): unknown {
   const { process } = globalThis as unknown as { process?: { getBuiltinModule?(name: string): unknown } };
   return process?.getBuiltinModule?.(name);
-}
-
-/** Turns a function of BigInts, as Deno and Node have them for 64-bit types, into one of numbers. */
-export function takeNumbers(
-  call: (...args: (number | bigint)[]) => unknown,
-  { parameters }: NativeFunction,
-): (...args: number[]) => number {
-  const wide = parameters.map(isWide);
-  function callWithNumbers(...args: number[]): number {
-    const passed: (number | bigint)[] = args;
-    for (let index = 0; index < wide.length; index++) {
-      if (wide[index]) passed[index] = BigInt(args[index] as number);
-    }
-    return Number(call(...passed));
-  }
-  return callWithNumbers;
 }
 
 /** The first line of an error's message. */

@@ -8,15 +8,18 @@
  */
 import { describeValue, UnsupportedPlatformError } from "../src/errors.ts";
 import type { Address, NativePointer } from "../src/page_source.ts";
-import { getBuiltinModule, type NativeInterface, takeNumbers } from "./library.ts";
-import type { BoundSymbols, NativeType, SymbolTable } from "./symbols.ts";
+import { getBuiltinModule, type NativeInterface } from "./library.ts";
+import { type BoundSymbols, isWide, type NativeFunction, type NativeType, type SymbolTable } from "./symbols.ts";
+
+/** A bound function: BigInts for 64-bit types, numbers for others. */
+type NativeCall = (...args: (number | bigint)[]) => unknown;
 
 /** What we use of `node:ffi`. */
 interface NodeFfi {
   dlopen(
     library: string,
     symbols: { [name: string]: { arguments: readonly string[]; return: string } },
-  ): { functions: { [name: string]: (...args: (number | bigint)[]) => unknown } };
+  ): { functions: { [name: string]: NativeCall } };
   toArrayBuffer(pointer: bigint, byteLength: number, copy: boolean): ArrayBuffer;
 }
 
@@ -51,7 +54,7 @@ export function nodeInterface(version: string): NativeInterface {
     const opened = openChecked(dlopen, library, declarations).functions;
     const bound: { [name: string]: (...args: number[]) => number } = {};
     for (const [name, symbol] of Object.entries(symbols)) {
-      bound[name] = takeNumbers(opened[name] as (...args: (number | bigint)[]) => unknown, symbol);
+      bound[name] = takeNumbers(opened[name] as NativeCall, symbol);
     }
     return bound as BoundSymbols<T>;
   }
@@ -73,6 +76,18 @@ export function nodeInterface(version: string): NativeInterface {
   }
 
   return { maxWrapBytes: 2 ** 40, open, wrap, toPointer, fromPointer };
+}
+
+/** Turns a function of BigInts into one of numbers. */
+function takeNumbers(call: NativeCall, { parameters }: NativeFunction): (...args: number[]) => number {
+  const wide = parameters.map(isWide);
+  return function callWithNumbers(...args: number[]): number {
+    const passed: (number | bigint)[] = args;
+    for (let index = 0; index < wide.length; index++) {
+      if (wide[index]) passed[index] = BigInt(args[index] as number);
+    }
+    return Number(call(...passed));
+  };
 }
 
 /** `dlopen`, with Node's own permission error turned into ours. */
