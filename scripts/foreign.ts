@@ -1,0 +1,72 @@
+/**
+ * `deno task foreign DIRECTORY`: the suites on the platforms that this machine is not, through the commands in
+ * DIRECTORY/bin: Deno and Bun for Windows (Wine) and for arm64 (qemu), Bun on musl, Node 26.
+ *
+ * `OFFHEAP_RANDOM_OPS` shortens the random tests, which would take most of the time under emulation and find nothing
+ * more there: what differs between platforms is the platform layer. `--only=bun-win,node26` runs some of the
+ * platforms, and files may be named. The last line is `N passed, N failed` over all of them.
+ *
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { closingLine } from "./junit.ts";
+import { type Runner, runSuites, summarise, testFiles } from "./runners.ts";
+
+/** Operations of each random test, unless the environment says so already. */
+const RANDOM_OPS = process.env["OFFHEAP_RANDOM_OPS"] || "20000";
+
+interface Platform {
+  readonly name: string;
+  readonly kind: Runner["kind"];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Whether the kernel cannot start the executable by itself, so that tests must start children by the command. */
+  readonly emulated?: boolean;
+}
+
+/** Slowest first, so that the end is not one processor waiting for the other. */
+const PLATFORMS: readonly Platform[] = [
+  // Compiled code of V8 does not run under qemu.
+  { name: "deno-arm64", kind: "deno", emulated: true, env: { DENO_V8_FLAGS: "--jitless" } },
+  { name: "bun-arm64", kind: "bun", emulated: true },
+  { name: "deno-win", kind: "deno" },
+  { name: "bun-win", kind: "bun" },
+  { name: "node26", kind: "node" },
+  { name: "bun-musl", kind: "bun" },
+];
+
+const { values, positionals } = parseArgs({ options: { only: { type: "string" } }, allowPositionals: true });
+const [directory, ...named] = positionals;
+if (directory === undefined) {
+  console.error("Usage: deno task foreign DIRECTORY [--only=NAME,NAME] [FILE ...]");
+  process.exit(2);
+}
+
+const only = values.only?.split(",") ?? PLATFORMS.map(({ name }) => name);
+const unknown = only.find((name) => !PLATFORMS.some((platform) => platform.name === name));
+if (unknown !== undefined) {
+  console.error(`Cannot run on ${unknown}: the platforms are ${PLATFORMS.map(({ name }) => name).join(", ")}`);
+  process.exit(2);
+}
+
+const runners: Runner[] = [];
+let missing = 0;
+for (const { name, kind, env, emulated } of PLATFORMS) {
+  if (!only.includes(name)) continue;
+  const executable = resolve(directory, "bin", name);
+  if (!existsSync(executable)) {
+    console.error(`Cannot run on ${name}: there is no ${executable}`);
+    missing++;
+    continue;
+  }
+  const started: Record<string, string> = emulated === true ? { OFFHEAP_RUNTIME: executable } : {};
+  runners.push({ name, kind, executable, env: { OFFHEAP_RANDOM_OPS: RANDOM_OPS, ...env, ...started } });
+}
+
+const files = named.length > 0 ? named : testFiles();
+const counts = summarise(await runSuites(runners, () => files));
+counts.failed += missing;
+console.log(`\n${closingLine(counts)}`);
+if (counts.failed > 0) process.exitCode = 1;

@@ -1,0 +1,207 @@
+/**
+ * Runs test files, each in a process of its own, and counts their tests from the JUnit report that the runner writes.
+ *
+ * A process for each file, so that a crash costs one file and not the suite, and so that tests which look at the
+ * process (resident memory, count of mappings) see only their own doing. Files run side by side, one for each
+ * processor.
+ *
+ * A count is never guessed: a runner that ends without a report, or reports success and exits with an error, or runs
+ * a file without finding a test in it, is a failure.
+ *
+ * @module
+ */
+import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { isAbsolute, join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { addCounts, type Counts, countTests, noCounts } from "./junit.ts";
+
+/** The root of the checkout, as a path that ends in a separator. */
+export const root: string = fileURLToPath(new URL("../", import.meta.url));
+
+/** Where the import map is that stands in for JSR, from the root. */
+export const importMap = "tests/support/import_map.json";
+
+/** Something that runs test files. */
+export interface Runner {
+  /** A name for reports: `deno`, `bun-win`. */
+  readonly name: string;
+  /** The command. */
+  readonly executable: string;
+  /** Which command line it takes. */
+  readonly kind: "deno" | "bun" | "node";
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Where to leave coverage data; Deno only. */
+  readonly coverageDirectory?: string;
+}
+
+/** How one test file went. */
+export interface FileResult {
+  /** The file, from the root. */
+  readonly file: string;
+  /** Its tests. */
+  readonly counts: Counts;
+  /** Wall time of the process. */
+  readonly seconds: number;
+  /** What went wrong besides failed tests; empty when nothing did. */
+  readonly trouble: string;
+  /** Everything that the runner wrote. */
+  readonly output: string;
+}
+
+/** How the files of one runner went. */
+export interface SuiteResult {
+  readonly runner: Runner;
+  readonly files: FileResult[];
+  readonly counts: Counts;
+  /** Sum of the wall times of the processes. */
+  seconds: number;
+}
+
+/** A file that takes longer than this hangs; arm64 under emulation is the slowest by far. */
+const FILE_TIMEOUT_MS = 1_800_000;
+
+/** All test files, from the root, sorted. */
+export function testFiles(): string[] {
+  return readdirSync(join(root, "tests"), { recursive: true, encoding: "utf8" })
+    .map((file) => `tests/${file.replaceAll("\\", "/")}`)
+    .filter((file) => file.endsWith(".test.ts"))
+    .sort();
+}
+
+/** The arguments that make a runner run one file and write a report. */
+export function testArguments(runner: Runner, file: string, report: string): string[] {
+  switch (runner.kind) {
+    case "deno": {
+      const coverage = runner.coverageDirectory === undefined
+        ? []
+        : [`--coverage=${runner.coverageDirectory}`, "--coverage-raw-data-only"];
+      const flags = ["-A", "--no-check", "--quiet", `--import-map=${importMap}`, `--junit-path=${report}`];
+      return ["test", ...flags, ...coverage, file];
+    }
+    case "bun":
+      return ["test", "--reporter=junit", `--reporter-outfile=${report}`, isAbsolute(file) ? file : `./${file}`];
+    case "node":
+      return [
+        ...["--disable-warning=ExperimentalWarning", "--import", "./tests/support/node_loader.mjs", "--test"],
+        ...["--test-reporter=spec", "--test-reporter-destination=stdout"],
+        ...["--test-reporter=junit", `--test-reporter-destination=${report}`],
+        file,
+      ];
+  }
+}
+
+/** Runs one file. Never throws: what goes wrong is in the result. */
+export async function runTestFile(runner: Runner, file: string): Promise<FileResult> {
+  const directory = mkdtempSync(join(tmpdir(), "offheap-report-"));
+  const report = join(directory, "junit.xml");
+  const started = performance.now();
+  const { code, output } = await execute(runner.executable, testArguments(runner, file, report), runner.env);
+  const seconds = (performance.now() - started) / 1000;
+
+  let counts = noCounts();
+  let trouble = "";
+  try {
+    counts = countTests(readFileSync(report, "utf8"));
+    if (counts.passed + counts.failed + counts.skipped === 0) trouble = "no tests in the file";
+  } catch {
+    trouble = "no report";
+  }
+  rmSync(directory, { recursive: true, force: true });
+  if (code !== 0 && counts.failed === 0) {
+    trouble = `${typeof code === "number" ? `exit code ${code}` : code}${trouble === "" ? "" : `, ${trouble}`}`;
+  }
+  if (trouble !== "") counts.failed++;
+  return { file, counts, seconds, trouble, output };
+}
+
+/** Runs a command to its end; `code` is the exit code, or in words what ended it instead. */
+export function execute(
+  executable: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<{ code: number | string; output: string }> {
+  return new Promise((resolve) => {
+    let output = "";
+    let late = false;
+    const environment: Record<string, string | undefined> = { ...process.env, NO_COLOR: "1", ...env };
+    // Would make a Node that is started by a test report to the runner of that test.
+    delete environment["NODE_TEST_CONTEXT"];
+    const child = spawn(executable, args, {
+      cwd: root,
+      env: environment,
+      stdio: ["ignore", "pipe", "pipe"],
+      // npm and npx are scripts on Windows, and only a shell runs those.
+      shell: process.platform === "win32" && /^np[mx]$/.test(executable),
+    });
+    const timer = setTimeout(() => {
+      late = true;
+      child.kill("SIGKILL");
+    }, FILE_TIMEOUT_MS);
+    child.stdout.setEncoding("utf8").on("data", (text: string) => void (output += text));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => void (output += text));
+    child.on("error", (error) => {
+      clearTimeout(timer);
+      resolve({ code: error.message, output });
+    });
+    child.on("close", (code, signal) => {
+      clearTimeout(timer);
+      resolve({ code: late ? "no end in sight" : code ?? `ended by ${signal}`, output });
+    });
+  });
+}
+
+/** One row of a report: name, file or label, outcome, seconds. */
+export function row(name: string, label: string, outcome: string, seconds: number): string {
+  return `${name.padEnd(11)} ${label.padEnd(34)} ${outcome.padEnd(36)} ${seconds.toFixed(1).padStart(6)} s`;
+}
+
+function outcomeOf({ counts, trouble }: FileResult): string {
+  const parts = [`${counts.passed} passed`];
+  if (counts.failed > 0) parts.push(`${counts.failed} FAILED`);
+  if (counts.skipped > 0) parts.push(`${counts.skipped} skipped`);
+  if (trouble !== "") parts.push(trouble);
+  return parts.join(", ");
+}
+
+/**
+ * Runs `files(runner)` of every runner, side by side, and prints a row for each as it ends; of one that failed,
+ * everything it wrote. A suite in which no test ran at all counts as one more failure.
+ */
+export async function runSuites(
+  runners: readonly Runner[],
+  files: (runner: Runner) => readonly string[],
+): Promise<SuiteResult[]> {
+  const suites = runners.map((runner): SuiteResult => ({ runner, files: [], counts: noCounts(), seconds: 0 }));
+  const jobs = suites.flatMap((suite) => files(suite.runner).map((file) => ({ suite, file })));
+  async function work(): Promise<void> {
+    for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) {
+      const result = await runTestFile(job.suite.runner, job.file);
+      job.suite.files.push(result);
+      job.suite.seconds += result.seconds;
+      addCounts(job.suite.counts, result.counts);
+      console.log(row(job.suite.runner.name, result.file, outcomeOf(result), result.seconds));
+      if (result.counts.failed > 0) console.log(result.output.replaceAll(/^/gm, "    "));
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(availableParallelism(), jobs.length) }, work));
+  for (const suite of suites) {
+    if (suite.counts.passed + suite.counts.failed === 0) suite.counts.failed++;
+  }
+  return suites;
+}
+
+/** Prints a row for each suite, and gives the sum of all. */
+export function summarise(suites: readonly SuiteResult[]): Counts {
+  const total = noCounts();
+  console.log("");
+  for (const { runner, files, counts, seconds } of suites) {
+    const outcome = outcomeOf({ file: "", output: "", trouble: "", counts, seconds });
+    console.log(row(runner.name, `${files.length} files`, outcome, seconds));
+    addCounts(total, counts);
+  }
+  return total;
+}

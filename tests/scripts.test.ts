@@ -1,0 +1,139 @@
+/**
+ * The scripts that run the tests and count them: a crash or an empty run that is reported as success would hide
+ * everything else.
+ *
+ * @module
+ */
+import { mkdtempSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { coverageTable, parseLcov, percent, totalCoverage } from "../scripts/coverage.ts";
+import { closingLine, countTests } from "../scripts/junit.ts";
+import { type Runner, runSuites, runTestFile } from "../scripts/runners.ts";
+import { isWindows, runtimeName } from "./support/runtime.ts";
+
+const EMULATED = process.env["OFFHEAP_RUNTIME"] !== undefined;
+
+describe("countTests()", () => {
+  it("counts the test cases, whatever their group says", () => {
+    const report = `<?xml version="1.0"?>
+      <testsuites name="bun test" tests="99" failures="99">
+        <testsuite name="a > b" tests="4">
+          <testcase name="one > two" time="0.1" />
+          <testcase name='with "quotes" and />' time="0.1"></testcase>
+          <testsuite name="inner">
+            <testcase name="three"><skipped/></testcase>
+            <testcase name="four">
+              <failure message="&lt;skipped/&gt;">text</failure>
+            </testcase>
+            <testcase name="five"><error/></testcase>
+          </testsuite>
+        </testsuite>
+      </testsuites>
+      `;
+    assertEquals(countTests(report), { passed: 2, failed: 2, skipped: 1 });
+  });
+
+  it("gives zero for a report without tests", () => {
+    assertEquals(countTests(`<testsuites name="deno test" tests="0"></testsuites>`), {
+      passed: 0,
+      failed: 0,
+      skipped: 0,
+    });
+    assertEquals(countTests("<testsuites/>"), { passed: 0, failed: 0, skipped: 0 });
+  });
+
+  it("throws on a report that is empty, cut or something else", () => {
+    assertThrows(() => countTests(""), Error, "JUnit");
+    assertThrows(() => countTests(`<testsuites><testcase name="a"/>`), Error, "JUnit");
+    assertThrows(() => countTests("ok | 5 passed"), Error, "JUnit");
+  });
+
+  it("closingLine() names skipped tests only when there are any", () => {
+    assertEquals(closingLine({ passed: 3, failed: 0, skipped: 0 }), "3 passed, 0 failed");
+    assertEquals(closingLine({ passed: 3, failed: 1, skipped: 2 }), "3 passed, 1 failed, 2 skipped");
+  });
+});
+
+describe("coverage", () => {
+  const lcov = [
+    ...["SF:/there/src/b.ts", "DA:1,1", "DA:2,0", "DA:3,0", "DA:5,0", "LF:4", "LH:1", "end_of_record"],
+    ...["SF:/there/src/a.ts", "DA:1,5", "LF:1", "LH:1", "end_of_record"],
+  ].join("\n");
+
+  it("parseLcov() reads lines per file, sorted", () => {
+    assertEquals(parseLcov(lcov, "/there/"), [
+      { file: "src/a.ts", lines: 1, hit: 1, missed: [] },
+      { file: "src/b.ts", lines: 4, hit: 1, missed: [2, 3, 5] },
+    ]);
+    assertEquals(parseLcov("", "/there/"), []);
+  });
+
+  it("the table has the share of each file and of all, and the lines that did not run", () => {
+    const files = parseLcov(lcov, "/there/");
+    assertEquals(percent(totalCoverage(files)), 40);
+    assertMatch(coverageTable(files), /src\/b\.ts +25\.0 % +1\/4 +not run: 2-3, 5\n +all files +40\.0 % +2\/5$/);
+  });
+});
+
+/** A test file of its own for each case, run by the runtime of this process. */
+describe("runTestFile()", { ignore: EMULATED || isWindows }, () => {
+  const runner: Runner = { name: "self", kind: runtimeName, executable: process.execPath };
+  const register = {
+    deno: "const it = Deno.test;",
+    bun: `import { it } from "bun:test";`,
+    node: `import { it } from "node:test";`,
+  }[runtimeName];
+
+  async function outcome(body: string): Promise<string> {
+    const directory = mkdtempSync(join(tmpdir(), "offheap-runner-"));
+    const file = join(directory, "a.test.ts");
+    writeFileSync(file, body);
+    try {
+      const { counts, trouble } = await runTestFile(runner, file);
+      return `${closingLine(counts)}; ${trouble}`;
+    } finally {
+      unlinkSync(file);
+      rmdirSync(directory);
+    }
+  }
+
+  it("counts what passed and what failed", async () => {
+    assertEquals(await outcome(`${register} it("a", () => {}); it("b", () => {});`), "2 passed, 0 failed; ");
+    assertEquals(
+      await outcome(`${register} it("a", () => {}); it("b", () => { throw new Error("b"); });`),
+      "1 passed, 1 failed; ",
+    );
+  });
+
+  it("fails on a file without tests, except where Node counts the file as one", async () => {
+    const expected = runtimeName === "node" ? /^1 passed, 0 failed; $/ : /^0 passed, 1 failed; .*no (tests|report)/;
+    assertMatch(await outcome("export {};"), expected);
+  });
+
+  it("fails on a file that does not load, crashes or ends the process", async () => {
+    assertMatch(await outcome(`throw new Error("load");`), /, 1 failed; /);
+    assertMatch(
+      await outcome(`import process from "node:process"; process.kill(process.pid, "SIGKILL");`),
+      /, 1 failed; /,
+    );
+    // Node reports the tests that had ended, and is content.
+    if (runtimeName === "node") return;
+    const exit = `it("a", () => {}); it("b", () => process.reallyExit(0));`;
+    assertMatch(await outcome(`${register} import process from "node:process"; ${exit}`), /, [1-9] failed; /);
+  });
+
+  it("fails when the command is not there", async () => {
+    const { counts, trouble } = await runTestFile({ ...runner, executable: "no-such-command-offheap" }, "a.test.ts");
+    assertEquals(counts.failed, 1);
+    assertMatch(trouble, /ENOENT|not found|No such file|entity not found|no-such-command/i);
+  });
+
+  it("runSuites() fails a suite in which nothing ran", async () => {
+    const [suite] = await runSuites([runner], () => []);
+    assertEquals(suite?.counts, { passed: 0, failed: 1, skipped: 0 });
+  });
+});
