@@ -9,6 +9,8 @@
  * unmap      munmap
  * ```
  *
+ * Memory that escaped (wraps.ts) is never unmapped or made inaccessible: fresh memory is mapped over it.
+ *
  * Reservations aligned beyond an OS page are cut out of a larger one, and the rest is given back exactly:
  *
  * ```text
@@ -22,13 +24,14 @@
  */
 import { alignUp } from "../src/arguments.ts";
 import { type AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "../src/errors.ts";
-import { assertNativeAddress, assertPageRange, assertReservation, assertWrap } from "../src/page_arguments.ts";
+import { assertNativeAddress, assertPageRange, assertReservation } from "../src/page_arguments.ts";
 import type { Address, NativePointer, PageSource, Protection } from "../src/page_source.ts";
 import { MAP_FIXED, MAP_PRIVATE, POSIX_CONSTANTS, PROT_NONE, PROT_READ, PROT_WRITE } from "./constants.ts";
 import type { OperatingSystem } from "./detect.ts";
 import { describeErrno, isExhaustion } from "./errno.ts";
 import type { NativeInterface } from "./library.ts";
 import type { BoundSymbols, POSIX_SYMBOLS } from "./symbols.ts";
+import { Wraps } from "./wraps.ts";
 
 /** The functions of the C library that the source calls. */
 export type PosixLibrary = BoundSymbols<typeof POSIX_SYMBOLS>;
@@ -64,7 +67,7 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
   const MAP_FRESH = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   const osPageSize = libc.getpagesize();
   const pageSize = options.pageSize ?? osPageSize;
-  const { maxWrapBytes } = native;
+  const wraps = new Wraps(native, osPageSize);
 
   function reserve(byteLength: number, alignment: number): Address {
     assertReservation(byteLength, alignment, pageSize);
@@ -101,7 +104,13 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
 
   function decommit(address: Address, byteLength: number): void {
     assertPageRange(address, byteLength, pageSize);
-    mapOver("decommit", address, byteLength, PROT_NONE);
+    if (!wraps.hasEscaped(address, byteLength)) {
+      mapOver("decommit", address, byteLength, PROT_NONE);
+      return;
+    }
+    for (const part of wraps.parts(address, byteLength)) {
+      mapOver("decommit", part.address, part.byteLength, part.escaped ? READ_WRITE : PROT_NONE);
+    }
   }
 
   function discard(address: Address, byteLength: number): void {
@@ -128,12 +137,26 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
 
   function unmap(address: Address, byteLength: number): void {
     assertPageRange(address, byteLength, pageSize);
+    if (!wraps.hasEscaped(address, byteLength)) {
+      release(address, byteLength);
+      return;
+    }
+    for (const part of wraps.parts(address, byteLength)) {
+      if (part.escaped) mapOver("unmap", part.address, part.byteLength, READ_WRITE);
+      else release(part.address, part.byteLength);
+    }
+  }
+
+  function release(address: Address, byteLength: number): void {
     if (munmap(address, byteLength) !== 0) throw failure("unmap", address, byteLength, "munmap", errno());
   }
 
   function wrap(address: Address, byteLength: number): Uint8Array {
-    assertWrap(address, byteLength, maxWrapBytes);
-    return new Uint8Array(native.wrap(address, byteLength));
+    return wraps.wrap(address, byteLength);
+  }
+
+  function unwrap(bytes: Uint8Array): void {
+    wraps.unwrap(bytes);
   }
 
   function toPointer(address: Address): NativePointer {
@@ -165,7 +188,7 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
     name: "mmap",
     pageSize,
     granularity: pageSize,
-    maxWrapBytes,
+    maxWrapBytes: native.maxWrapBytes,
     lazy: true,
     isolating: true,
     reserve,
@@ -175,16 +198,7 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
     protect,
     unmap,
     wrap,
-    unwrap: detach,
+    unwrap,
     toPointer,
   };
-}
-
-/**
- * Ends a wrap: transferring the buffer to length 0 detaches it and every view of it, and leaves the native memory as it
- * is. A buffer that somebody else detached stays so.
- */
-export function detach(bytes: Uint8Array): void {
-  const buffer = bytes.buffer as ArrayBuffer;
-  if (buffer.byteLength !== 0) buffer.transfer(0);
 }

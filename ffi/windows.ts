@@ -9,6 +9,8 @@
  * unmap      VirtualFree(base, 0, MEM_RELEASE): only whole reservations, only with size 0
  * ```
  *
+ * Memory that escaped (wraps.ts) is never released or left decommitted: it is committed anew at once.
+ *
  * A reservation cannot be trimmed. One that must be aligned beyond the granularity is found by reserving more, releasing
  * it, and reserving the aligned part of where it was; when another thread takes the place in between, again.
  *
@@ -16,7 +18,7 @@
  */
 import { alignUp } from "../src/arguments.ts";
 import { type AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "../src/errors.ts";
-import { assertNativeAddress, assertPageRange, assertReservation, assertWrap } from "../src/page_arguments.ts";
+import { assertNativeAddress, assertPageRange, assertReservation } from "../src/page_arguments.ts";
 import type { Address, NativePointer, PageSource, Protection } from "../src/page_source.ts";
 import {
   MEM_COMMIT,
@@ -32,8 +34,8 @@ import {
 } from "./constants.ts";
 import { describeErrno, isExhaustion } from "./errno.ts";
 import type { NativeInterface } from "./library.ts";
-import { detach } from "./posix.ts";
 import type { BoundSymbols, WINDOWS_SYMBOLS } from "./symbols.ts";
+import { Wraps } from "./wraps.ts";
 
 /** The functions of kernel32 that the source calls. */
 export type WindowsLibrary = BoundSymbols<typeof WINDOWS_SYMBOLS>;
@@ -58,7 +60,6 @@ const PROTECTIONS: { readonly [protection in Protection]: number } = {
 /** Makes a page source over kernel32. */
 export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions): PageSource {
   const { VirtualAlloc, VirtualFree, VirtualProtect, GetLastError } = kernel32;
-  const { maxWrapBytes } = native;
 
   // One granule, kept for as long as the program: where calls that return something through a pointer put it.
   const scratch = VirtualAlloc(0, SYSTEM_INFO_BYTES, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
@@ -67,6 +68,7 @@ export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions
   const systemInfo = new DataView(native.wrap(scratch, SYSTEM_INFO_BYTES));
   const pageSize = systemInfo.getUint32(SYSTEM_INFO_PAGE_SIZE_OFFSET, true);
   const granularity = systemInfo.getUint32(SYSTEM_INFO_GRANULARITY_OFFSET, true);
+  const wraps = new Wraps(native, pageSize);
 
   function reserve(byteLength: number, alignment: number): Address {
     assertReservation(byteLength, alignment, pageSize);
@@ -97,21 +99,31 @@ export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions
 
   function commit(address: Address, byteLength: number): void {
     assertPageRange(address, byteLength, pageSize);
-    if (VirtualAlloc(address, byteLength, MEM_COMMIT, PAGE_READWRITE) === 0) {
-      throw outOfMemory("commit", byteLength, "VirtualAlloc", GetLastError(), address);
-    }
+    commitPages("commit", address, byteLength);
   }
 
   function decommit(address: Address, byteLength: number): void {
     assertPageRange(address, byteLength, pageSize);
     release("decommit", address, byteLength, MEM_DECOMMIT, byteLength);
+    if (wraps.hasEscaped(address, byteLength)) commitEscaped("decommit", address, byteLength);
   }
 
   function discard(address: Address, byteLength: number): void {
     assertPageRange(address, byteLength, pageSize);
     release("discard", address, byteLength, MEM_DECOMMIT, byteLength);
+    commitPages("discard", address, byteLength);
+  }
+
+  function commitPages(action: string, address: Address, byteLength: number): void {
     if (VirtualAlloc(address, byteLength, MEM_COMMIT, PAGE_READWRITE) === 0) {
-      throw outOfMemory("discard", byteLength, "VirtualAlloc", GetLastError(), address);
+      throw outOfMemory(action, byteLength, "VirtualAlloc", GetLastError(), address);
+    }
+  }
+
+  /** Commits again what somebody may still see of a range that was decommitted. */
+  function commitEscaped(action: string, address: Address, byteLength: number): void {
+    for (const part of wraps.parts(address, byteLength)) {
+      if (part.escaped) commitPages(action, part.address, part.byteLength);
     }
   }
 
@@ -124,7 +136,13 @@ export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions
 
   function unmap(address: Address, byteLength: number): void {
     assertPageRange(address, byteLength, pageSize);
-    release("unmap", address, 0, MEM_RELEASE, byteLength);
+    if (!wraps.hasEscaped(address, byteLength)) {
+      release("unmap", address, 0, MEM_RELEASE, byteLength);
+      return;
+    }
+    // Parts of a reservation cannot be released: the address space is lost, the memory is not.
+    release("unmap", address, byteLength, MEM_DECOMMIT, byteLength);
+    commitEscaped("unmap", address, byteLength);
   }
 
   /** `VirtualFree`, throwing when it fails; `byteLength` is for the message. */
@@ -135,8 +153,11 @@ export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions
   }
 
   function wrap(address: Address, byteLength: number): Uint8Array {
-    assertWrap(address, byteLength, maxWrapBytes);
-    return new Uint8Array(native.wrap(address, byteLength));
+    return wraps.wrap(address, byteLength);
+  }
+
+  function unwrap(bytes: Uint8Array): void {
+    wraps.unwrap(bytes);
   }
 
   function toPointer(address: Address): NativePointer {
@@ -148,7 +169,7 @@ export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions
     name: "VirtualAlloc",
     pageSize,
     granularity,
-    maxWrapBytes,
+    maxWrapBytes: native.maxWrapBytes,
     lazy: true,
     isolating: true,
     reserve,
@@ -158,7 +179,7 @@ export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions
     protect,
     unmap,
     wrap,
-    unwrap: detach,
+    unwrap,
     toPointer,
   };
 }

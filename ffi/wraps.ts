@@ -1,0 +1,120 @@
+/**
+ * The ArrayBuffers over native memory, and what became of those that others took away.
+ *
+ * Ending a wrap detaches its buffer, and with it every view, so that memory can be unmapped without leaving anything
+ * behind that could touch it. One thing gets past that: `buffer.transfer()`, `postMessage(..., [buffer])`, a BYOB stream
+ * reader and the like move the memory to a new buffer that we never see. Ours is then detached already:
+ *
+ * ```text
+ *   bytes.buffer ──✕          transfer()
+ *   some other buffer ─────▶  native memory  ◀── must stay mapped: an access would end the process
+ * ```
+ *
+ * Such memory has escaped. The page sources keep its OS pages accessible for ever: instead of unmapping or decommitting
+ * they replace them by fresh memory that reads as zero and costs nothing until touched. The allocator loses address space,
+ * the program does not crash.
+ *
+ * @module
+ */
+import { alignDown, alignUp } from "../src/arguments.ts";
+import { assertWrap } from "../src/page_arguments.ts";
+import type { Address } from "../src/page_source.ts";
+import { RangeSet } from "../src/range_set.ts";
+import type { NativeInterface } from "./library.ts";
+
+/** A part of a range, wholly escaped or wholly not. */
+export interface RangePart {
+  /** Where it starts. */
+  readonly address: Address;
+  /** Its bytes. */
+  readonly byteLength: number;
+  /** Whether somebody may still see it. */
+  readonly escaped: boolean;
+}
+
+/** Returns what it is given, so that {@link WrapRecord} can add its fields to an object that exists. */
+class Given {
+  constructor(object: object) {
+    return object;
+  }
+}
+
+/**
+ * What `unwrap` must know of the bytes it gets: private fields on the Uint8Array itself. Nobody else sees them, and they
+ * cost 20-50 ns where an entry in a WeakMap costs 150-250 in V8.
+ */
+class WrapRecord extends Given {
+  #address: Address;
+  #byteLength: number;
+
+  /** Notes on `bytes` where it is. */
+  constructor(bytes: Uint8Array, address: Address, byteLength: number) {
+    super(bytes);
+    this.#address = address;
+    this.#byteLength = byteLength;
+  }
+
+  /** Takes the note off `bytes`: start and end of what it wrapped, or null when it is no wrap or has ended. */
+  static take(bytes: object): [start: Address, end: Address] | null {
+    if (!(#address in bytes)) return null;
+    const record = bytes as WrapRecord;
+    const address = record.#address;
+    record.#address = 0;
+    return address === 0 ? null : [address, address + record.#byteLength];
+  }
+}
+
+/** The wraps of one page source. */
+export class Wraps {
+  readonly #native: NativeInterface;
+  readonly #pageSize: number;
+  /** Whole OS pages that somebody else's buffer may show. */
+  readonly #escaped = new RangeSet();
+
+  /** Wraps made by `native`; escaped memory is rounded to pages of `pageSize`. */
+  constructor(native: NativeInterface, pageSize: number) {
+    this.#native = native;
+    this.#pageSize = pageSize;
+  }
+
+  /** An ArrayBuffer of its own over `byteLength` bytes at `address`. */
+  wrap(address: Address, byteLength: number): Uint8Array {
+    assertWrap(address, byteLength, this.#native.maxWrapBytes);
+    const bytes = new Uint8Array(this.#native.wrap(address, byteLength));
+    new WrapRecord(bytes, address, byteLength);
+    return bytes;
+  }
+
+  /**
+   * Ends a wrap: transferring the buffer to length 0 detaches it and every view of it, and leaves the native memory as it
+   * is. If the buffer is detached already, its memory has escaped.
+   */
+  unwrap(bytes: Uint8Array): void {
+    const range = WrapRecord.take(bytes);
+    const buffer = bytes.buffer as ArrayBuffer;
+    if (buffer.byteLength !== 0) {
+      buffer.transfer(0);
+    } else if (range !== null) {
+      this.#escaped.add(alignDown(range[0], this.#pageSize), alignUp(range[1], this.#pageSize));
+    }
+  }
+
+  /** Whether any of these bytes have escaped. */
+  hasEscaped(address: Address, byteLength: number): boolean {
+    return this.#escaped.count !== 0 && this.#escaped.covered(address, address + byteLength) !== 0;
+  }
+
+  /** The range in parts, in order, that have wholly escaped or wholly not. */
+  parts(address: Address, byteLength: number): RangePart[] {
+    const parts: RangePart[] = [];
+    const end = address + byteLength;
+    let from = address;
+    for (const [gapStart, gapEnd] of this.#escaped.gaps(address, end)) {
+      if (gapStart > from) parts.push({ address: from, byteLength: gapStart - from, escaped: true });
+      parts.push({ address: gapStart, byteLength: gapEnd - gapStart, escaped: false });
+      from = gapEnd;
+    }
+    if (from < end) parts.push({ address: from, byteLength: end - from, escaped: true });
+    return parts;
+  }
+}
