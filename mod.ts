@@ -1,0 +1,59 @@
+/**
+ * Native memory for Deno and Bun: it never moves, is never garbage-collected, is freed when you say so, and a
+ * view of freed memory is empty instead of a crash.
+ *
+ * Nothing is loaded and no permission is asked for before the first allocator is made.
+ *
+ * @example
+ * ```ts
+ * import { Heap } from "@offheap/alloc";
+ *
+ * using heap = new Heap();
+ * const address = heap.allocate(256);
+ * heap.view(address).fill(1);
+ * heap.free(address);
+ * ```
+ *
+ * @module
+ */
+import { systemPageSource } from "./ffi/system_page_source.ts";
+import { setDefaultPageSource } from "./src/default_page_source.ts";
+
+setDefaultPageSource(systemPageSource);
+
+export { systemPageSource };
+export { fromPointer, toPointer } from "./ffi/pointer.ts";
+export type { RuntimePointer } from "./ffi/pointer.ts";
+export type {
+  Allocator,
+  AllocatorStats,
+  BlockInfo,
+  BufferOptions,
+  TypedArray,
+  TypedArrayConstructor,
+  ViewConstructor,
+} from "./src/allocator.ts";
+export {
+  AllocatorError,
+  type AllocatorErrorCode,
+  CorruptionError,
+  DisposedError,
+  InvalidFreeError,
+  type InvalidFreeKind,
+  OutOfMemoryError,
+  UnsupportedPlatformError,
+  UseAfterFreeError,
+} from "./src/errors.ts";
+export {
+  type FailingPageSource,
+  failingPageSource,
+  type FailingPageSourceOptions,
+  type PageOperation,
+} from "./src/failing_page_source.ts";
+export { fixedPageSource, type FixedPageSourceOptions } from "./src/fixed_page_source.ts";
+export { Heap, type HeapOptions } from "./src/heap.ts";
+export type { HeapLayout, HeapRegion, HeapSizeClass, HeapSpan } from "./src/heap_layout.ts";
+export { heapMap, type HeapMapOptions } from "./src/heap_map.ts";
+export { type LimitedPageSource, limitedPageSource } from "./src/limited_page_source.ts";
+export { NativeBuffer } from "./src/native_buffer.ts";
+export type { Address, NativePointer, PageSource, Protection } from "./src/page_source.ts";

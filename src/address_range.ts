@@ -1,0 +1,318 @@
+/**
+ * One reservation of address space and the regions committed in it.
+ *
+ * An address range is reserved once and never moves, so that an address becomes a granule number by one subtraction, and a
+ * granule number stays a 32-bit integer: hence 32 GiB. Regions are committed from its start, each wrapped once as an
+ * ArrayBuffer. The first is small and each next one doubles, because a runtime's garbage collector is told about wrapped bytes
+ * whether they are used or not (Bun keeps up to sixteen times as much garbage beside 1 GiB of idle wrapped memory).
+ *
+ * ```text
+ *   base                                                                     base + byteLength
+ *   ├── region 0 ──┼──── region 1 ────┼────────── region 2 ───────────┼───── not committed ─────┤
+ *      1 MiB            2 MiB                     4 MiB                      wrapped by nobody
+ *      ╵units 0..255    ╵256..767                 ╵768..1791
+ * ```
+ *
+ * Invariants: regions are contiguous from the base and in order; a run never crosses from one region into the next, as no
+ * view could cover it; `frontier` of a region is above every unit that was ever handed out since it was committed.
+ *
+ * @module
+ */
+import { alignDown, alignUp } from "./arguments.ts";
+import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
+import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
+import type { Address, PageSource } from "./page_source.ts";
+import { initializePageTable, pageTableBytes } from "./page_table.ts";
+import { PAGE_UNITS, Runs, UNIT, UNIT_RECORD } from "./runs.ts";
+import { Table } from "./table.ts";
+
+/** The most bytes of one range: granule numbers stay below 2^31. */
+export const RANGE_MAX = 32 * 2 ** 30;
+
+/** Bytes of the first region. */
+const FIRST_REGION = 2 ** 20;
+
+/** The most bytes of one region: what one ArrayBuffer can cover on Bun. */
+const REGION_MAX = 2 ** 32;
+
+/** The most regions of one range: their indices are bytes. */
+const REGION_COUNT_MAX = 255;
+
+/** One committed piece of a range, wrapped once. */
+export interface Region extends WrappedBytes {
+  /** Its place among the regions of the range. */
+  readonly index: number;
+  /** Where it starts. */
+  readonly address: Address;
+  /** Its first unit, counted from the start of the range. */
+  readonly firstUnit: number;
+  /** The unit after its last. */
+  readonly endUnit: number;
+  /** No unit from here to the end was handed out since the region was committed or trimmed: they read as zero. */
+  frontier: number;
+}
+
+/** A reservation, its regions, and the runs in them. */
+export class AddressRange {
+  /** Where the range starts: a multiple of the page size of small blocks. */
+  readonly base: Address;
+  /** Bytes reserved. */
+  readonly byteLength: number;
+  /** The units of all regions. */
+  readonly runs: Runs = new Runs();
+  /** The regions in order of address. */
+  readonly regions: Region[] = [];
+  /** Units committed: the end of the last region. */
+  endUnit = 0;
+  /** Whether the run of the last `take` is memory that reads as zero. */
+  isFresh = false;
+  /** Why the source last refused a region; the cause of an `OutOfMemoryError`. */
+  failure: OutOfMemoryError | undefined;
+  /** The records of pages (page_table.ts), long enough for every committed page; set again whenever they grow. */
+  pages: Int32Array = new Int32Array(0);
+  readonly #source: PageSource;
+  readonly #units: Table;
+  readonly #pages: Table;
+  /** Index of the region, by page: one byte per 64 KiB, and the regions are at most 255. */
+  #regionOfPage = new Uint8Array(16);
+
+  /**
+   * Reserves up to `byteLength` bytes, halving until the source agrees, but at least `least`.
+   *
+   * @throws {OutOfMemoryError} When there is no such piece of address space.
+   */
+  constructor(source: PageSource, byteLength: number, least: number) {
+    this.#source = source;
+    const step = Math.max(source.pageSize, UNIT);
+    let base: Address = 0;
+    let length = byteLength;
+    while (base === 0) {
+      try {
+        base = source.reserve(length, Math.max(PAGE_UNITS * UNIT, source.granularity));
+      } catch (error) {
+        const half = alignDown(length / 2, step);
+        if (!(error instanceof OutOfMemoryError) || half < Math.max(least, step)) throw error;
+        length = half;
+      }
+    }
+    this.base = base;
+    this.byteLength = length;
+    let units: Table | undefined;
+    let pages: Table | undefined;
+    try {
+      units = new Table(source, (length / UNIT) * UNIT_RECORD);
+      pages = new Table(source, pageTableBytes(Math.ceil(length / UNIT)));
+      pages.ensure(pageTableBytes(0));
+    } catch (error) {
+      pages?.dispose();
+      units?.dispose();
+      source.unmap(base, length);
+      throw error;
+    }
+    this.#units = units;
+    this.#pages = pages;
+    this.pages = wordsOf(pages);
+    initializePageTable(this.pages);
+  }
+
+  /** Bytes committed for blocks. */
+  get committedBytes(): number {
+    return this.endUnit * UNIT;
+  }
+
+  /** Bytes committed, and wrapped, for the records of units and pages. */
+  get tableBytes(): number {
+    return this.#units.bytes.byteLength + this.#pages.bytes.byteLength;
+  }
+
+  /** Bytes of address space held for the records of units and pages. */
+  get tableReservedBytes(): number {
+    return this.#units.reservedBytes + this.#pages.reservedBytes;
+  }
+
+  /** The region of a unit below `endUnit`. */
+  regionOf(unit: number): Region {
+    let region = this.regions[this.#regionOfPage[unit >>> 4]!]!;
+    // Over a small budget regions can be shorter than a page; a page they share is entered under the last of them.
+    while (unit < region.firstUnit) region = this.regions[region.index - 1]!;
+    return region;
+  }
+
+  /** The region of a unit, whose memory is about to be read or written. */
+  wrappedRegionOf(unit: number): Region {
+    const region = this.regionOf(unit);
+    if (region.bytes.byteLength === 0) {
+      throw new CorruptionError(
+        `Cannot use the region at ${formatAddress(region.address)}: its ArrayBuffer was detached from outside`,
+      );
+    }
+    return region;
+  }
+
+  /**
+   * Takes a run of `count` units at a multiple of `alignment` bytes, adding a region when no free run fits.
+   *
+   * @returns Its first unit, or -1 when the range is full or the source has no memory; `isFresh` says whether it is zero.
+   */
+  take(count: number, alignment: number): number {
+    const alignmentUnits = Math.max(1, alignment / UNIT);
+    const bias = (this.base / UNIT) % alignmentUnits;
+    let unit = this.runs.take(count, alignmentUnits, bias);
+    if (unit === -1) {
+      if (!this.#grow(count + alignmentUnits - 1) && (alignmentUnits === 1 || !this.#grow(count))) return -1;
+      unit = this.runs.take(count, alignmentUnits, bias);
+      if (unit === -1) return -1;
+    }
+    this.#touch(unit, count);
+    return unit;
+  }
+
+  /** Frees the used run at `unit`. */
+  release(unit: number): void {
+    const region = this.regionOf(unit);
+    this.runs.release(unit, region.firstUnit, region.endUnit);
+  }
+
+  /** Grows or shrinks the used run at `unit` in place; false when the space after it does not allow it. */
+  resize(unit: number, count: number): boolean {
+    const region = this.regionOf(unit);
+    if (!this.runs.resize(unit, count, region.endUnit)) return false;
+    region.frontier = Math.max(region.frontier, unit + count);
+    return true;
+  }
+
+  /** The first unit of the run, used or free, that `unit` is part of. */
+  startOf(unit: number): number {
+    return this.runs.startOf(unit, this.regionOf(unit).firstUnit);
+  }
+
+  #touch(unit: number, count: number): void {
+    const region = this.regionOf(unit);
+    this.isFresh = unit >= region.frontier;
+    region.frontier = Math.max(region.frontier, unit + count);
+  }
+
+  /** Adds a region that has room for `count` units: as large as all before it, less when the source has less. */
+  #grow(count: number): boolean {
+    const source = this.#source;
+    const step = Math.max(source.pageSize, UNIT);
+    const left = this.byteLength - this.committedBytes;
+    const needed = alignUp(count * UNIT, step);
+    const wanted = alignUp(Math.max(needed, FIRST_REGION + this.committedBytes), PAGE_UNITS * UNIT);
+    let length = Math.min(wanted, left, REGION_MAX, source.maxWrapBytes);
+    while (length >= needed && this.regions.length < REGION_COUNT_MAX) {
+      try {
+        this.#addRegion(length);
+        return true;
+      } catch (error) {
+        if (!(error instanceof OutOfMemoryError)) throw error;
+        this.failure = error;
+        if (length === needed) return false;
+      }
+      length = Math.max(needed, alignDown(length / 2, step));
+    }
+    return false;
+  }
+
+  #addRegion(length: number): void {
+    const source = this.#source;
+    const firstUnit = this.endUnit;
+    const endUnit = firstUnit + length / UNIT;
+    const address = this.base + firstUnit * UNIT;
+    // The records come first: a region without them could not be used.
+    if (this.#units.ensure(endUnit * UNIT_RECORD)) this.runs.units = wordsOf(this.#units);
+    if (this.#pages.ensure(pageTableBytes(endUnit))) this.pages = wordsOf(this.#pages);
+    source.commit(address, length);
+    let bytes: Uint8Array;
+    try {
+      bytes = source.wrap(address, length);
+    } catch (error) {
+      source.decommit(address, length);
+      throw error;
+    }
+    const index = this.regions.length;
+    const lastPage = (endUnit - 1) >>> 4;
+    if (lastPage >= this.#regionOfPage.length) {
+      const longer = new Uint8Array(Math.max(lastPage + 1, this.#regionOfPage.length * 2));
+      longer.set(this.#regionOfPage);
+      this.#regionOfPage = longer;
+    }
+    this.#regionOfPage.fill(index, firstUnit >>> 4, lastPage + 1);
+    this.regions.push({ ...wrappedBytes(bytes), index, address, firstUnit, endUnit, frontier: firstUnit });
+    this.runs.add(firstUnit, endUnit);
+    this.endUnit = endUnit;
+  }
+
+  /**
+   * Gives the contents of free runs of at least `least` units back, and whole free regions from the end of the range, which
+   * are detached first.
+   *
+   * @returns The bytes given back.
+   */
+  trim(least: number, keepRegions: number): number {
+    let given = 0;
+    while (this.regions.length > keepRegions) {
+      const region = this.regions[this.regions.length - 1]!;
+      if (this.runs.freeAt(region.firstUnit) !== region.endUnit - region.firstUnit) break;
+      this.#dropRegion(region);
+      given += (region.endUnit - region.firstUnit) * UNIT;
+    }
+    const step = Math.max(this.#source.pageSize, UNIT) / UNIT;
+    for (const region of this.regions) {
+      for (let unit = region.firstUnit; unit < region.endUnit;) {
+        const free = this.runs.freeAt(unit);
+        if (free >= least && !this.runs.isDiscarded(unit)) {
+          const from = alignUp(unit, step);
+          const to = alignDown(Math.min(unit + free, region.frontier), step);
+          if (to > from) {
+            this.#source.discard(this.base + from * UNIT, (to - from) * UNIT);
+            given += (to - from) * UNIT;
+          }
+          if (from === unit && unit + free >= region.frontier) region.frontier = unit;
+          this.runs.markDiscarded(unit);
+        }
+        unit += free || this.runs.usedAt(unit);
+      }
+    }
+    return given;
+  }
+
+  #dropRegion(region: Region): void {
+    this.#source.unwrap(region.bytes);
+    this.#source.decommit(region.address, (region.endUnit - region.firstUnit) * UNIT);
+    this.runs.remove(region.firstUnit);
+    this.regions.pop();
+    this.endUnit = region.firstUnit;
+    if (region.firstUnit % PAGE_UNITS !== 0) this.#regionOfPage[region.firstUnit >>> 4] = region.index - 1;
+  }
+
+  /** Detaches every region and gives everything back. */
+  dispose(): void {
+    for (const region of this.regions) this.#source.unwrap(region.bytes);
+    this.regions.length = 0;
+    this.endUnit = 0;
+    this.runs.units = new Int32Array(0);
+    this.pages = new Int32Array(0);
+    this.#units.dispose();
+    this.#pages.dispose();
+    this.#source.unmap(this.base, this.byteLength);
+  }
+
+  /** Verifies the regions and the runs. */
+  check(): void {
+    let unit = 0;
+    for (const region of this.regions) {
+      if (region.firstUnit !== unit || region.bytes.byteLength !== (region.endUnit - unit) * UNIT) {
+        throw new CorruptionError(`Cannot trust region ${region.index}: its extent disagrees with its records`);
+      }
+      unit = region.endUnit;
+    }
+    if (unit !== this.endUnit) throw new CorruptionError("Cannot trust the range: its regions do not end at its end");
+    this.runs.check(this.regions);
+  }
+}
+
+function wordsOf(table: Table): Int32Array {
+  const { buffer, byteOffset, byteLength } = table.bytes;
+  return new Int32Array(buffer, byteOffset, byteLength / 4);
+}

@@ -1,0 +1,67 @@
+/**
+ * Validation of arguments at the public boundary, and the limits it checks against.
+ *
+ * Every public entry point validates before it does anything; inside, numbers are trusted. No 32-bit bitwise operator
+ * is used on a size or an address before its range is known: `2 ** 32 | 0` is 0, and `NaN | 0` is 0 too.
+ *
+ * @module
+ */
+import { describeValue } from "./errors.ts";
+
+/** The alignment in bytes of a block when none is asked for, and the least that any block has. */
+export const DEFAULT_ALIGNMENT = 16;
+
+/** The largest alignment in bytes: 1 GiB, the largest page of today's processors. */
+export const MAX_ALIGNMENT = 2 ** 30;
+
+/**
+ * Throws unless `size` is a whole number of bytes from 0 to 2^53 - 1. Sizes that no machine has pass and fail later as
+ * out of memory, which is what they are.
+ */
+export function assertSize(size: unknown, name = "size"): asserts size is number {
+  if (typeof size !== "number") {
+    throw new TypeError(`Cannot use ${describeValue(size)} as ${name}: it must be a number`);
+  }
+  if (!(size >= 0 && size <= Number.MAX_SAFE_INTEGER && Math.floor(size) === size)) {
+    throw new RangeError(
+      `Cannot use ${describeValue(size)} as ${name}: it must be a whole number from 0 to 2^53 - 1`,
+    );
+  }
+}
+
+/** Throws unless `alignment` is a power of two from 1 to {@link MAX_ALIGNMENT}. */
+export function assertAlignment(alignment: unknown): asserts alignment is number {
+  if (typeof alignment !== "number") {
+    throw new TypeError(`Cannot use ${describeValue(alignment)} as alignment: it must be a number`);
+  }
+  if (!(alignment >= 1 && alignment <= MAX_ALIGNMENT && isPowerOfTwo(alignment))) {
+    throw new RangeError(
+      `Cannot use ${describeValue(alignment)} as alignment: it must be a power of two from 1 to 2^30`,
+    );
+  }
+}
+
+/**
+ * Throws unless `address` is a number. Whether it is the address of anything is for the allocator to say
+ * (`InvalidFreeError`), fractions and negative numbers included.
+ */
+export function assertAddress(address: unknown): asserts address is number {
+  if (typeof address !== "number") {
+    throw new TypeError(`Cannot use ${describeValue(address)} as an address: it must be a number`);
+  }
+}
+
+/** Whether `value`, from 1 to 2^31 - 1, is a power of two. */
+export function isPowerOfTwo(value: number): boolean {
+  return (value | 0) === value && value > 0 && (value & (value - 1)) === 0;
+}
+
+/** The least multiple of `alignment` (a power of two) that is not below `value`. Exact for every safe integer. */
+export function alignUp(value: number, alignment: number): number {
+  return Math.ceil(value / alignment) * alignment;
+}
+
+/** The greatest multiple of `alignment` (a power of two) that is not above `value`. Exact for every safe integer. */
+export function alignDown(value: number, alignment: number): number {
+  return Math.floor(value / alignment) * alignment;
+}

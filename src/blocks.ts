@@ -1,0 +1,374 @@
+/**
+ * All blocks of a heap, small, large and huge: where they come from, and which one an address means.
+ *
+ * This is everything that `Heap` does when its two fast paths do not apply. It knows placement only; limits, clearing, views and owned
+ * buffers are the heap's business.
+ *
+ * ```text
+ *   size                       served by
+ *   0 .. 16 KiB                a slot of a page (SmallPages)           alignment up to 1 KiB
+ *   .. 4 MiB                   a run of units (AddressRange)           alignment up to 1 MiB
+ *   above, or nothing else     a mapping of its own (HugeBlocks)       alignment up to 1 GiB
+ * ```
+ *
+ * A heap starts with one address range and takes another only when that one is full: every 32 GiB on an operating system, sooner
+ * where address space is scarce or the source is a fixed buffer. A small block for which no whole page can be had, as under a
+ * tight budget, is served as a run of one unit or more before the heap gives up.
+ *
+ * @module
+ */
+import { AddressRange, RANGE_MAX, type Region } from "./address_range.ts";
+import type { BlockInfo } from "./allocator.ts";
+import { formatAddress, type InvalidFreeKind, OutOfMemoryError } from "./errors.ts";
+import { type HugeBlock, HugeBlocks } from "./huge_blocks.ts";
+import { alignmentOfLink, linkWithOwned, liveLink, OWNED, SLACK_MASK } from "./page_table.ts";
+import type { Address, PageSource } from "./page_source.ts";
+import { INFO_ALIGNMENT, INFO_OWNED, INFO_PAGE, UNIT } from "./runs.ts";
+import { CLASS_GRANULES, classFor, GRANULE, PAGE_SIZE } from "./size_class.ts";
+import { SmallPages } from "./small_pages.ts";
+
+/** Larger blocks get a mapping of their own. */
+const RUN_MAX = 4 * 2 ** 20;
+
+/** Larger alignments get a mapping of their own: a run aligned so far could leave as much unusable. */
+const RUN_ALIGNMENT_MAX = 2 ** 20;
+
+/** Bytes of the first range over a source where reserving is spending; each further one doubles. */
+const FIRST_BUDGET_RANGE = 2 ** 20;
+
+/** The most that a small block may shrink in place: what its link can say. */
+const SLACK_MAX = SLACK_MASK;
+
+/** A live block, found by its address. */
+export interface LiveBlock extends BlockInfo {
+  /** Whether a NativeBuffer owns it. */
+  readonly owned: boolean;
+  /** The range it lies in; undefined for a huge block. */
+  readonly pages: SmallPages | undefined;
+  /** Its first granule in that range. */
+  readonly granule: number;
+  /** The index of its link if it is small, otherwise 0. */
+  readonly link: number;
+  /** Its record if it is huge. */
+  readonly huge: HugeBlock | undefined;
+}
+
+/** The blocks of one heap. */
+export class Blocks {
+  /** Where everything comes from. */
+  readonly source: PageSource;
+  /** The ranges with their pages; the heap's fast paths work on the first. */
+  readonly ranges: SmallPages[] = [];
+  /** The blocks with a mapping of their own. */
+  readonly huge: HugeBlocks;
+  /** Whether the block of the last `allocate` is memory that reads as zero. */
+  isFresh = false;
+  #failure: OutOfMemoryError | undefined;
+
+  /** Reserves the first range. */
+  constructor(source: PageSource) {
+    this.source = source;
+    this.huge = new HugeBlocks(source);
+    this.#addRange(UNIT);
+  }
+
+  /** Bytes committed for blocks. */
+  get committedBytes(): number {
+    let committed = this.huge.byteLength;
+    for (const { range } of this.ranges) committed += range.committedBytes;
+    return committed;
+  }
+
+  /**
+   * Places a block.
+   *
+   * @throws {OutOfMemoryError} When there is no place for it.
+   */
+  allocate(size: number, alignment: number): Address {
+    this.isFresh = false;
+    const address = this.#place(size, alignment);
+    if (address !== 0) return address;
+    // What idle pages hold may be just what is missing.
+    for (const pages of this.ranges) pages.releaseIdle(true);
+    const retried = this.#place(size, alignment);
+    if (retried !== 0) return retried;
+    const failure = this.#failure ?? this.ranges.at(-1)?.range.failure;
+    const reason = failure === undefined ? "no free space is large enough" : failure.message;
+    throw new OutOfMemoryError(
+      `Cannot allocate ${size} bytes at alignment ${alignment}: ${reason}`,
+      size,
+      failure?.limit,
+      failure === undefined ? undefined : { cause: failure },
+    );
+  }
+
+  /** An address for the block, or 0. */
+  #place(size: number, alignment: number): Address {
+    this.#failure = undefined;
+    const sizeClass = classFor(size, alignment);
+    if (sizeClass !== -1) {
+      const link = liveLink(Math.max(alignment, GRANULE), CLASS_GRANULES[sizeClass]! * GRANULE - size);
+      for (const pages of this.ranges) {
+        const granule = this.#attempt(() => pages.allocate(sizeClass, link), -1);
+        if (granule !== -1) return pages.range.base + granule * GRANULE;
+      }
+      if (this.#addRangeIfFull(PAGE_SIZE)) return this.#place(size, alignment);
+    }
+    if (size <= RUN_MAX && alignment <= RUN_ALIGNMENT_MAX) {
+      const count = Math.max(1, Math.ceil(size / UNIT));
+      for (const { range } of this.ranges) {
+        const unit = this.#attempt(() => range.take(count, alignment), -1);
+        if (unit === -1) continue;
+        range.runs.describe(unit, count * UNIT - size, Math.log2(Math.max(alignment, GRANULE)));
+        this.isFresh = range.isFresh;
+        return range.base + unit * UNIT;
+      }
+      if (sizeClass === -1 && this.#addRangeIfFull(count * UNIT)) return this.#place(size, alignment);
+    }
+    const huge = this.#attempt(() => this.huge.allocate(size, alignment), undefined);
+    if (huge === undefined) return 0;
+    this.isFresh = true;
+    return huge.address;
+  }
+
+  /** The result of `request`, or `otherwise` when the source has no memory for it; why is kept for the message. */
+  #attempt<T>(request: () => T, otherwise: T): T {
+    try {
+      return request();
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      this.#failure = error;
+      return otherwise;
+    }
+  }
+
+  /** Reserves another range when the last has no room left for `byteLength` more bytes; false when it has, or there is none. */
+  #addRangeIfFull(byteLength: number): boolean {
+    const { range } = this.ranges.at(-1)!;
+    if (range.byteLength - range.committedBytes >= byteLength) return false;
+    return this.#attempt(() => {
+      this.#addRange(byteLength);
+      return true;
+    }, false);
+  }
+
+  #addRange(least: number): void {
+    const { source } = this;
+    const wanted = source.lazy ? RANGE_MAX : FIRST_BUDGET_RANGE * 2 ** this.ranges.length;
+    const range = new AddressRange(source, wanted, least);
+    try {
+      this.ranges.push(new SmallPages(source, range));
+    } catch (error) {
+      range.dispose();
+      throw error;
+    }
+  }
+
+  /** The live block that starts at `address`, if one does. */
+  find(address: Address): LiveBlock | undefined {
+    for (const pages of this.ranges) {
+      const { range } = pages;
+      const granule = (address - range.base) / GRANULE;
+      if (!(granule >= 0 && granule < range.endUnit * (UNIT / GRANULE))) continue;
+      if (!Number.isInteger(granule)) return undefined;
+      const link = pages.liveLink(granule);
+      if (link !== 0) return this.#small(address, pages, granule, link);
+      return granule % (UNIT / GRANULE) === 0 ? this.#large(address, pages, granule / (UNIT / GRANULE)) : undefined;
+    }
+    const huge = this.huge.at(address);
+    if (huge === undefined) return undefined;
+    const { requested, byteLength, alignment, owned } = huge;
+    return {
+      address,
+      requestedSize: requested,
+      usableSize: byteLength,
+      alignment: Math.max(alignment, GRANULE),
+      owned,
+      pages: undefined,
+      granule: 0,
+      link: 0,
+      huge,
+    };
+  }
+
+  #small(address: Address, pages: SmallPages, granule: number, link: number): LiveBlock {
+    const code = pages.links[link]!;
+    const usableSize = pages.slotSize(granule);
+    return {
+      address,
+      requestedSize: usableSize - (code & SLACK_MASK),
+      usableSize,
+      alignment: alignmentOfLink(code),
+      owned: code >= OWNED,
+      pages,
+      granule,
+      link,
+      huge: undefined,
+    };
+  }
+
+  #large(address: Address, pages: SmallPages, unit: number): LiveBlock | undefined {
+    const { runs } = pages.range;
+    const count = runs.usedAt(unit);
+    const info = runs.info(unit);
+    if (count === 0 || (info & INFO_PAGE) !== 0) return undefined;
+    return {
+      address,
+      requestedSize: count * UNIT - runs.slack(unit),
+      usableSize: count * UNIT,
+      alignment: 2 ** (info & INFO_ALIGNMENT),
+      owned: (info & INFO_OWNED) !== 0,
+      pages,
+      granule: unit * (UNIT / GRANULE),
+      link: 0,
+      huge: undefined,
+    };
+  }
+
+  /** Why `address` is not that of a live block: the kind of error and the rest of its message. */
+  explain(address: Address): { kind: InvalidFreeKind; detail: string } {
+    const around = this.#around(address);
+    if (around !== undefined) {
+      const { address: start, usableSize } = around;
+      const detail = `it is ${address - start} bytes inside the live block of ${usableSize} bytes at ${
+        formatAddress(start)
+      }`;
+      return { kind: "interior", detail };
+    }
+    return this.#wasLive(address)
+      ? { kind: "double", detail: "the block is already freed" }
+      : { kind: "foreign", detail: "this heap has no block there and had none" };
+  }
+
+  #around(address: Address): LiveBlock | undefined {
+    for (const pages of this.ranges) {
+      const { range } = pages;
+      const granule = Math.floor((address - range.base) / GRANULE);
+      if (!(granule >= 0 && granule < range.endUnit * (UNIT / GRANULE))) continue;
+      const slot = pages.slotAround(granule);
+      if (slot !== -1) return this.find(range.base + slot * GRANULE);
+      return this.find(range.base + range.startOf(Math.floor(granule / (UNIT / GRANULE))) * UNIT);
+    }
+    const huge = this.huge.around(address);
+    return huge && this.find(huge.address);
+  }
+
+  #wasLive(address: Address): boolean {
+    for (const pages of this.ranges) {
+      const { range } = pages;
+      const granule = (address - range.base) / GRANULE;
+      if (!(granule >= 0 && granule < range.endUnit * (UNIT / GRANULE))) continue;
+      if (!Number.isInteger(granule)) return false;
+      const unit = Math.floor(granule / (UNIT / GRANULE));
+      if (range.runs.usedAt(range.startOf(unit)) > 0) return pages.wasLive(granule);
+      return unit < range.regionOf(unit).frontier;
+    }
+    return this.huge.wasFreed(address);
+  }
+
+  /** Frees a live block. */
+  release(block: LiveBlock): void {
+    if (block.pages === undefined) this.huge.free(block.huge!);
+    else if (block.link !== 0) block.pages.free(block.granule, block.link);
+    else block.pages.range.release(block.granule / (UNIT / GRANULE));
+  }
+
+  /** Gives a live block a new size in place, and says whether that could be done. */
+  resize(block: LiveBlock, size: number): boolean {
+    const { pages, huge, link, usableSize } = block;
+    if (pages === undefined) {
+      if (size > usableSize) return false;
+      huge!.requested = size;
+      return true;
+    }
+    if (link !== 0) {
+      if (size > usableSize || usableSize - size > SLACK_MAX) return false;
+      pages.links[link] = (pages.links[link]! & ~SLACK_MASK) + usableSize - size;
+      return true;
+    }
+    const count = Math.max(1, Math.ceil(size / UNIT));
+    if (size > RUN_MAX * 2) return false;
+    const unit = block.granule / (UNIT / GRANULE);
+    if (!pages.range.resize(unit, count)) return false;
+    pages.range.runs.describe(unit, count * UNIT - size, pages.range.runs.info(unit));
+    return true;
+  }
+
+  /** Marks a live block as owned by a NativeBuffer, or not. */
+  setOwned(block: LiveBlock, owned: boolean): void {
+    const { pages, huge, link } = block;
+    if (pages === undefined) huge!.owned = owned;
+    else if (link !== 0) pages.links[link] = linkWithOwned(pages.links[link]!, owned);
+    else {
+      const unit = block.granule / (UNIT / GRANULE);
+      const { runs } = pages.range;
+      runs.describe(unit, runs.slack(unit), owned ? runs.info(unit) | INFO_OWNED : runs.info(unit) & ~INFO_OWNED);
+    }
+  }
+
+  /** The region of a live block that is not huge, ready for access. */
+  regionOf(block: LiveBlock): Region {
+    return block.pages!.range.wrappedRegionOf(Math.floor(block.granule / (UNIT / GRANULE)));
+  }
+
+  /** The live blocks: by range and address, then the huge ones. */
+  *live(): IterableIterator<LiveBlock> {
+    for (const pages of this.ranges) {
+      const { range } = pages;
+      for (let unit = 0; unit < range.endUnit;) {
+        const used = range.runs.usedAt(unit);
+        if (used === 0) {
+          unit += range.runs.freeAt(unit);
+        } else if ((range.runs.info(unit) & INFO_PAGE) === 0) {
+          yield this.#large(range.base + unit * UNIT, pages, unit)!;
+          // The caller may have freed or resized it: go on from its end as it was.
+          unit = this.#nextHead(range, unit + used);
+        } else {
+          for (const granule of pages.liveSlotsOf(unit)) {
+            const link = pages.liveLink(granule);
+            if (link !== 0) yield this.#small(range.base + granule * GRANULE, pages, granule, link);
+          }
+          unit = this.#nextHead(range, unit + used);
+        }
+      }
+    }
+    for (const { address } of [...this.huge.values()]) {
+      const block = this.find(address);
+      if (block !== undefined) yield block;
+    }
+  }
+
+  /** The start of the first run at or after `unit`, which was one before the caller of a walk changed things. */
+  #nextHead(range: AddressRange, unit: number): number {
+    while (unit < range.endUnit && range.runs.usedAt(unit) === 0 && range.runs.freeAt(unit) === 0) unit++;
+    return unit;
+  }
+
+  /** Gives free memory back; the bytes given. */
+  trim(): number {
+    let given = 0;
+    for (const pages of this.ranges) {
+      pages.releaseIdle(true);
+      given += pages.range.trim(1, 0);
+    }
+    return given;
+  }
+
+  /** Verifies every record. */
+  check(): void {
+    for (const pages of this.ranges) {
+      pages.range.check();
+      pages.check();
+    }
+  }
+
+  /** Detaches and gives back everything. */
+  dispose(): void {
+    this.huge.dispose();
+    for (const pages of this.ranges) {
+      pages.dispose();
+      pages.range.dispose();
+    }
+    this.ranges.length = 0;
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * The errors of every allocator and page source.
+ *
+ * All extend {@link AllocatorError} and carry a stable `code`, so that callers can tell them apart
+ * without `instanceof` across realms or copies of this module. Wrong arguments are the language's own
+ * `TypeError` (wrong type) and `RangeError` (wrong value); these classes are for what went wrong with memory.
+ * After any of them the allocator is as it was before the call.
+ *
+ * Messages follow one form: what cannot be done, to what, and what is the case instead.
+ *
+ * @module
+ */
+import type { Address } from "./page_source.ts";
+
+/** The stable codes of {@link AllocatorError}s. */
+export type AllocatorErrorCode =
+  | "ERR_OUT_OF_MEMORY"
+  | "ERR_INVALID_FREE"
+  | "ERR_USE_AFTER_FREE"
+  | "ERR_CORRUPTION"
+  | "ERR_DISPOSED"
+  | "ERR_UNSUPPORTED_PLATFORM";
+
+/** The base of every error about memory. */
+export class AllocatorError extends Error {
+  /** Stable across versions; the message is not. */
+  readonly code: AllocatorErrorCode;
+
+  /** Makes the error; used by the subclasses. */
+  constructor(code: AllocatorErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+  }
+}
+
+/** Memory or address space cannot be had: from the OS, from a budget, or under a `limit`. */
+export class OutOfMemoryError extends AllocatorError {
+  /** The bytes that were asked for. */
+  readonly requested: number;
+  /** The limit in bytes that stood in the way, where one did; otherwise `Infinity`. */
+  readonly limit: number;
+
+  /** Makes the error from a message without its reason, the bytes asked for, and the limit. */
+  constructor(message: string, requested: number, limit = Infinity, options?: ErrorOptions) {
+    super("ERR_OUT_OF_MEMORY", message, options);
+    this.requested = requested;
+    this.limit = limit;
+  }
+}
+
+/**
+ * In which way an address is not that of a live block: `"double"`, it was one and has been freed;
+ * `"interior"`, it lies inside one; `"foreign"`, this allocator never gave it out.
+ */
+export type InvalidFreeKind = "double" | "foreign" | "interior";
+
+/** An address was given to `free` (or `view`, `resize`, ...) that is not the start of a live block. */
+export class InvalidFreeError extends AllocatorError {
+  /** See {@link InvalidFreeKind}. */
+  readonly kind: InvalidFreeKind;
+  /** The address as it was passed. */
+  readonly address: Address;
+
+  /** Makes the error for `action` ("free", "resize", ...) on `address`. `detail` ends the sentence. */
+  constructor(action: string, address: Address, kind: InvalidFreeKind, detail: string) {
+    super("ERR_INVALID_FREE", `Cannot ${action} ${formatAddress(address)}: ${detail}`);
+    this.kind = kind;
+    this.address = address;
+  }
+}
+
+/** An owned buffer was used after it was freed. */
+export class UseAfterFreeError extends AllocatorError {
+  /** Makes the error from its message. */
+  constructor(message: string) {
+    super("ERR_USE_AFTER_FREE", message);
+  }
+}
+
+/** The allocator's own records disagree with each other, or a region was detached from outside. */
+export class CorruptionError extends AllocatorError {
+  /** Makes the error from its message. */
+  constructor(message: string) {
+    super("ERR_CORRUPTION", message);
+  }
+}
+
+/** An allocator was used after `dispose`. */
+export class DisposedError extends AllocatorError {
+  /** Makes the error for `action` ("allocate", "free 0x1000", ...) on the named allocator. */
+  constructor(action: string, allocator: string) {
+    super("ERR_DISPOSED", `Cannot ${action}: the ${allocator} is disposed`);
+  }
+}
+
+/** This runtime, operating system or page source cannot do what was asked; the message says what can. */
+export class UnsupportedPlatformError extends AllocatorError {
+  /** Makes the error from its message. */
+  constructor(message: string, options?: ErrorOptions) {
+    super("ERR_UNSUPPORTED_PLATFORM", message, options);
+  }
+}
+
+/** An address in hexadecimal for messages; anything that is not an address as it is. Never throws. */
+export function formatAddress(address: unknown): string {
+  if (typeof address !== "number") return describeValue(address);
+  return Number.isInteger(address) && address >= 0 ? `0x${address.toString(16)}` : `${address}`;
+}
+
+/** A value of any type, short, for an error message. Never throws. */
+export function describeValue(value: unknown): string {
+  switch (typeof value) {
+    case "string":
+      return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);
+    case "bigint":
+      return `${value}n`;
+    case "symbol":
+      return "a symbol";
+    case "function":
+      return "a function";
+    case "object":
+      if (value === null) return "null";
+      return Array.isArray(value) ? "an array" : "an object";
+    case "number":
+      return Object.is(value, -0) ? "-0" : `${value}`;
+    default:
+      return `${value}`;
+  }
+}

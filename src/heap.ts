@@ -1,0 +1,473 @@
+/**
+ * The general-purpose allocator.
+ *
+ * ```text
+ *   Heap                    arguments, fast paths, limit, clearing, views          this file
+ *    ├─ Blocks              which kind of block, several ranges                    blocks.ts
+ *    │   ├─ SmallPages      size classes, pages, slots, links                      small_pages.ts, page_table.ts
+ *    │   │   └─ AddressRange   reservation, regions                                address_range.ts
+ *    │   │       └─ Runs    units, runs, bins                                      runs.ts
+ *    │   └─ HugeBlocks      a mapping each                                         huge_blocks.ts
+ *    └─ OwnedBlocks         blocks with an ArrayBuffer of their own                native_buffer.ts
+ * ```
+ *
+ * `allocate` and `free` of small blocks are written out whole in one method each, on five fields that are copies of
+ * what the first range has (`#sync` renews them); everything else goes through `Blocks`. What makes them fast:
+ *
+ * - An address becomes a granule number by one subtraction and one multiplication, and from there on everything is a 32-bit
+ *   integer. `(x | 0) === x` on the result rejects fractions, misaligned addresses, NaN and what is far away, all at once.
+ * - All fields of a page are in one typed array, its record is one cache line.
+ * - One link, read anyway, says whether the block is live: finding a bad free costs nothing.
+ * - Heaps that must do more (a limit, clearing on free) or nothing (disposed) never enter the fast paths: their
+ *   `#fastSize` is -1 and `#fastUnits` 0, so that no test of an option is on the fast path.
+ *
+ * @module
+ */
+import type {
+  Allocator,
+  AllocatorStats,
+  BlockInfo,
+  BufferOptions,
+  TypedArray,
+  TypedArrayConstructor,
+} from "./allocator.ts";
+import { assertAddress, assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { Blocks, type LiveBlock } from "./blocks.ts";
+import { clearBytes, copyBytes } from "./bytes.ts";
+import { defaultPageSource } from "./default_page_source.ts";
+import {
+  describeValue,
+  DisposedError,
+  formatAddress,
+  InvalidFreeError,
+  OutOfMemoryError,
+  UseAfterFreeError,
+} from "./errors.ts";
+import { type HeapLayout, layoutOf } from "./heap_layout.ts";
+import { heapStats } from "./heap_stats.ts";
+import { type NativeBuffer, OwnedBlocks } from "./native_buffer.ts";
+import type { Address, PageSource } from "./page_source.ts";
+import { CURRENT, FREE, GRANULES, INVERSE, LINKS, LIVE, OWNED, SLACK_MASK, USED } from "./page_table.ts";
+import { CLASS_OF, SMALL_MAX } from "./size_class.ts";
+import type { SmallPages } from "./small_pages.ts";
+
+/** Options of a {@link Heap}. */
+export interface HeapOptions {
+  /** Where memory comes from. @defaultValue the operating system */
+  source?: PageSource;
+  /** The most bytes that may be live at once, counted as requested. @defaultValue Infinity */
+  limit?: number;
+  /** Whether freed memory is cleared at once. @defaultValue false */
+  zeroOnFree?: boolean;
+}
+
+/**
+ * A general-purpose heap of native memory.
+ *
+ * Blocks never move, are 16-byte aligned at least, and are freed on purpose. Freeing what is not a live block is always an error, never
+ * a corruption. `allocate`, `free`, `usableSize` and `owns` take constant time; `reallocate` copies when it cannot
+ * grow in place; `stats` takes time in the number of pages, `blocks` and `check` in the number of blocks.
+ *
+ * Undisposed, a heap keeps its memory until the process ends: nothing is freed by the garbage collector.
+ *
+ * @example
+ * ```ts
+ * import { Heap } from "@offheap/alloc";
+ *
+ * using heap = new Heap();
+ * const address = heap.allocate(1024, 64);
+ * heap.view(address).fill(7);
+ * heap.free(address);
+ * ```
+ */
+export class Heap implements Allocator {
+  /** Where the memory comes from. */
+  readonly source: PageSource;
+  readonly #blocks: Blocks;
+  readonly #owned: OwnedBlocks;
+  readonly #limit: number;
+  readonly #zeroOnFree: boolean;
+  /** Whether every block goes through the slow paths. */
+  readonly #tracked: boolean;
+  /** Requested bytes of live blocks; kept only when tracked. */
+  #requested = 0;
+  #peakCommitted = 0;
+  #disposed = false;
+
+  // Copies of what the first range has, for the fast paths.
+  #base: Address = 0;
+  #pages: Int32Array = new Int32Array(0);
+  #links: Uint16Array = new Uint16Array(0);
+  #fastSize = -1;
+  #fastUnits = 0;
+
+  /**
+   * Reserves address space; memory is committed when it is first needed.
+   *
+   * @throws {OutOfMemoryError} When the source has no address space at all.
+   * @throws {UnsupportedPlatformError} When no source is given and the system's cannot be loaded: see its message.
+   */
+  constructor(options: HeapOptions = {}) {
+    const { source, limit = Infinity, zeroOnFree = false } = options;
+    if (limit !== Infinity) assertSize(limit, "limit");
+    if (typeof zeroOnFree !== "boolean") {
+      throw new TypeError(`Cannot use ${describeValue(zeroOnFree)} as zeroOnFree: it must be a boolean`);
+    }
+    this.source = source ?? defaultPageSource();
+    this.#limit = limit;
+    this.#zeroOnFree = zeroOnFree;
+    this.#tracked = limit !== Infinity || zeroOnFree;
+    this.#blocks = new Blocks(this.source);
+    this.#owned = new OwnedBlocks(this, (address, owned) => this.#blocks.setOwned(this.#live(address, "free"), owned));
+    this.#sync();
+  }
+
+  /** See {@link Allocator.allocate}. Constant time. */
+  allocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
+    const bytes = size >>> 0;
+    if (bytes === size && bytes <= this.#fastSize && alignment === DEFAULT_ALIGNMENT) {
+      const pages = this.#pages;
+      const page = pages[CURRENT + CLASS_OF[(bytes + 15) >>> 4]!]!;
+      const free = pages[page + FREE]!;
+      if (free !== 0) {
+        const links = this.#links;
+        const index = pages[page + LINKS]! + free - 1;
+        const granules = pages[page + GRANULES]!;
+        pages[page + FREE] = links[index]!;
+        pages[page + USED] = pages[page + USED]! + 1;
+        links[index] = LIVE + (granules << 4) - bytes;
+        return this.#base + ((page << 8) + Math.imul(free - 1, granules)) * 16;
+      }
+    }
+    return this.#allocateSlow(size, alignment);
+  }
+
+  /** See {@link Allocator.free}. Constant time. */
+  free(address: Address): void {
+    const quotient = (address - this.#base) * 0.0625;
+    const granule = quotient | 0;
+    if (granule === quotient && (granule >>> 8) < this.#fastUnits) {
+      const pages = this.#pages;
+      const page = (granule >>> 8) & -16;
+      const offset = granule & 4095;
+      const slot = Math.imul(offset, pages[page + INVERSE]!) >>> 16;
+      if (Math.imul(slot, pages[page + GRANULES]!) === offset) {
+        const links = this.#links;
+        const index = pages[page + LINKS]! + slot;
+        // Live, and not owned: one comparison for both ends.
+        if (((links[index]! - LIVE) >>> 0) < OWNED - LIVE) {
+          links[index] = pages[page + FREE]!;
+          pages[page + FREE] = slot + 1;
+          const used = pages[page + USED]! - 1;
+          pages[page + USED] = used;
+          if (used <= 0) this.#first.settle(page);
+          return;
+        }
+      }
+    }
+    this.#freeSlow(address);
+  }
+
+  /** See {@link Allocator.tryAllocate}. */
+  tryAllocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
+    try {
+      return this.allocate(size, alignment);
+    } catch (error) {
+      if (error instanceof OutOfMemoryError) return 0;
+      throw error;
+    }
+  }
+
+  /** See {@link Allocator.allocateZeroed}. Memory fresh from the operating system is not cleared again. */
+  allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
+    this.#blocks.isFresh = false;
+    const address = this.allocate(size, alignment);
+    if (!this.#blocks.isFresh && size > 0) this.#clear(this.#live(address, "clear"), size);
+    return address;
+  }
+
+  /**
+   * See {@link Allocator.resize}. Blocks up to 16 KiB resize within their size class, and do not shrink in place by
+   * more than 4095 bytes below it; larger blocks shrink always and grow into free space behind them.
+   */
+  resize(address: Address, size: number): boolean {
+    const block = this.#live(address, "resize");
+    assertSize(size);
+    this.#refuseOwned(block, "resize");
+    const extra = size - block.requestedSize;
+    if (this.#tracked && this.#requested + extra > this.#limit) return false;
+    const cleared = this.#zeroOnFree && extra < 0;
+    if (cleared && block.usableSize - size > SLACK_MASK && block.link !== 0) return false;
+    if (cleared) this.#clearTail(block, size);
+    if (!this.#blocks.resize(block, size)) return false;
+    this.#requested += extra;
+    return true;
+  }
+
+  /** See {@link Allocator.reallocate}. A block that would keep less than half of its size moves to a smaller one. */
+  reallocate(address: Address, size: number): Address {
+    if (address === 0) return this.allocate(size);
+    const block = this.#live(address, "reallocate");
+    assertSize(size);
+    this.#refuseOwned(block, "reallocate");
+    if (size === 0) {
+      this.free(address);
+      return 0;
+    }
+    if (size * 2 > block.usableSize && this.resize(address, size)) return address;
+    const extra = size - block.requestedSize;
+    if (this.#tracked && this.#requested + extra > this.#limit) throw this.#limitError(extra, size);
+    const moved = this.#blocks.allocate(size, block.alignment);
+    this.#sync();
+    this.#copy(block, this.#blocks.find(moved)!, Math.min(size, block.requestedSize));
+    this.#requested += size;
+    this.#release(block);
+    return moved;
+  }
+
+  /** See {@link Allocator.usableSize}. Constant time. */
+  usableSize(address: Address): number {
+    return this.#live(address, "measure").usableSize;
+  }
+
+  /** See {@link Allocator.owns}. Constant time. */
+  owns(address: Address): boolean {
+    this.#assertNotDisposed(`look up ${formatAddress(address)}`);
+    return typeof address === "number" && this.#blocks.find(address) !== undefined;
+  }
+
+  /** See {@link Allocator.view}. A view of a huge block (above 4 MiB) is empty as soon as the block is freed. */
+  view(address: Address, byteLength?: number): Uint8Array {
+    const block = this.#live(address, "view");
+    if (byteLength === undefined) return this.#viewOf(block, Uint8Array, block.requestedSize);
+    assertSize(byteLength, "byteLength");
+    if (byteLength > block.usableSize) {
+      throw new RangeError(
+        `Cannot view ${byteLength} bytes at ${formatAddress(address)}: the block has ${block.usableSize}`,
+      );
+    }
+    return this.#viewOf(block, Uint8Array, byteLength);
+  }
+
+  /** See {@link Allocator.array}. */
+  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
+    assertSize(length, "length");
+    if (typeof type !== "function" || !(type.BYTES_PER_ELEMENT > 0)) {
+      throw new TypeError(`Cannot use ${describeValue(type)} as an array type: it must be a typed array`);
+    }
+    const address = this.allocate(length * type.BYTES_PER_ELEMENT);
+    const block = this.#blocks.find(address)!;
+    try {
+      return this.#viewOf(block, type, length);
+    } catch (error) {
+      this.free(address);
+      throw error;
+    }
+  }
+
+  /** See {@link Allocator.freeArray}. */
+  freeArray(array: ArrayBufferView): void {
+    this.free(this.#addressOf(array, "free"));
+  }
+
+  /** See {@link Allocator.addressOf}. Time in the number of regions, of which there are few. */
+  addressOf(view: ArrayBufferView): Address {
+    return this.#addressOf(view, "take the address of");
+  }
+
+  /** See {@link Allocator.buffer}. */
+  buffer(byteLength: number, options: BufferOptions = {}): NativeBuffer {
+    this.#assertNotDisposed("allocate a buffer");
+    return this.#owned.create(byteLength, options);
+  }
+
+  /** See {@link Allocator.blocks}. */
+  *blocks(): IterableIterator<BlockInfo> {
+    this.#assertNotDisposed("walk the blocks");
+    for (const { address, requestedSize, usableSize, alignment } of this.#blocks.live()) {
+      yield { address, requestedSize, usableSize, alignment };
+    }
+  }
+
+  /** See {@link Allocator.stats}. Time in the number of pages. */
+  stats(): AllocatorStats {
+    this.#assertNotDisposed("report");
+    return heapStats(this.#blocks, this.#peakCommitted, this.#limit);
+  }
+
+  /** What every region holds, page by page and run by run; see `heapMap` for a drawing. */
+  layout(): HeapLayout {
+    this.#assertNotDisposed("report");
+    return layoutOf(this.#blocks);
+  }
+
+  /** See {@link Allocator.check}. Time in the number of blocks and units. */
+  check(): void {
+    this.#assertNotDisposed("check");
+    this.#blocks.check();
+  }
+
+  /** See {@link Allocator.trim}. Views of freed blocks in regions that are given back are empty afterwards. */
+  trim(): number {
+    this.#assertNotDisposed("trim");
+    const given = this.#blocks.trim();
+    this.#sync();
+    return given;
+  }
+
+  /** Frees every block, detaches every view and gives all memory back. A second call does nothing. */
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#fastSize = -1;
+    this.#fastUnits = 0;
+    this.#owned.revokeAll();
+    this.#blocks.dispose();
+    this.#pages = new Int32Array(0);
+    this.#links = new Uint16Array(0);
+  }
+
+  get #first(): SmallPages {
+    return this.#blocks.ranges[0]!;
+  }
+
+  /** Renews the copies for the fast paths, after anything that can add or drop a region or lengthen a table. */
+  #sync(): void {
+    const first = this.#first;
+    const { range } = first;
+    this.#base = range.base;
+    this.#pages = range.pages;
+    this.#links = first.links;
+    this.#fastSize = this.#tracked ? -1 : SMALL_MAX;
+    this.#fastUnits = this.#tracked ? 0 : range.endUnit;
+    const committed = this.#blocks.committedBytes;
+    if (committed > this.#peakCommitted) this.#peakCommitted = committed;
+  }
+
+  #allocateSlow(size: number, alignment: number): Address {
+    assertSize(size);
+    assertAlignment(alignment);
+    this.#assertNotDisposed("allocate");
+    if (this.#tracked && this.#requested + size > this.#limit) throw this.#limitError(size, size);
+    try {
+      const address = this.#blocks.allocate(size, alignment);
+      this.#requested += size;
+      return address;
+    } finally {
+      this.#sync();
+    }
+  }
+
+  #freeSlow(address: Address): void {
+    assertAddress(address);
+    this.#assertNotDisposed(`free ${formatAddress(address)}`);
+    if (address === 0) return;
+    const block = this.#live(address, "free");
+    if (block.owned) this.#owned.revoke(address);
+    this.#release(block);
+  }
+
+  #release(block: LiveBlock): void {
+    if (this.#zeroOnFree) this.#clear(block, block.usableSize);
+    this.#requested -= block.requestedSize;
+    this.#blocks.release(block);
+  }
+
+  /** The live block at `address`; the error that says why there is none otherwise. */
+  #live(address: Address, action: string): LiveBlock {
+    assertAddress(address);
+    this.#assertNotDisposed(`${action} ${formatAddress(address)}`);
+    const block = this.#blocks.find(address);
+    if (block !== undefined) return block;
+    const { kind, detail } = this.#blocks.explain(address);
+    throw new InvalidFreeError(action, address, kind, detail);
+  }
+
+  #refuseOwned(block: LiveBlock, action: string): void {
+    if (!block.owned) return;
+    throw new InvalidFreeError(
+      action,
+      block.address,
+      "foreign",
+      "a NativeBuffer owns the block; use its resize method",
+    );
+  }
+
+  #viewOf<T extends TypedArray>(block: LiveBlock, type: TypedArrayConstructor<T>, length: number): T {
+    if (block.huge !== undefined) {
+      const { buffer, byteOffset } = this.#blocks.huge.view(block.huge, length * type.BYTES_PER_ELEMENT);
+      return new type(buffer, byteOffset, length);
+    }
+    const { bytes, address } = this.#blocks.regionOf(block);
+    return new type(bytes.buffer, bytes.byteOffset + (block.address - address), length);
+  }
+
+  #addressOf(view: ArrayBufferView, action: string): Address {
+    this.#assertNotDisposed(`${action} a view`);
+    if (!ArrayBuffer.isView(view)) {
+      throw new TypeError(`Cannot ${action} ${describeValue(view)}: it must be a typed array or DataView`);
+    }
+    const { buffer } = view;
+    if (buffer.byteLength === 0 && (buffer as ArrayBuffer).detached === true) {
+      throw new UseAfterFreeError(`Cannot ${action} the view: its memory was freed and its buffer detached`);
+    }
+    const origin = this.#originOf(buffer) ?? this.#owned.originOf(buffer);
+    if (origin === undefined) throw new InvalidFreeError(action, 0, "foreign", "the view is not of this heap's memory");
+    return origin + view.byteOffset;
+  }
+
+  /** The address of byte 0 of a buffer of ours. */
+  #originOf(buffer: ArrayBufferLike): Address | undefined {
+    for (const { range } of this.#blocks.ranges) {
+      for (const { bytes, address } of range.regions) {
+        if (bytes.buffer === buffer) return address - bytes.byteOffset;
+      }
+    }
+    const huge = this.#blocks.huge.wrappedIn(buffer);
+    return huge && huge.address - huge.wrapped!.bytes.byteOffset;
+  }
+
+  #clear(block: LiveBlock, length: number): void {
+    if (block.huge !== undefined) {
+      this.#blocks.huge.clear(block.address, length);
+    } else {
+      const region = this.#blocks.regionOf(block);
+      clearBytes(region, block.address - region.address, length);
+    }
+  }
+
+  /** Clears what `block` has from `size` to its requested end. */
+  #clearTail(block: LiveBlock, size: number): void {
+    const length = block.requestedSize - size;
+    if (block.huge !== undefined) {
+      this.#blocks.huge.clear(block.address + size, length);
+    } else {
+      const { bytes, address } = this.#blocks.regionOf(block);
+      const offset = block.address + size - address;
+      bytes.fill(0, offset, offset + length);
+    }
+  }
+
+  #copy(from: LiveBlock, to: LiveBlock, length: number): void {
+    if (from.huge !== undefined || to.huge !== undefined) {
+      this.#blocks.huge.copy(from.address, to.address, length);
+      return;
+    }
+    const source = this.#blocks.regionOf(from);
+    const target = this.#blocks.regionOf(to);
+    copyBytes(source, from.address - source.address, target, to.address - target.address, length);
+  }
+
+  #limitError(extra: number, size: number): OutOfMemoryError {
+    return new OutOfMemoryError(
+      `Cannot allocate ${size} bytes: ${this.#requested} of the limit of ${this.#limit} bytes are live, ` +
+        `and ${extra} more would exceed it`,
+      size,
+      this.#limit,
+    );
+  }
+
+  #assertNotDisposed(action: string): void {
+    if (this.#disposed) throw new DisposedError(action, "heap");
+  }
+}

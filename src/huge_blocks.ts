@@ -1,0 +1,189 @@
+/**
+ * Huge blocks: each a reservation of its own, given back to the operating system as soon as it is freed.
+ *
+ * They are for what no region should hold: blocks that would leave large holes, and alignments above a mebibyte. Making one takes two
+ * system calls and freeing it one; its memory is fresh, so it is zero without being cleared. A huge block is wrapped
+ * when its first view is asked for, and that wrap is detached when it is freed: unlike those of smaller blocks, views of a
+ * freed huge block are empty at once.
+ *
+ * @module
+ */
+import { alignUp } from "./arguments.ts";
+import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
+import { formatAddress } from "./errors.ts";
+import type { Address, PageSource } from "./page_source.ts";
+
+/** Addresses of freed huge blocks that are remembered, so that freeing one twice is told from freeing a stranger. */
+const REMEMBERED = 1024;
+
+/** The most bytes of a block above `maxWrapBytes` that are copied through one wrap. */
+const COPY_PIECE = 2 ** 30;
+
+/** One huge block. */
+export interface HugeBlock {
+  /** Where it starts. */
+  readonly address: Address;
+  /** Bytes reserved and committed for it. */
+  readonly byteLength: number;
+  /** Bytes asked for. */
+  requested: number;
+  /** Alignment asked for. */
+  readonly alignment: number;
+  /** Whether a NativeBuffer owns it. */
+  owned: boolean;
+  /** Its wrap, once a view was asked for. */
+  wrapped: WrappedBytes | undefined;
+}
+
+/** The huge blocks of one heap, by address. */
+export class HugeBlocks {
+  readonly #source: PageSource;
+  readonly #blocks = new Map<Address, HugeBlock>();
+  readonly #freed = new Set<Address>();
+  /** Bytes of all live huge blocks. */
+  byteLength = 0;
+  /** Bytes of the wraps of live huge blocks. */
+  wrappedBytes = 0;
+
+  /** Starts with none. */
+  constructor(source: PageSource) {
+    this.#source = source;
+  }
+
+  /** Count of live huge blocks. */
+  get count(): number {
+    return this.#blocks.size;
+  }
+
+  /**
+   * Maps a block.
+   *
+   * @throws {OutOfMemoryError} When the source has no such memory.
+   */
+  allocate(size: number, alignment: number): HugeBlock {
+    const source = this.#source;
+    const byteLength = alignUp(Math.max(size, 1), Math.max(source.pageSize, source.granularity));
+    const address = source.reserve(byteLength, Math.max(alignment, source.pageSize));
+    try {
+      source.commit(address, byteLength);
+    } catch (error) {
+      source.unmap(address, byteLength);
+      throw error;
+    }
+    const block = { address, byteLength, requested: size, alignment, owned: false, wrapped: undefined };
+    this.#blocks.set(address, block);
+    this.#freed.delete(address);
+    this.byteLength += byteLength;
+    return block;
+  }
+
+  /** The live block that starts at `address`. */
+  at(address: Address): HugeBlock | undefined {
+    return this.#blocks.get(address);
+  }
+
+  /** Whether a block at `address` was freed and none started there since (the last {@link REMEMBERED} are known). */
+  wasFreed(address: Address): boolean {
+    return this.#freed.has(address);
+  }
+
+  /** The live block that has `address` inside it. Linear in the number of huge blocks: for error messages only. */
+  around(address: Address): HugeBlock | undefined {
+    for (const block of this.#blocks.values()) {
+      if (address >= block.address && address < block.address + block.byteLength) return block;
+    }
+    return undefined;
+  }
+
+  /** The live block whose wrap is `buffer`. */
+  wrappedIn(buffer: ArrayBufferLike): HugeBlock | undefined {
+    if (this.wrappedBytes === 0) return undefined;
+    for (const block of this.#blocks.values()) {
+      if (block.wrapped?.bytes.buffer === buffer) return block;
+    }
+    return undefined;
+  }
+
+  /**
+   * A view of the first `byteLength` bytes.
+   *
+   * @throws {RangeError} When that is more than the runtime can wrap.
+   */
+  view(block: HugeBlock, byteLength: number): Uint8Array {
+    const { maxWrapBytes } = this.#source;
+    if (byteLength > maxWrapBytes) {
+      throw new RangeError(
+        `Cannot view ${byteLength} bytes at ${formatAddress(block.address)}: ` +
+          `this runtime's largest ArrayBuffer has ${maxWrapBytes} bytes`,
+      );
+    }
+    const { buffer, byteOffset } = this.#wrap(block).bytes;
+    return new Uint8Array(buffer, byteOffset, byteLength);
+  }
+
+  #wrap(block: HugeBlock): WrappedBytes {
+    if (block.wrapped === undefined) {
+      const length = Math.min(block.byteLength, this.#source.maxWrapBytes);
+      block.wrapped = wrappedBytes(this.#source.wrap(block.address, length));
+      this.wrappedBytes += length;
+    }
+    return block.wrapped;
+  }
+
+  /** Copies `length` bytes between two blocks of whatever kind, through wraps of their own. */
+  copy(from: Address, to: Address, length: number): void {
+    const source = this.#source;
+    for (let offset = 0; offset < length; offset += COPY_PIECE) {
+      const piece = Math.min(COPY_PIECE, length - offset);
+      const target = source.wrap(to + offset, piece);
+      const origin = source.wrap(from + offset, piece);
+      target.set(origin);
+      source.unwrap(origin);
+      source.unwrap(target);
+    }
+  }
+
+  /** Clears `length` bytes of a block that may be longer than one wrap. */
+  clear(address: Address, length: number): void {
+    for (let offset = 0; offset < length; offset += COPY_PIECE) {
+      const piece = this.#source.wrap(address + offset, Math.min(COPY_PIECE, length - offset));
+      piece.fill(0);
+      this.#source.unwrap(piece);
+    }
+  }
+
+  /** Detaches a block's views and unmaps it. */
+  free(block: HugeBlock): void {
+    this.#unwrap(block);
+    this.#source.unmap(block.address, block.byteLength);
+    this.#blocks.delete(block.address);
+    this.byteLength -= block.byteLength;
+    if (this.#freed.size === REMEMBERED) {
+      for (const oldest of this.#freed) {
+        this.#freed.delete(oldest);
+        break;
+      }
+    }
+    this.#freed.add(block.address);
+  }
+
+  #unwrap(block: HugeBlock): void {
+    if (block.wrapped === undefined) return;
+    const { bytes } = block.wrapped;
+    const length = Math.min(block.byteLength, this.#source.maxWrapBytes);
+    block.wrapped = undefined;
+    this.wrappedBytes -= length;
+    this.#source.unwrap(bytes);
+  }
+
+  /** The live blocks, in order of allocation. */
+  values(): Iterable<HugeBlock> {
+    return this.#blocks.values();
+  }
+
+  /** Frees all. */
+  dispose(): void {
+    for (const block of [...this.#blocks.values()]) this.free(block);
+    this.#freed.clear();
+  }
+}

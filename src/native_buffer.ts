@@ -1,0 +1,252 @@
+/**
+ * Owned blocks: memory with an ArrayBuffer of its own, which is detached when the block is freed.
+ *
+ * ```text
+ *   NativeBuffer ──▶ OwnedBlock { address, bytes } ◀── OwnedBlocks of the allocator, by address
+ *                                   │
+ *                                   ▼ wrapped by the page source for exactly the block
+ *                    ArrayBuffer ◀── every view made from it: length 0 after free
+ * ```
+ *
+ * A detached typed array fails silently (it reads `undefined`), so the accessors of a freed `NativeBuffer` throw. Making one costs
+ * about a microsecond, most of it the runtime's wrap; a plain `view` of a block costs a twentieth of that.
+ *
+ * Over a page source that cannot isolate (a fixed buffer) there is no ArrayBuffer for the block alone: the accessors throw after free
+ * all the same, but views taken before stay readable. `isolated` tells which it is.
+ *
+ * @module
+ */
+import type { Allocator, BufferOptions, TypedArrayConstructor, ViewConstructor } from "./allocator.ts";
+import type { TypedArray } from "./allocator.ts";
+import { assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { describeValue, formatAddress, InvalidFreeError, UseAfterFreeError } from "./errors.ts";
+import type { Address, NativePointer, PageSource } from "./page_source.ts";
+
+/** One owned block as its allocator knows it. `bytes` is undefined once it is freed. */
+interface OwnedBlock {
+  address: Address;
+  bytes: Uint8Array | undefined;
+  readonly alignment: number;
+  readonly zeroed: boolean;
+}
+
+/** What owned blocks need of their allocator besides its public methods. */
+export interface OwningAllocator extends Allocator {
+  /** Where wraps come from. */
+  readonly source: PageSource;
+}
+
+/** The owned blocks of one allocator. */
+export class OwnedBlocks {
+  readonly #allocator: OwningAllocator;
+  /** Marks and unmarks the block's record, so that `free` of its address comes to `revoke`. */
+  readonly #mark: (address: Address, owned: boolean) => void;
+  readonly #blocks = new Map<Address, OwnedBlock>();
+  /** Addresses by ArrayBuffer, for `addressOf`. */
+  readonly #origins = new WeakMap<ArrayBufferLike, Address>();
+
+  /** `mark` is called with true after a block is allocated and with false before it is freed. */
+  constructor(allocator: OwningAllocator, mark: (address: Address, owned: boolean) => void = () => {}) {
+    this.#allocator = allocator;
+    this.#mark = mark;
+  }
+
+  /** Allocates an owned block. */
+  create(byteLength: number, options: BufferOptions = {}): NativeBuffer {
+    const { alignment = DEFAULT_ALIGNMENT, zeroed = true } = options;
+    assertSize(byteLength, "byteLength");
+    assertAlignment(alignment);
+    const block = { address: this.#allocate(byteLength, alignment, zeroed), bytes: undefined, alignment, zeroed };
+    this.#attach(block, block.address, byteLength);
+    return new NativeBuffer(this.#allocator, this, block);
+  }
+
+  /** Whether `address` is that of an owned block. */
+  has(address: Address): boolean {
+    return this.#blocks.has(address);
+  }
+
+  /** The address of byte 0 of an owned block's ArrayBuffer, if `buffer` is one. */
+  originOf(buffer: ArrayBufferLike): Address | undefined {
+    return this.#origins.get(buffer);
+  }
+
+  /** Detaches the views of the owned block at `address`, which is about to be freed. */
+  revoke(address: Address): void {
+    const block = this.#blocks.get(address);
+    if (block === undefined) return;
+    this.#blocks.delete(address);
+    this.#mark(address, false);
+    this.#detach(block);
+  }
+
+  /** Detaches the views of every owned block; the allocator is being disposed. */
+  revokeAll(): void {
+    for (const block of this.#blocks.values()) this.#detach(block);
+    this.#blocks.clear();
+  }
+
+  /** Gives `block` a new size, keeping its contents; its views are detached. On failure nothing has changed. */
+  resize(block: OwnedBlock, byteLength: number): void {
+    assertSize(byteLength, "byteLength");
+    const allocator = this.#allocator;
+    const old = block.bytes!;
+    const oldAddress = block.address;
+    const address = this.#allocate(byteLength, block.alignment, false);
+    block.bytes = undefined;
+    try {
+      this.#attach(block, address, byteLength);
+    } catch (error) {
+      block.address = oldAddress;
+      block.bytes = old;
+      throw error;
+    }
+    const bytes = block.bytes!;
+    bytes.set(old.length > bytes.length ? old.subarray(0, bytes.length) : old);
+    if (block.zeroed && bytes.length > old.length) bytes.fill(0, old.length);
+    // The old address is freed as a block of its own, whose views go with it.
+    this.#blocks.set(oldAddress, { ...block, address: oldAddress, bytes: old });
+    allocator.free(oldAddress);
+  }
+
+  #allocate(byteLength: number, alignment: number, zeroed: boolean): Address {
+    return zeroed
+      ? this.#allocator.allocateZeroed(byteLength, alignment)
+      : this.#allocator.allocate(byteLength, alignment);
+  }
+
+  /** Wraps the block just allocated at `address`; frees it when that fails. */
+  #attach(block: OwnedBlock, address: Address, byteLength: number): void {
+    let bytes: Uint8Array;
+    try {
+      // A wrap of no bytes is an error in one runtime and a null pointer in another.
+      bytes = byteLength === 0 ? new Uint8Array(0) : this.#allocator.source.wrap(address, byteLength);
+    } catch (error) {
+      this.#allocator.free(address);
+      throw error;
+    }
+    block.address = address;
+    block.bytes = bytes;
+    this.#blocks.set(address, block);
+    if (this.#allocator.source.isolating) this.#origins.set(bytes.buffer, address);
+    this.#mark(address, true);
+  }
+
+  #detach(block: OwnedBlock): void {
+    const bytes = block.bytes!;
+    block.bytes = undefined;
+    if (bytes.byteLength > 0) this.#allocator.source.unwrap(bytes);
+  }
+}
+
+/**
+ * A block of native memory that its holder owns: freed by `free`, at the end of a `using` scope, or with its allocator.
+ *
+ * Made by `allocator.buffer(byteLength)`. After it is freed its views have length 0 and its accessors throw
+ * `UseAfterFreeError`.
+ *
+ * @example
+ * ```ts
+ * import { Heap } from "@offheap/alloc";
+ *
+ * using heap = new Heap();
+ * using samples = heap.buffer(1024 * 8);
+ * samples.view(Float64Array).fill(0.5);
+ * ```
+ */
+export class NativeBuffer implements Disposable {
+  readonly #allocator: OwningAllocator;
+  readonly #owner: OwnedBlocks;
+  readonly #block: OwnedBlock;
+
+  /** Made by {@link Allocator.buffer}. */
+  constructor(allocator: OwningAllocator, owner: OwnedBlocks, block: OwnedBlock) {
+    this.#allocator = allocator;
+    this.#owner = owner;
+    this.#block = block;
+  }
+
+  /** Whether the block is freed. The one accessor that never throws. */
+  get freed(): boolean {
+    return this.#block.bytes === undefined;
+  }
+
+  /** Whether `arrayBuffer` covers this block alone and is detached when it is freed. */
+  get isolated(): boolean {
+    return this.#allocator.source.isolating;
+  }
+
+  /** Where the block starts. */
+  get address(): Address {
+    this.#live("read the address of");
+    return this.#block.address;
+  }
+
+  /** The size in bytes that was asked for. */
+  get byteLength(): number {
+    return this.#live("read the length of").byteLength;
+  }
+
+  /** All bytes of the block. */
+  get bytes(): Uint8Array {
+    return this.#live("view");
+  }
+
+  /** The block's own ArrayBuffer. */
+  get arrayBuffer(): ArrayBufferLike {
+    return this.#live("view").buffer;
+  }
+
+  /** The address as the runtime's foreign function interface takes it. */
+  get pointer(): NativePointer {
+    this.#live("take a pointer to");
+    return this.#allocator.source.toPointer(this.#block.address);
+  }
+
+  /** A view of the block as `type`: a typed array of as many whole elements as fit, or a `DataView`. */
+  view<T extends TypedArray>(type: TypedArrayConstructor<T>): T;
+  view(type: DataViewConstructor): DataView;
+  view<T extends ArrayBufferView>(type: ViewConstructor<T> & { readonly BYTES_PER_ELEMENT?: number }): T {
+    const { buffer, byteOffset, byteLength } = this.#live("view");
+    if (typeof type !== "function") {
+      throw new TypeError(`Cannot use ${describeValue(type)} as a view type: it must be a typed array or DataView`);
+    }
+    return new type(buffer, byteOffset, Math.floor(byteLength / (type.BYTES_PER_ELEMENT ?? 1)));
+  }
+
+  /**
+   * Changes the size, keeping the contents up to the lesser of both. The address may change and older views are detached.
+   * New bytes are zero unless the buffer was made with `zeroed: false`.
+   *
+   * @throws {OutOfMemoryError} When the memory cannot be had; the buffer is as before.
+   */
+  resize(byteLength: number): void {
+    this.#live("resize");
+    this.#owner.resize(this.#block, byteLength);
+  }
+
+  /**
+   * Frees the block and detaches its views.
+   *
+   * @throws {InvalidFreeError} When it is freed already.
+   */
+  free(): void {
+    if (this.#block.bytes === undefined) {
+      throw new InvalidFreeError("free", this.#block.address, "double", "the buffer is already freed");
+    }
+    this.#allocator.free(this.#block.address);
+  }
+
+  /** Frees the block unless it is freed already: the end of a `using` scope. */
+  [Symbol.dispose](): void {
+    if (this.#block.bytes !== undefined) this.#allocator.free(this.#block.address);
+  }
+
+  #live(action: string): Uint8Array {
+    const bytes = this.#block.bytes;
+    if (bytes === undefined) {
+      throw new UseAfterFreeError(`Cannot ${action} the buffer at ${formatAddress(this.#block.address)}: it is freed`);
+    }
+    return bytes;
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * Where memory comes from: the contract between allocators and the operating system.
+ *
+ * A page source hands out address space in whole OS pages and knows nothing of blocks. An
+ * allocator knows nothing of the operating system: everything it needs is in {@link PageSource},
+ * so the same allocator runs on `mmap`, on `VirtualAlloc`, on a plain `ArrayBuffer` and on a source
+ * that fails on purpose. (The reference systems call this a grower.)
+ *
+ * The life of a piece of address space:
+ *
+ * ```text
+ *            reserve            commit              wrap
+ *  (nothing) ───────▶ reserved ───────▶ committed ───────▶ committed and wrapped
+ *      ▲                 │  ▲              │   ▲ │               │
+ *      │      unmap      │  └── decommit ──┘   └─┘ discard       │ unwrap (detaches every view)
+ *      └─────────────────┴──────────◀───────────────────────────┘
+ * ```
+ *
+ * Rules every source keeps and every allocator relies on:
+ * - committed memory that was never written, or was discarded since, reads as zero;
+ * - a request either happens whole or throws and leaves everything as it was;
+ * - address 0 is never part of a reservation;
+ * - memory is never moved, and given back only by `decommit`, `discard` or `unmap`.
+ *
+ * @module
+ */
+
+/** An absolute address in bytes. 0 is never the address of a live block. */
+export type Address = number;
+
+/** What code may do with committed memory; see {@link PageSource.protect}. */
+export type Protection = "none" | "read" | "read-write";
+
+/**
+ * A pointer as the foreign function interface of the running runtime takes it: a pointer object in
+ * Deno, a number in Bun, a BigInt in Node.
+ */
+export type NativePointer = object | number | bigint;
+
+/**
+ * Gives address space and memory to allocators, in whole OS pages.
+ *
+ * All sizes and addresses are in bytes and multiples of {@link PageSource.pageSize}. Methods throw
+ * `OutOfMemoryError` when the memory or address space cannot be had; the state is then unchanged.
+ * Sources made by this package are plain objects, so that a variation is a spread away:
+ * `{ ...source, commit(address, byteLength) { ... } }`.
+ */
+export interface PageSource {
+  /** A short name for messages and reports, such as `"mmap"`. */
+  readonly name: string;
+  /** Bytes of one OS page: the unit of `commit`, `decommit`, `discard` and `protect`. */
+  readonly pageSize: number;
+  /** Alignment in bytes that every reservation has anyway (64 KiB on Windows). */
+  readonly granularity: number;
+  /** The most bytes that one `wrap` can cover (4 GiB on Bun). */
+  readonly maxWrapBytes: number;
+  /**
+   * Whether untouched reserved and committed memory costs nothing, so that an allocator may reserve far more
+   * than it will use. False for a fixed buffer, where a byte reserved is a byte spent.
+   */
+  readonly lazy: boolean;
+  /**
+   * Whether `wrap` makes an `ArrayBuffer` of its own for exactly the bytes asked for, which `unwrap` detaches. False
+   * for a fixed buffer: there all views share the caller's buffer, which stays the caller's.
+   */
+  readonly isolating: boolean;
+
+  /**
+   * Reserves address space that cannot be accessed yet.
+   *
+   * @param byteLength A positive multiple of `pageSize`.
+   * @param alignment A power of two; the result is a multiple of it. Surplus taken to reach it is given back exactly.
+   * @throws {OutOfMemoryError} When there is no such piece of address space.
+   */
+  reserve(byteLength: number, alignment: number): Address;
+  /**
+   * Makes reserved memory readable and writable. It reads as zero.
+   *
+   * @throws {OutOfMemoryError} When the memory cannot be had; nothing is committed then.
+   */
+  commit(address: Address, byteLength: number): void;
+  /** Gives committed memory back; the range is only reserved afterwards, and access to it faults. Unwrap it first. */
+  decommit(address: Address, byteLength: number): void;
+  /** Gives the contents of committed memory back; the range stays accessible and reads as zero. */
+  discard(address: Address, byteLength: number): void;
+  /** Changes what may be done with committed memory. A forbidden access ends the process. */
+  protect(address: Address, byteLength: number, protection: Protection): void;
+  /** Ends a reservation: exactly the `address` and `byteLength` of one `reserve`. Unwrap it first. */
+  unmap(address: Address, byteLength: number): void;
+  /**
+   * Makes committed memory visible to JavaScript without copying. `byteOffset` of the result is 0 for
+   * an isolating source.
+   *
+   * @throws {RangeError} When `byteLength` is above `maxWrapBytes`.
+   */
+  wrap(address: Address, byteLength: number): Uint8Array;
+  /** Ends a `wrap`: an isolating source detaches the buffer, and every view of it has length 0 from then on. */
+  unwrap(bytes: Uint8Array): void;
+  /** The address as the runtime's foreign function interface takes it. */
+  toPointer(address: Address): NativePointer;
+}

@@ -1,0 +1,320 @@
+/**
+ * The units of an address range: which are free, which belong to which run, and where a run of a wanted length is.
+ *
+ * A unit is 4 KiB. Consecutive units form a run: a large block, a page of small blocks, or free space. Adjacent free
+ * runs of one region are always merged, so the free space is as long as it can be; free runs hang in bins by length, one bin a
+ * length up to 64 units and four bins per doubling above, with one bit per bin that says whether it has any.
+ *
+ * The records lie outside the memory they describe, 16 bytes a unit:
+ *
+ * ```text
+ *   byte  0        4        8        12       16
+ *         ┌────────┬────────┬────────┬────────┐
+ *         │ HEAD   │ TAIL   │ NEXT   │ PREV   │   free run: bin links (unit + 1; 0 is none)
+ *         │        │        │ SLACK  │ INFO   │   used run: size bytes not asked for; alignment and kind
+ *         └────────┴────────┴────────┴────────┘
+ *   HEAD   at the first unit of a run: units * 4 + DISCARDED * 2 + USED; 0 at every other unit
+ *   TAIL   at the last unit of a free run: its units; 0 at every other unit
+ *
+ *   units    │ 0 │ 1 │ 2 │ 3 │ 4 │ 5 │ 6 │ 7 │
+ *            └─ used, 3 ─┴─ free, 4 ─────┴───┴─ used ...
+ *   HEAD      13   0   0   16  0   0   0   5
+ *   TAIL      0    0   0   0   0   0   4   0
+ * ```
+ *
+ * Invariants, verified by {@link Runs.check}: runs tile each region exactly; no two free runs of a region touch; the bins hold
+ * exactly the free runs, each in the bin of its length; a bin's bit is set exactly when it has a run.
+ *
+ * Cost: `take` and `release` are O(1) up to 64 units; above, `take` looks at up to {@link SCAN} runs of one bin.
+ *
+ * @module
+ */
+import { CorruptionError } from "./errors.ts";
+
+/** Bytes of a unit. */
+export const UNIT = 4096;
+
+/** Bytes of a unit's record. */
+export const UNIT_RECORD = 16;
+
+/** Units of a page of small blocks. */
+export const PAGE_UNITS = 16;
+
+/** Fields of a unit's record, in 32-bit words. */
+const HEAD = 0;
+const TAIL = 1;
+const NEXT = 2;
+const PREV = 3;
+const SLACK = 2;
+const INFO = 3;
+
+/** Flags in HEAD. */
+const USED = 1;
+const DISCARDED = 2;
+
+/** Set in INFO of a used run: it is a page of small blocks. */
+export const INFO_PAGE = 128;
+/** Set in INFO of a used run: it is owned by a NativeBuffer. */
+export const INFO_OWNED = 64;
+/** The part of INFO that is the base-2 logarithm of the alignment. */
+export const INFO_ALIGNMENT = 63;
+
+/** Lengths up to this many units have a bin each. */
+const EXACT_BINS = 64;
+const BIN_COUNT = EXACT_BINS + 4 * 15;
+/** Runs of one bin that a search looks at before it goes on to the next bin. */
+const SCAN = 16;
+
+/** The runs of one address range. Units are numbered from the start of the range. */
+export class Runs {
+  /** The records; set again whenever the table behind them grows. */
+  units: Int32Array = new Int32Array(0);
+  /** Units in free runs. */
+  freeUnits = 0;
+  readonly #bins = new Int32Array(BIN_COUNT);
+  readonly #occupied = new Int32Array(BIN_COUNT / 32 + 1);
+
+  /** Adds the units `from` to `to` of a new region as one free run of memory that was never touched. */
+  add(from: number, to: number): void {
+    this.#insert(from, to - from, DISCARDED);
+  }
+
+  /** Removes the units of a region that is one free run. */
+  remove(from: number): void {
+    this.#remove(from);
+  }
+
+  /**
+   * Takes a run of `count` units whose first unit plus `bias` is a multiple of `alignment` (a power of two, in units).
+   *
+   * @returns Its first unit, or -1 when there is none. The caller sets its SLACK and INFO.
+   */
+  take(count: number, alignment: number, bias: number): number {
+    const free = this.#find(count, alignment, bias, SCAN);
+    // The short search can pass over the only run that fits, deep in its bin; better look at all before growing.
+    const run = free !== -1 || this.freeUnits < count ? free : this.#find(count, alignment, bias, Infinity);
+    if (run === -1) return -1;
+    const units = this.units;
+    const head = units[run * 4 + HEAD]!;
+    const length = head >>> 2;
+    const start = ((run + bias + alignment - 1) & -alignment) - bias;
+    this.#remove(run);
+    if (start > run) this.#insert(run, start - run, head & DISCARDED);
+    if (start + count < run + length) this.#insert(start + count, run + length - start - count, head & DISCARDED);
+    units[start * 4 + HEAD] = (count << 2) | USED;
+    return start;
+  }
+
+  /** Frees a used run and merges it with its free neighbours between `regionStart` and `regionEnd`. */
+  release(unit: number, regionStart: number, regionEnd: number): void {
+    const units = this.units;
+    let start = unit;
+    let end = unit + (units[unit * 4 + HEAD]! >>> 2);
+    units[unit * 4 + HEAD] = 0;
+    if (end < regionEnd) {
+      const next = units[end * 4 + HEAD]!;
+      if ((next & USED) === 0) {
+        this.#remove(end);
+        end += next >>> 2;
+      }
+    }
+    if (start > regionStart) {
+      const before = units[(start - 1) * 4 + TAIL]!;
+      if (before !== 0) {
+        start -= before;
+        this.#remove(start);
+      }
+    }
+    this.#insert(start, end - start, 0);
+  }
+
+  /** Grows or shrinks a used run in place to `count` units. False when the units after it are not free. */
+  resize(unit: number, count: number, regionEnd: number): boolean {
+    const units = this.units;
+    const current = units[unit * 4 + HEAD]! >>> 2;
+    if (count < current) {
+      units[unit * 4 + HEAD] = (count << 2) | USED;
+      // The cut-off end becomes a used run for a moment, so that freeing it merges it with what follows.
+      units[(unit + count) * 4 + HEAD] = ((current - count) << 2) | USED;
+      this.release(unit + count, unit + count, regionEnd);
+      return true;
+    }
+    if (count > current) {
+      const next = unit + current;
+      if (next >= regionEnd) return false;
+      const head = units[next * 4 + HEAD]!;
+      const free = (head & USED) === 0 ? head >>> 2 : 0;
+      if (current + free < count) return false;
+      this.#remove(next);
+      if (current + free > count) this.#insert(unit + count, current + free - count, head & DISCARDED);
+      units[unit * 4 + HEAD] = (count << 2) | USED;
+    }
+    return true;
+  }
+
+  /** Units of the used run that starts at `unit`; 0 when none does. */
+  usedAt(unit: number): number {
+    const head = this.units[unit * 4 + HEAD]!;
+    return (head & USED) !== 0 ? head >>> 2 : 0;
+  }
+
+  /** Units of the free run that starts at `unit`; 0 when none does. */
+  freeAt(unit: number): number {
+    const head = this.units[unit * 4 + HEAD]!;
+    return (head & USED) === 0 ? head >>> 2 : 0;
+  }
+
+  /** The first unit of the run, used or free, that `unit` is part of, looking back no further than `regionStart`. */
+  startOf(unit: number, regionStart: number): number {
+    let start = unit;
+    while (start > regionStart && this.units[start * 4 + HEAD] === 0) start--;
+    return start;
+  }
+
+  /** The bytes of the used run at `unit` that were not asked for. */
+  slack(unit: number): number {
+    return this.units[unit * 4 + SLACK]!;
+  }
+
+  /** The INFO word of the used run at `unit`. */
+  info(unit: number): number {
+    return this.units[unit * 4 + INFO]!;
+  }
+
+  /** Sets what a used run's record says besides its length. */
+  describe(unit: number, slack: number, info: number): void {
+    this.units[unit * 4 + SLACK] = slack;
+    this.units[unit * 4 + INFO] = info;
+  }
+
+  /** Whether the contents of the free run at `unit` were discarded, or never touched, since it became free. */
+  isDiscarded(unit: number): boolean {
+    return (this.units[unit * 4 + HEAD]! & DISCARDED) !== 0;
+  }
+
+  /** Records that the contents of the free run at `unit` were discarded. */
+  markDiscarded(unit: number): void {
+    this.units[unit * 4 + HEAD] = this.units[unit * 4 + HEAD]! | DISCARDED;
+  }
+
+  /** The shortest run that fits, among the first `scan` of each bin. */
+  #find(count: number, alignment: number, bias: number, scan: number): number {
+    const units = this.units;
+    for (let bin = this.#nextBin(binOf(count)); bin !== -1; bin = this.#nextBin(bin + 1)) {
+      let best = -1;
+      let bestLength = 0x7fffffff;
+      let left = scan;
+      for (let run = this.#bins[bin]! - 1; run !== -1 && left > 0; run = units[run * 4 + NEXT]! - 1, left--) {
+        const length = units[run * 4 + HEAD]! >>> 2;
+        const start = ((run + bias + alignment - 1) & -alignment) - bias;
+        if (length < bestLength && start + count <= run + length) {
+          best = run;
+          bestLength = length;
+          if (bin < EXACT_BINS) break;
+        }
+      }
+      if (best !== -1) return best;
+    }
+    return -1;
+  }
+
+  #nextBin(from: number): number {
+    const occupied = this.#occupied;
+    if (from >= BIN_COUNT) return -1;
+    let word = from >>> 5;
+    let bits = occupied[word]! & (-1 << (from & 31));
+    while (bits === 0) {
+      if (++word === occupied.length) return -1;
+      bits = occupied[word]!;
+    }
+    return (word << 5) + 31 - Math.clz32(bits & -bits);
+  }
+
+  #insert(unit: number, count: number, discarded: number): void {
+    const units = this.units;
+    const bin = binOf(count);
+    const next = this.#bins[bin]!;
+    const at = unit * 4;
+    units[at + HEAD] = (count << 2) | discarded;
+    units[(unit + count - 1) * 4 + TAIL] = count;
+    units[at + NEXT] = next;
+    units[at + PREV] = 0;
+    if (next !== 0) units[(next - 1) * 4 + PREV] = unit + 1;
+    this.#bins[bin] = unit + 1;
+    this.#occupied[bin >>> 5] = this.#occupied[bin >>> 5]! | (1 << (bin & 31));
+    this.freeUnits += count;
+  }
+
+  #remove(unit: number): void {
+    const units = this.units;
+    const at = unit * 4;
+    const count = units[at + HEAD]! >>> 2;
+    const next = units[at + NEXT]!;
+    const prev = units[at + PREV]!;
+    if (next !== 0) units[(next - 1) * 4 + PREV] = prev;
+    if (prev !== 0) units[(prev - 1) * 4 + NEXT] = next;
+    else {
+      const bin = binOf(count);
+      this.#bins[bin] = next;
+      if (next === 0) this.#occupied[bin >>> 5] = this.#occupied[bin >>> 5]! & ~(1 << (bin & 31));
+    }
+    units[at + HEAD] = 0;
+    units[(unit + count - 1) * 4 + TAIL] = 0;
+    this.freeUnits -= count;
+  }
+
+  /** Verifies the tiling of the regions, given as pairs of first and end unit, and the bins. */
+  check(regions: readonly { readonly firstUnit: number; readonly endUnit: number }[]): void {
+    const units = this.units;
+    const free = new Set<number>();
+    let freeUnits = 0;
+    for (const { firstUnit, endUnit } of regions) {
+      let previousFree = false;
+      let unit = firstUnit;
+      while (unit < endUnit) {
+        const head = units[unit * 4 + HEAD]!;
+        const count = head >>> 2;
+        const isFree = (head & USED) === 0;
+        if (count === 0 || unit + count > endUnit) throw corrupt(unit, "its run does not end inside its region");
+        for (let inner = unit; inner < unit + count; inner++) {
+          if (inner > unit && units[inner * 4 + HEAD] !== 0) throw corrupt(inner, "it is inside a run and has a head");
+          const tail = isFree && inner === unit + count - 1 ? count : 0;
+          if (units[inner * 4 + TAIL] !== tail) throw corrupt(inner, `its tail is not ${tail}`);
+        }
+        if (isFree) {
+          if (previousFree) throw corrupt(unit, "two free runs touch");
+          free.add(unit);
+          freeUnits += count;
+        }
+        previousFree = isFree;
+        unit += count;
+      }
+    }
+    if (freeUnits !== this.freeUnits) throw corrupt(0, `${freeUnits} units are free, ${this.freeUnits} are counted`);
+    for (let bin = 0; bin < BIN_COUNT; bin++) {
+      const occupied = (this.#occupied[bin >>> 5]! & (1 << (bin & 31))) !== 0;
+      if (occupied !== (this.#bins[bin] !== 0)) throw corrupt(0, `the bit of bin ${bin} is wrong`);
+      let prev = 0;
+      for (let link = this.#bins[bin]!; link !== 0; link = units[(link - 1) * 4 + NEXT]!) {
+        if (!free.delete(link - 1)) throw corrupt(link - 1, `it is in bin ${bin} but not a free run, or twice`);
+        if (binOf(units[(link - 1) * 4 + HEAD]! >>> 2) !== bin) {
+          throw corrupt(link - 1, `it is in the wrong bin ${bin}`);
+        }
+        if (units[(link - 1) * 4 + PREV] !== prev) throw corrupt(link - 1, `its back link in bin ${bin} is wrong`);
+        prev = link;
+      }
+    }
+    if (free.size > 0) throw corrupt([...free][0]!, "it is free but in no bin");
+  }
+}
+
+/** The bin for runs of `count` units. */
+function binOf(count: number): number {
+  if (count <= EXACT_BINS) return count - 1;
+  const log = 31 - Math.clz32(count);
+  return EXACT_BINS + (log - 6) * 4 + ((count >>> (log - 2)) & 3);
+}
+
+function corrupt(unit: number, what: string): CorruptionError {
+  return new CorruptionError(`Cannot trust unit ${unit}: ${what}`);
+}
