@@ -24,6 +24,8 @@ interface Platform {
   readonly env?: Readonly<Record<string, string>>;
   /** Whether the kernel cannot start the executable by itself, so that tests must start children by the command. */
   readonly emulated?: boolean;
+  /** Whether it is Windows, under Wine. */
+  readonly wine?: boolean;
 }
 
 /** Slowest first, so that the end is not one processor waiting for the other. */
@@ -31,8 +33,8 @@ const PLATFORMS: readonly Platform[] = [
   // Compiled code of V8 does not run under qemu.
   { name: "deno-arm64", kind: "deno", emulated: true, env: { DENO_V8_FLAGS: "--jitless" } },
   { name: "bun-arm64", kind: "bun", emulated: true },
-  { name: "deno-win", kind: "deno" },
-  { name: "bun-win", kind: "bun" },
+  { name: "deno-win", kind: "deno", wine: true },
+  { name: "bun-win", kind: "bun", wine: true },
   { name: "node26", kind: "node" },
   { name: "bun-musl", kind: "bun" },
 ];
@@ -53,7 +55,7 @@ if (unknown !== undefined) {
 
 const runners: Runner[] = [];
 let missing = 0;
-for (const { name, kind, env, emulated } of PLATFORMS) {
+for (const { name, kind, env, emulated = false, wine = false } of PLATFORMS) {
   if (!only.includes(name)) continue;
   const executable = resolve(directory, "bin", name);
   if (!existsSync(executable)) {
@@ -61,8 +63,8 @@ for (const { name, kind, env, emulated } of PLATFORMS) {
     missing++;
     continue;
   }
-  const started: Record<string, string> = emulated === true ? { OFFHEAP_RUNTIME: executable } : {};
-  runners.push({ name, kind, executable, env: { OFFHEAP_RANDOM_OPS: RANDOM_OPS, ...env, ...started } });
+  const started: Record<string, string> = emulated ? { OFFHEAP_RUNTIME: executable } : {};
+  runners.push({ name, kind, executable, wine, env: { OFFHEAP_RANDOM_OPS: RANDOM_OPS, ...env, ...started } });
 }
 
 const files = named.length > 0 ? named : testFiles();

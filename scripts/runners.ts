@@ -34,6 +34,8 @@ export interface Runner {
   readonly kind: "deno" | "bun" | "node";
   /** Added to the environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Whether it runs under Wine, which has the file system as drive Z. */
+  readonly wine?: boolean;
   /** Where to leave coverage data; Deno only. */
   readonly coverageDirectory?: string;
 }
@@ -98,8 +100,9 @@ export function testArguments(runner: Runner, file: string, report: string): str
 export async function runTestFile(runner: Runner, file: string): Promise<FileResult> {
   const directory = mkdtempSync(join(tmpdir(), "offheap-report-"));
   const report = join(directory, "junit.xml");
+  const target = runner.wine === true ? `Z:${report.replaceAll("/", "\\")}` : report;
   const started = performance.now();
-  const { code, output } = await execute(runner.executable, testArguments(runner, file, report), runner.env);
+  const { code, output } = await execute(runner.executable, testArguments(runner, file, target), runner.env);
   const seconds = (performance.now() - started) / 1000;
 
   let counts = noCounts();

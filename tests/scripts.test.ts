@@ -109,6 +109,19 @@ describe("runTestFile()", { ignore: EMULATED || isWindows }, () => {
     );
   });
 
+  it("counts what the adapter of bdd skips as skipped", async () => {
+    const adapter = new URL("./support/std_testing_bdd.ts", import.meta.url).href;
+    const body = `import { describe, it } from "${adapter}";
+      function fail() { throw new Error("it ran"); }
+      it("a", () => {});
+      it.skip("b", fail);
+      it("c", { ignore: true }, fail);
+      describe("d", () => it.ignore("e", fail));`;
+    assertEquals(await outcome(body), "1 passed, 0 failed, 3 skipped; ");
+    // Node counts a skipped group as one test, skipped; Deno and Bun count those in it.
+    assertEquals(await outcome(`${body} describe.skip("f", () => it("g", fail));`), "1 passed, 0 failed, 4 skipped; ");
+  });
+
   it("fails on a file without tests, except where Node counts the file as one", async () => {
     const expected = runtimeName === "node" ? /^1 passed, 0 failed; $/ : /^0 passed, 1 failed; .*no (tests|report)/;
     assertMatch(await outcome("export {};"), expected);
