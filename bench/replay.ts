@@ -1,0 +1,164 @@
+/**
+ * One measuring process: replays one trace on one allocator and prints one line of JSON. `bench/run.ts` starts it; by
+ * hand:
+ *
+ *     deno run -A bench/replay.ts --allocator heap --trace examples/traces/lua.trace.gz --replays 10
+ *     bun bench/replay.ts --allocator null --trace examples/traces/lua.trace.gz
+ *
+ *     --allocator NAME    see support/subjects.ts
+ *     --module FILE       the module that exports Heap, for comparing two versions
+ *     --replays N         at least so many replays; the first is the cold one (1)
+ *     --min-ms T          and at least so long (0)
+ *     --limit-ms T        stop within the first replay after so long, and say how far it came (no limit)
+ *     --touch MODE        none, ends (first and last byte) or pages (every OS page) of each block (none)
+ *     --sample RECORDS    watch the resident set: reads it every so many records, after a rehearsal on another instance
+ *                         so that compiled code is not counted; disturbs the times
+ *
+ * Blocks that the trace leaves live are freed between replays, outside the times, as the native replayer does.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { readTrace, type Trace } from "../examples/support/trace.ts";
+import { elapsed, openClock, type Times } from "./support/clock.ts";
+import { CHUNK, type Driver, makeDriver, makeSlots, type Slots } from "./support/drivers.ts";
+import { collectGarbage, openResidentProbe, type ResidentFigures } from "./support/resident.ts";
+import { openSubject, type SubjectOptions } from "./support/subjects.ts";
+
+/** The line of JSON that this program and the native replayer print. */
+export interface ReplayReport {
+  /** Records replayed each time: fewer than the trace has when the limit stopped the first replay. */
+  readonly records: number;
+  /** The times of each replay, the cold one first. */
+  readonly replays: readonly Times[];
+  /** With `--sample`: the resident set. */
+  readonly rss?: ResidentFigures;
+  /** With `--sample`: the allocator's own figures when the resident set was largest. */
+  readonly stats?: object;
+}
+
+interface Options {
+  readonly allocator: string;
+  readonly replays: number;
+  readonly minMs: number;
+  readonly limitMs: number;
+  readonly touch: "none" | "ends" | "pages";
+  readonly sample: number;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      allocator: { type: "string", default: "heap" },
+      trace: { type: "string" },
+      module: { type: "string" },
+      replays: { type: "string", default: "1" },
+      "min-ms": { type: "string", default: "0" },
+      "limit-ms": { type: "string", default: "Infinity" },
+      touch: { type: "string", default: "none" },
+      sample: { type: "string", default: "0" },
+    },
+  });
+  if (values.trace === undefined) throw new Error("--trace FILE is missing");
+  const { touch } = values;
+  if (touch !== "none" && touch !== "ends" && touch !== "pages") throw new Error(`Unknown --touch ${touch}`);
+  const options: Options = {
+    allocator: values.allocator,
+    replays: Number(values.replays),
+    minMs: Number(values["min-ms"]),
+    limitMs: Number(values["limit-ms"]),
+    touch,
+    sample: Number(values.sample),
+  };
+  const trace = readTrace(values.trace);
+  const subjectOptions = { module: values.module, capacity: trace.peakLiveBytes };
+  const report = options.sample > 0
+    ? await watch(trace, options, subjectOptions)
+    : await time(trace, options, subjectOptions);
+  console.log(JSON.stringify(report));
+}
+
+/** Replays with the clock on. */
+async function time(trace: Trace, options: Options, subjectOptions: SubjectOptions): Promise<ReplayReport> {
+  const clock = await openClock();
+  const subject = await openSubject(options.allocator, subjectOptions);
+  const driver = makeDriver(subject, trace);
+  const run = selectRun(driver, options);
+  const replays: Times[] = [];
+  let records = trace.records;
+  let total = 0;
+  while (replays.length < options.replays || total < options.minMs * 1e6) {
+    const deadline = replays.length === 0 ? performance.now() + options.limitMs : Infinity;
+    const start = clock();
+    for (let from = 0; from < records; from += CHUNK) {
+      run(from, Math.min(from + CHUNK, records));
+      if (deadline !== Infinity && performance.now() > deadline) records = Math.min(from + CHUNK, records);
+    }
+    const times = elapsed(start, clock());
+    replays.push(times);
+    total += times.wall;
+    // Before the draining, which takes a slow peer longer still.
+    if (total > options.limitMs * 1e6) return { records, replays };
+    driver.drain();
+  }
+  subject.close();
+  return { records, replays };
+}
+
+/** Records of the rehearsals at most: enough to compile everything, and to bring the collector to its steady state. */
+const REHEARSAL = 1_000_000;
+
+/**
+ * Replays once, watching the resident set. The subject itself is opened under watch, so its tables count. Compiled code
+ * and the runtime's own heap are not what is asked for, so the same is rehearsed on other instances: once before and, as
+ * a collection throws compiled code away, once after the last collection.
+ */
+async function watch(trace: Trace, options: Options, subjectOptions: SubjectOptions): Promise<ReplayReport> {
+  const probe = openResidentProbe();
+  const clock = await openClock();
+  const step = Math.min(options.sample, CHUNK);
+  let slots: Slots | undefined;
+  for (let rehearsal = 0; rehearsal < 2; rehearsal++) {
+    const subject = await openSubject(options.allocator, subjectOptions);
+    slots ??= makeSlots(subject.kind, trace);
+    const driver = makeDriver(subject, trace, slots);
+    const run = selectRun(driver, options);
+    const records = Math.min(trace.records, REHEARSAL);
+    for (let from = 0; from < records; from += step) {
+      run(from, Math.min(from + step, records));
+      probe.sample();
+    }
+    driver.drain();
+    subject.close();
+    if (rehearsal === 0) collectGarbage();
+  }
+
+  probe.start();
+  const subject = await openSubject(options.allocator, subjectOptions);
+  const driver = makeDriver(subject, trace, slots);
+  const run = selectRun(driver, options);
+  let stats: object | undefined;
+  const start = clock();
+  for (let from = 0; from < trace.records; from += step) {
+    run(from, Math.min(from + step, trace.records));
+    if (probe.sample()) stats = subject.stats?.();
+  }
+  const times = elapsed(start, clock());
+  const rss = probe.finish();
+  driver.drain();
+  subject.close();
+  return { records: trace.records, replays: [times], rss, ...(stats === undefined ? {} : { stats }) };
+}
+
+function selectRun(driver: Driver, options: Options): (from: number, to: number) => void {
+  switch (options.touch) {
+    case "none":
+      return driver.replay;
+    case "ends":
+      return (from, to) => driver.replayTouching(from, to, false);
+    case "pages":
+      return (from, to) => driver.replayTouching(from, to, true);
+  }
+}
+
+await main();

@@ -1,0 +1,285 @@
+/**
+ * The results of a run as data: what is in a results file, and the figures that tables and bars are made of.
+ *
+ * @module
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import type { Times } from "./clock.ts";
+import type { Machine } from "./machine.ts";
+import type { ResidentFigures } from "./resident.ts";
+
+/** The version of the results file's format. */
+export const RESULTS_VERSION = 1;
+
+/** Who ran something: `"deno"`, `"bun"` or `"native"`. */
+export type Side = string;
+
+/** A trace that was replayed. */
+export interface TraceInfo {
+  readonly name: string;
+  readonly records: number;
+  readonly peakLiveBytes: number;
+  readonly peakLiveBlocks: number;
+}
+
+/** One process that replayed one trace on one allocator, in nanoseconds of CPU time of the process per record. */
+export interface ReplayResult {
+  readonly trace: string;
+  readonly side: Side;
+  readonly allocator: string;
+  /** Which of the interleaved rounds it was, from 0. */
+  readonly round: number;
+  /** Records replayed: fewer than the trace has when the peer was too slow for the whole. */
+  readonly records: number;
+  /** Count of replays in the process. */
+  readonly replays: number;
+  /** The first replay. */
+  readonly cold: number;
+  /** The median of the others. */
+  readonly warm: number;
+  /** The same of the JavaScript thread alone. */
+  readonly warmThread: number;
+  /** The same in elapsed time. */
+  readonly warmWall: number;
+}
+
+/** One process that replayed one trace once with its resident set watched, in bytes. */
+export interface MemoryResult extends ResidentFigures {
+  readonly trace: string;
+  readonly side: Side;
+  readonly allocator: string;
+  readonly round: number;
+  /** Peak growth of the resident set over peak live bytes. */
+  readonly ratio: number;
+  /** The allocator's own figures when the resident set was largest. */
+  readonly stats?: object;
+}
+
+/** One process that ran one small loop on one subject, in nanoseconds per operation: medians of its rounds. */
+export interface MicroResult {
+  readonly case: string;
+  readonly side: Side;
+  readonly subject: string;
+  readonly round: number;
+  readonly process: number;
+  readonly thread: number;
+  readonly wall: number;
+}
+
+/** Something that was asked for and could not be run. */
+export interface Missing {
+  readonly what: string;
+  readonly why: string;
+}
+
+/** A bar of the project, and whether this run cleared it. */
+export interface Bar {
+  readonly name: string;
+  /** What was measured; `undefined` when this run did not. */
+  readonly value: number | undefined;
+  readonly limit: number;
+  /** Whether the value must be at most the limit, or at least. */
+  readonly sense: "at most" | "at least";
+  readonly pass: boolean | undefined;
+}
+
+/** Everything that a run found out: the results file. */
+export interface Results {
+  readonly version: number;
+  readonly date: string;
+  readonly command: string;
+  readonly machine: Machine;
+  readonly runtimes: readonly string[];
+  readonly traces: readonly TraceInfo[];
+  readonly replays: readonly ReplayResult[];
+  readonly memory: readonly MemoryResult[];
+  readonly micro: readonly MicroResult[];
+  readonly missing: readonly Missing[];
+}
+
+/** The middle value, or the mean of the two middle ones. */
+export function median(values: readonly number[]): number {
+  if (values.length === 0) return NaN;
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** The geometric mean. */
+export function geometricMean(values: readonly number[]): number {
+  if (values.length === 0) return NaN;
+  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
+}
+
+/** Cold and warm figures of a list of replays, per record. */
+export function summarize(replays: readonly Times[], records: number): {
+  cold: number;
+  warm: number;
+  warmThread: number;
+  warmWall: number;
+} {
+  const warm = replays.length > 1 ? replays.slice(1) : replays;
+  return {
+    cold: replays[0]!.process / records,
+    warm: median(warm.map((times) => times.process)) / records,
+    warmThread: median(warm.map((times) => times.thread)) / records,
+    warmWall: median(warm.map((times) => times.wall)) / records,
+  };
+}
+
+/** A figure over several processes. */
+export interface Spread {
+  readonly median: number;
+  readonly least: number;
+  readonly most: number;
+}
+
+/** Median and extremes; `undefined` without values. */
+export function spread(values: readonly number[]): Spread | undefined {
+  if (values.length === 0) return undefined;
+  return { median: median(values), least: Math.min(...values), most: Math.max(...values) };
+}
+
+/** The null allocator that goes with an allocator's kind on a side. */
+export function nullOf(side: Side, allocator: string): string {
+  if (side === "native") return "null";
+  const handles = allocator === "uint8array" || allocator === "buffer" ||
+    (side === "deno" && allocator === "ffi-malloc");
+  return handles ? "null-handles" : "null";
+}
+
+/** Which replay of a process: the first, or the median of the others. */
+export type Temperature = "cold" | "warm";
+
+/**
+ * Nanoseconds per record with the loop taken off, over all processes of a run. The loop's cost is the least median of
+ * any process: noise only adds to it, and what is taken off too much would flatter.
+ */
+export function netReplay(
+  results: Results,
+  trace: string,
+  side: Side,
+  allocator: string,
+  temperature: Temperature = "warm",
+): Spread | undefined {
+  const own = results.replays.filter((r) => r.trace === trace && r.side === side && r.allocator === allocator);
+  const loop = results.replays.filter((r) =>
+    r.trace === trace && r.side === side && r.allocator === nullOf(side, allocator)
+  );
+  const gross = spread(own.map((result) => result[temperature]));
+  if (gross === undefined || loop.length === 0) return undefined;
+  const least = Math.min(...loop.map((result) => result.warm));
+  const net = (value: number) => Math.max(value - least, 0.1);
+  return { median: net(gross.median), least: net(gross.least), most: net(gross.most) };
+}
+
+/** Geometric mean over all traces of one allocator's net time over another's. */
+export function replayRatio(
+  results: Results,
+  side: Side,
+  allocator: string,
+  baseSide: Side,
+  base: string,
+  temperature: Temperature = "warm",
+): number | undefined {
+  const ratios: number[] = [];
+  for (const { name } of results.traces) {
+    const own = netReplay(results, name, side, allocator, temperature);
+    const other = netReplay(results, name, baseSide, base, temperature);
+    if (own !== undefined && other !== undefined) ratios.push(own.median / other.median);
+  }
+  return ratios.length === 0 ? undefined : geometricMean(ratios);
+}
+
+/** Live bytes that a trace needs at its peak to count for the memory figure. */
+export const MEMORY_LIVE_BYTES = 2 ** 20;
+
+/** Median of the resident growth over live bytes of one trace. */
+export function memoryRatio(results: Results, trace: string, side: Side, allocator: string): Spread | undefined {
+  return spread(
+    results.memory
+      .filter((r) => r.trace === trace && r.side === side && r.allocator === allocator)
+      .map((result) => result.ratio),
+  );
+}
+
+/** Geometric mean of {@link memoryRatio} over the traces that count. */
+export function memoryMean(results: Results, side: Side, allocator: string): number | undefined {
+  const ratios = results.traces
+    .filter((trace) => trace.peakLiveBytes > MEMORY_LIVE_BYTES)
+    .map((trace) => memoryRatio(results, trace.name, side, allocator)?.median)
+    .filter((ratio) => ratio !== undefined);
+  return ratios.length === 0 ? undefined : geometricMean(ratios);
+}
+
+/** Nanoseconds per operation of a small loop, by one of the clocks. */
+export function microTime(
+  results: Results,
+  name: string,
+  side: Side,
+  subject: string,
+  clock: "process" | "thread" = "process",
+): Spread | undefined {
+  return spread(
+    results.micro.filter((r) => r.case === name && r.side === side && r.subject === subject).map((r) => r[clock]),
+  );
+}
+
+/**
+ * How many times faster `subject` is than `other` in a small loop: by CPU time of the process or of the thread,
+ * whichever says less. (A collector on other threads makes garbage look cheap by the one and dear by the other.)
+ */
+export function microSpeedup(
+  results: Results,
+  name: string,
+  side: Side,
+  subject: string,
+  other: string,
+): number | undefined {
+  const ratios: number[] = [];
+  for (const clock of ["process", "thread"] as const) {
+    const own = microTime(results, name, side, subject, clock);
+    const base = microTime(results, name, side, other, clock);
+    if (own === undefined || base === undefined) return undefined;
+    ratios.push(base.median / own.median);
+  }
+  return Math.min(...ratios);
+}
+
+/** Reads a results file. */
+export function readResults(file: string): Results {
+  const results = JSON.parse(readFileSync(file, "utf8")) as Results;
+  if (results.version !== RESULTS_VERSION) {
+    throw new Error(`Cannot read results ${file}: version ${results.version}, expected ${RESULTS_VERSION}`);
+  }
+  return results;
+}
+
+/** Writes the results file and the table of the same figures beside it. Returns the names. */
+export function writeResults(base: string, results: Results): string[] {
+  writeFileSync(`${base}.json`, `${JSON.stringify(results, roundNumber, 1)}\n`);
+  writeFileSync(`${base}.csv`, toCsv(results));
+  return [`${base}.json`, `${base}.csv`];
+}
+
+function roundNumber(_key: string, value: unknown): unknown {
+  return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value;
+}
+
+function toCsv(results: Results): string {
+  const lines = ["kind,subject,side,allocator,round,metric,value"];
+  for (const r of results.replays) {
+    for (const metric of ["cold", "warm", "warmThread", "warmWall"] as const) {
+      lines.push(["replay", r.trace, r.side, r.allocator, r.round, `${metric} ns/record`, r[metric].toFixed(2)].join());
+    }
+  }
+  for (const r of results.memory) {
+    lines.push(["memory", r.trace, r.side, r.allocator, r.round, "growth/live", r.ratio.toFixed(3)].join());
+  }
+  for (const r of results.micro) {
+    for (const metric of ["process", "thread", "wall"] as const) {
+      lines.push(["micro", r.case, r.side, r.subject, r.round, `${metric} ns/op`, r[metric].toFixed(2)].join());
+    }
+  }
+  return `${lines.join("\n")}\n`;
+}
