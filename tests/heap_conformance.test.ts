@@ -1,0 +1,55 @@
+/**
+ * The conformance suite applied to `Heap`, over every page source.
+ *
+ * @module
+ */
+import { failingPageSource, fixedPageSource, Heap, limitedPageSource, systemPageSource } from "../mod.ts";
+import type { PageSource } from "../mod.ts";
+import { conformance, type ConformanceOptions, type MakeAllocator } from "./conformance.ts";
+
+/** Makes heaps over fresh page sources. */
+function heapOver(makeSource: () => PageSource): MakeAllocator {
+  return ({ wrapSource = (source: PageSource) => source, ...options } = {}) =>
+    new Heap({ source: wrapSource(makeSource()), ...options });
+}
+
+/** What `Heap` documents beyond the contract. */
+const HEAP: ConformanceOptions = {
+  // Rounding to size classes wastes less than a fifth, to units less than 4 KiB, to mappings up to 64 KiB.
+  usableBound: (size) => size <= 16_384 ? Math.max(16, size * 1.25 + 16) : Math.ceil(size / 65_536) * 65_536,
+  refusesToShrink: (usableSize, size) => usableSize <= 16_384 && usableSize - size > 4095,
+};
+
+const MIB = 2 ** 20;
+
+conformance("Heap over the system", heapOver(systemPageSource), { ...HEAP, stride: 7 });
+
+conformance("Heap over a fixed ArrayBuffer", heapOver(() => fixedPageSource(new ArrayBuffer(32 * MIB))), {
+  ...HEAP,
+  largestBlock: 2 ** 23,
+  budget: 2 ** 24,
+  largestAlignment: 2 ** 16,
+  isolating: false,
+  faulty: faultySource,
+});
+
+conformance("Heap over a fixed SharedArrayBuffer", heapOver(() => fixedPageSource(new SharedArrayBuffer(4 * MIB))), {
+  ...HEAP,
+  largestBlock: 2 ** 20,
+  budget: 2 ** 21,
+  largestAlignment: 2 ** 12,
+  isolating: false,
+});
+
+conformance("Heap over a limited source", heapOver(() => limitedPageSource(systemPageSource(), 64 * MIB)), {
+  ...HEAP,
+  largestBlock: 2 ** 24,
+  budget: 2 ** 25,
+  faulty: faultySource,
+});
+
+/** The package's own way to fail. */
+function faultySource(source: PageSource, succeed: number, times: number): { source: PageSource; rearm: () => void } {
+  const failing = failingPageSource(source, succeed, { times });
+  return { source: failing, rearm: () => failing.rearm(Infinity) };
+}
