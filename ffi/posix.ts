@@ -24,7 +24,7 @@
  */
 import { alignUp } from "../src/arguments.ts";
 import { type AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "../src/errors.ts";
-import { assertNativeAddress, assertPageRange, assertReservation } from "../src/page_arguments.ts";
+import { assertNativeAddress, assertPageRange, assertProtection, assertReservation } from "../src/page_arguments.ts";
 import type { Address, NativePointer, PageSource, Protection } from "../src/page_source.ts";
 import { MAP_FIXED, MAP_PRIVATE, POSIX_CONSTANTS, PROT_NONE, PROT_READ, PROT_WRITE } from "./constants.ts";
 import type { OperatingSystem } from "./detect.ts";
@@ -130,6 +130,7 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
 
   function protect(address: Address, byteLength: number, protection: Protection): void {
     assertPageRange(address, byteLength, pageSize);
+    assertProtection(protection);
     if (mprotect(address, byteLength, PROTECTIONS[protection]) !== 0) {
       throw failure("protect", address, byteLength, "mprotect", errno());
     }

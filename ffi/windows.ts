@@ -18,7 +18,7 @@
  */
 import { alignUp } from "../src/arguments.ts";
 import { type AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "../src/errors.ts";
-import { assertNativeAddress, assertPageRange, assertReservation } from "../src/page_arguments.ts";
+import { assertNativeAddress, assertPageRange, assertProtection, assertReservation } from "../src/page_arguments.ts";
 import type { Address, NativePointer, PageSource, Protection } from "../src/page_source.ts";
 import {
   MEM_COMMIT,
@@ -129,6 +129,7 @@ export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions
 
   function protect(address: Address, byteLength: number, protection: Protection): void {
     assertPageRange(address, byteLength, pageSize);
+    assertProtection(protection);
     if (VirtualProtect(address, byteLength, PROTECTIONS[protection], scratch) === 0) {
       throw failure("protect", address, byteLength, "VirtualProtect", GetLastError());
     }

@@ -19,7 +19,13 @@
  */
 import { alignDown, alignUp, isPowerOfTwo } from "./arguments.ts";
 import { CorruptionError, describeValue, formatAddress, OutOfMemoryError, UnsupportedPlatformError } from "./errors.ts";
-import { assertNativeAddress, assertPageRange, assertReservation, assertWrap } from "./page_arguments.ts";
+import {
+  assertNativeAddress,
+  assertPageRange,
+  assertProtection,
+  assertReservation,
+  assertWrap,
+} from "./page_arguments.ts";
 import type { Address, PageSource, Protection } from "./page_source.ts";
 import { RangeSet } from "./range_set.ts";
 
@@ -113,6 +119,7 @@ export function fixedPageSource(buffer: ArrayBufferLike, options: FixedPageSourc
 
   function protect(address: Address, byteLength: number, protection: Protection): void {
     assertReserved(address, byteLength);
+    assertProtection(protection);
     if (protection !== "read-write") {
       throw new UnsupportedPlatformError(
         `Cannot protect ${formatAddress(address)} as ${

@@ -6,6 +6,7 @@
  */
 import { assertAlignment, assertSize } from "./arguments.ts";
 import { describeValue, formatAddress } from "./errors.ts";
+import type { Protection } from "./page_source.ts";
 
 /** Throws unless `byteLength` is a positive multiple of `pageSize` and `alignment` a power of two. */
 export function assertReservation(byteLength: unknown, alignment: unknown, pageSize: number): void {
@@ -31,6 +32,15 @@ export function assertWrap(address: unknown, byteLength: unknown, maxWrapBytes: 
   if (byteLength === 0 || byteLength > maxWrapBytes) {
     throw new RangeError(
       `Cannot wrap ${byteLength} bytes as one ArrayBuffer: it must be from 1 to ${maxWrapBytes} bytes`,
+    );
+  }
+}
+
+/** Throws unless `protection` is one of the three. */
+export function assertProtection(protection: unknown): asserts protection is Protection {
+  if (protection !== "none" && protection !== "read" && protection !== "read-write") {
+    throw new RangeError(
+      `Cannot use ${describeValue(protection)} as protection: it must be "none", "read" or "read-write"`,
     );
   }
 }
