@@ -109,7 +109,7 @@ export class Blocks {
     if (sizeClass !== -1) {
       const link = liveLink(Math.max(alignment, GRANULE), CLASS_GRANULES[sizeClass]! * GRANULE - size);
       for (const pages of this.ranges) {
-        const granule = this.#attempt(() => pages.allocate(sizeClass, link), -1);
+        const granule = pages.allocate(sizeClass, link);
         if (granule !== -1) return pages.range.base + granule * GRANULE;
       }
       if (this.#addRangeIfFull(PAGE_SIZE)) return this.#place(size, alignment);
@@ -117,7 +117,7 @@ export class Blocks {
     if (size <= RUN_MAX && alignment <= RUN_ALIGNMENT_MAX) {
       const count = Math.max(1, Math.ceil(size / UNIT));
       for (const { range } of this.ranges) {
-        const unit = this.#attempt(() => range.take(count, alignment), -1);
+        const unit = range.take(count, alignment);
         if (unit === -1) continue;
         range.runs.describe(unit, count * UNIT - size, Math.log2(Math.max(alignment, GRANULE)));
         this.isFresh = range.isFresh;
@@ -264,6 +264,16 @@ export class Blocks {
       return unit < range.regionOf(unit).frontier;
     }
     return this.huge.wasFreed(address);
+  }
+
+  /** Frees the run in the first range that is the block at `address`, unless it is owned or there is none. */
+  freeRun(address: Address): boolean {
+    const { range } = this.ranges[0]!;
+    const unit = (address - range.base) / UNIT;
+    if (!(unit >= 0 && unit < range.endUnit) || !Number.isInteger(unit)) return false;
+    if (range.runs.usedAt(unit) === 0 || (range.runs.info(unit) & (INFO_PAGE | INFO_OWNED)) !== 0) return false;
+    range.release(unit);
+    return true;
   }
 
   /** Frees a live block. */

@@ -47,9 +47,36 @@ import { type HeapLayout, layoutOf } from "./heap_layout.ts";
 import { heapStats } from "./heap_stats.ts";
 import { type NativeBuffer, OwnedBlocks } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { CURRENT, FREE, GRANULES, INVERSE, LINKS, LIVE, OWNED, SLACK_MASK, USED } from "./page_table.ts";
-import { CLASS_OF, SMALL_MAX } from "./size_class.ts";
+import {
+  CURRENT,
+  FREE_MASK,
+  GRANULES_MASK,
+  INVERSE_SHIFT,
+  LINKS,
+  LIVE,
+  NO_PAGE,
+  ONE_USED,
+  OWNED,
+  SHAPE,
+  SLACK_MASK,
+  STATE,
+} from "./page_table.ts";
+import { UNIT } from "./runs.ts";
+import { CLASS_OF, GRANULE, SMALL_MAX } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
+
+// V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
+const CURRENT_AT = CURRENT;
+const STATE_AT = STATE;
+const SHAPE_AT = SHAPE;
+const LINKS_AT = LINKS;
+const FREE_BITS = FREE_MASK;
+const GRANULES_BITS = GRANULES_MASK;
+const INVERSE_FROM = INVERSE_SHIFT;
+const ONE_MORE = ONE_USED;
+const LIVE_FROM = LIVE;
+const LIVE_SPAN = OWNED - LIVE;
+const DEFAULT = DEFAULT_ALIGNMENT;
 
 /** Options of a {@link Heap}. */
 export interface HeapOptions {
@@ -123,19 +150,19 @@ export class Heap implements Allocator {
   }
 
   /** See {@link Allocator.allocate}. Constant time. */
-  allocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
+  allocate(size: number, alignment: number = DEFAULT): Address {
     const bytes = size >>> 0;
-    if (bytes === size && bytes <= this.#fastSize && alignment === DEFAULT_ALIGNMENT) {
+    if (bytes === size && bytes <= this.#fastSize && alignment === DEFAULT) {
       const pages = this.#pages;
-      const page = pages[CURRENT + CLASS_OF[(bytes + 15) >>> 4]!]!;
-      const free = pages[page + FREE]!;
+      const page = pages[CURRENT_AT + ((bytes + 15) >>> 4)]!;
+      const state = pages[page + STATE_AT]!;
+      const free = state & FREE_BITS;
       if (free !== 0) {
         const links = this.#links;
-        const index = pages[page + LINKS]! + free - 1;
-        const granules = pages[page + GRANULES]!;
-        pages[page + FREE] = links[index]!;
-        pages[page + USED] = pages[page + USED]! + 1;
-        links[index] = LIVE + (granules << 4) - bytes;
+        const index = pages[page + LINKS_AT]! + free - 1;
+        const granules = pages[page + SHAPE_AT]! & GRANULES_BITS;
+        pages[page + STATE_AT] = state + ONE_MORE - free + links[index]!;
+        links[index] = LIVE_FROM + (granules << 4) - bytes;
         return this.#base + ((page << 8) + Math.imul(free - 1, granules)) * 16;
       }
     }
@@ -150,17 +177,19 @@ export class Heap implements Allocator {
       const pages = this.#pages;
       const page = (granule >>> 8) & -16;
       const offset = granule & 4095;
-      const slot = Math.imul(offset, pages[page + INVERSE]!) >>> 16;
-      if (Math.imul(slot, pages[page + GRANULES]!) === offset) {
+      const shape = pages[page + SHAPE_AT]!;
+      const slot = Math.imul(offset, shape >>> INVERSE_FROM) >>> 16;
+      if (Math.imul(slot, shape & GRANULES_BITS) === offset) {
         const links = this.#links;
-        const index = pages[page + LINKS]! + slot;
+        const index = pages[page + LINKS_AT]! + slot;
         // Live, and not owned: one comparison for both ends.
-        if (((links[index]! - LIVE) >>> 0) < OWNED - LIVE) {
-          links[index] = pages[page + FREE]!;
-          pages[page + FREE] = slot + 1;
-          const used = pages[page + USED]! - 1;
-          pages[page + USED] = used;
-          if (used <= 0) this.#first.settle(page);
+        if (((links[index]! - LIVE_FROM) >>> 0) < LIVE_SPAN) {
+          const state = pages[page + STATE_AT]!;
+          const free = state & FREE_BITS;
+          const after = state - ONE_MORE - free + slot + 1;
+          links[index] = free;
+          pages[page + STATE_AT] = after;
+          if (after < ONE_MORE) this.#first.settle(page);
           return;
         }
       }
@@ -182,7 +211,15 @@ export class Heap implements Allocator {
   allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
     this.#blocks.isFresh = false;
     const address = this.allocate(size, alignment);
-    if (!this.#blocks.isFresh && size > 0) this.#clear(this.#live(address, "clear"), size);
+    if (this.#blocks.isFresh || size === 0) return address;
+    const { range } = this.#first;
+    const unit = Math.floor((address - range.base) / UNIT);
+    if (unit >= 0 && unit < range.endUnit) {
+      const region = range.wrappedRegionOf(unit);
+      clearBytes(region, address - region.address, size);
+    } else {
+      this.#clear(this.#live(address, "clear"), size);
+    }
     return address;
   }
 
@@ -206,6 +243,44 @@ export class Heap implements Allocator {
 
   /** See {@link Allocator.reallocate}. A block that would keep less than half of its size moves to a smaller one. */
   reallocate(address: Address, size: number): Address {
+    const bytes = size >>> 0;
+    const quotient = (address - this.#base) * 0.0625;
+    const granule = quotient | 0;
+    if (
+      bytes === size && bytes <= this.#fastSize && bytes > 0 &&
+      granule === quotient && (granule >>> 8) < this.#fastUnits
+    ) {
+      const index = this.#first.liveLink(granule);
+      const link = this.#links[index]!;
+      if (index !== 0 && link < OWNED) {
+        const usable = this.#first.slotSize(granule);
+        if (bytes <= usable && (bytes * 2 > usable || usable === GRANULE) && usable - bytes <= SLACK_MASK) {
+          this.#links[index] = (link & ~SLACK_MASK) + usable - bytes;
+          return address;
+        }
+        if (link < LIVE * 2) return this.#moveSmall(address, usable - (link & SLACK_MASK), bytes);
+      }
+    }
+    return this.#reallocateSlow(address, size);
+  }
+
+  /** Moves a small block of the least alignment, in the first range. */
+  #moveSmall(address: Address, requested: number, size: number): Address {
+    const moved = this.allocate(size);
+    const { range } = this.#first;
+    const unit = Math.floor((moved - range.base) / UNIT);
+    if (unit >= 0 && unit < range.endUnit) {
+      const source = range.wrappedRegionOf(Math.floor((address - range.base) / UNIT));
+      const target = range.wrappedRegionOf(unit);
+      copyBytes(source, address - source.address, target, moved - target.address, Math.min(requested, size));
+    } else {
+      this.#copy(this.#live(address, "copy"), this.#live(moved, "copy"), Math.min(requested, size));
+    }
+    this.free(address);
+    return moved;
+  }
+
+  #reallocateSlow(address: Address, size: number): Address {
     if (address === 0) return this.allocate(size);
     const block = this.#live(address, "reallocate");
     assertSize(size);
@@ -345,6 +420,12 @@ export class Heap implements Allocator {
   }
 
   #allocateSlow(size: number, alignment: number): Address {
+    const first = this.#first;
+    if (size <= this.#fastSize && alignment === DEFAULT_ALIGNMENT && (size >>> 0) === size) {
+      const page = first.refill(CLASS_OF[(size + 15) >>> 4]!);
+      this.#sync();
+      if (page !== NO_PAGE) return this.allocate(size, alignment);
+    }
     assertSize(size);
     assertAlignment(alignment);
     this.#assertNotDisposed("allocate");
@@ -359,6 +440,7 @@ export class Heap implements Allocator {
   }
 
   #freeSlow(address: Address): void {
+    if (this.#fastUnits !== 0 && this.#blocks.freeRun(address)) return;
     assertAddress(address);
     this.#assertNotDisposed(`free ${formatAddress(address)}`);
     if (address === 0) return;

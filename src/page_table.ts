@@ -6,16 +6,27 @@
  * the page's first unit), and the table starts with a header that holds two lists by size class:
  *
  * ```text
- *   word    0 ........ 15   16 ................ 63   64 ................ 111   112 ... 127   128 ...... 143   144 ...
- *         ┌───────────────┬────────────────────────┬─────────────────────────┬─────────────┬────────────────┬────────
- *         │ no page: zero │ CURRENT page, by class │ PARTIAL pages, by class │ unused      │ page 0         │ page 1
- *         └───────────────┴────────────────────────┴─────────────────────────┴─────────────┴────────────────┴────────
+ *   word    0 ....... 15   16 ........... 51   52 ........... 87   96 ............ 1120   1136 .... 1151   1152 ...
+ *         ┌──────────────┬───────────────────┬───────────────────┬──────────────────────┬───────────────┬────────
+ *         │ no page:     │ first PARTIAL     │ LAST partial      │ CURRENT page,        │ page 0        │ page 1
+ *         │ zero         │ page, by class    │ page, by class    │ by granules of a size│               │
+ *         └──────────────┴───────────────────┴───────────────────┴──────────────────────┴───────────────┴────────
  *
- *   of a page's record    FREE USED LINKS INVERSE GRANULES CLASS CAPACITY EXTENDED NEXT PREV - - - - - -
+ *   of a page's record    STATE SHAPE LINKS CLASS CAPACITY EXTENDED NEXT PREV - - - - - - - -
+ *
+ *   STATE   bit 31 .................. 12 11 ........ 0
+ *          │ used                       │ first free  │   used: live slots; one more while the page is current (the heap's
+ *                                                          own hold), 65536 less while it is full
+ *                                                       first free: slot + 1; 0 when the free list is empty
+ *   SHAPE   bit 27 .................. 11 10 ........ 0
+ *          │ inverse                    │ granules    │   of a slot; inverse: 2^16 / granules, rounded up. 0: no page
  * ```
  *
- * A page number times 16 is called `page` in the code; `NO_PAGE` is -128, so that a field of "no page" is read from the line of
- * zeros and the fast path needs no test for it.
+ * Two words hold what four could, because each access of a typed array costs five instructions, and the bits cost one each.
+ * CURRENT has an entry for every size in granules, not for every class: that saves the way from size to class.
+ *
+ * A page number times 16 is called `page` in the code; `NO_PAGE` is the number whose fields are read from the line of zeros,
+ * so that the fast path needs no test for it: it looks like a page whose free list is empty.
  *
  * Each slot has a link of 16 bits, out of line, in a table packed page after page:
  *
@@ -30,18 +41,27 @@
  * So one load says whether an address is the start of a live block, and no write through a block, however wild, can change the
  * answer. A page of 16-byte slots has 4095 of them, so that every slot number plus one fits below 4096.
  *
- * A slot's offset in the page is found, and checked, without a division: `slot = (offset * INVERSE) >>> 16` is exact for
- * offsets that are multiples of the slot size, and for any other `slot * GRANULES` is not the offset.
+ * A slot's offset in the page is found, and checked, without a division: `slot = (offset * inverse) >>> 16` is exact for
+ * offsets that are multiples of the slot size, and for any other `slot * granules` is not the offset.
  *
  * A page is always one of: current (the one its class allocates from), partial (in its class's list), full, or idle (empty
  * and kept for the next class that needs a page).
  *
  * @module
  */
-import { CLASS_COUNT } from "./size_class.ts";
+import { CLASS_COUNT, CLASS_OF } from "./size_class.ts";
 
-/** Words of the table before the first page's record. */
-const HEADER = 128;
+/** Where the first partial page of each class is; add the class. */
+export const PARTIAL = 16;
+
+/** Where the last partial page of each class is; add the class. */
+export const LAST = 52;
+
+/** Where the current page for each size is; add the size in granules, from 0 to 1024. */
+export const CURRENT = 96;
+
+/** Words of the table before the first page's record: a whole number of lines. */
+const HEADER = 1136;
 
 /** Words of a page's record: one cache line. */
 const RECORD = 16;
@@ -49,44 +69,47 @@ const RECORD = 16;
 /** The page that there is not. Its fields read as zero. */
 export const NO_PAGE = -HEADER;
 
-/** Where the current page of each class is; add the class. */
-export const CURRENT = 16;
+/** Used slots and the first free slot, see above. Add the page, as for all fields. */
+export const STATE: number = HEADER + 0;
 
-/** Where the first partial page of each class is; add the class. */
-export const PARTIAL = 64;
-
-/** First free slot plus one; 0 when the list is empty. Add the page, as for all fields. */
-export const FREE: number = HEADER + 0;
-
-/** Live slots; one more while the page is current (the heap's own hold), {@link FULL} less while it is full. */
-export const USED: number = HEADER + 1;
+/** Inverse and granules of a slot, see above. */
+export const SHAPE: number = HEADER + 1;
 
 /** Index of the link of slot 0. 0 for what is no page of small blocks: links[0] is never live. */
 export const LINKS: number = HEADER + 2;
 
-/** 2^16 divided by GRANULES, rounded up. */
-export const INVERSE: number = HEADER + 3;
-
-/** Granules of a slot. 0 for what is no page of small blocks. */
-export const GRANULES: number = HEADER + 4;
-
 /** The size class. */
-export const CLASS: number = HEADER + 5;
+export const CLASS: number = HEADER + 3;
 
 /** Count of slots. */
-export const CAPACITY: number = HEADER + 6;
+export const CAPACITY: number = HEADER + 4;
 
 /** Slots from 0 that were ever in the free list; the memory of the others was never handed out by this page. */
-export const EXTENDED: number = HEADER + 7;
+export const EXTENDED: number = HEADER + 5;
 
 /** The next page in the list of partial pages, or the stack of idle ones. */
-export const NEXT: number = HEADER + 8;
+export const NEXT: number = HEADER + 6;
 
 /** The page before in the list of partial pages. */
-export const PREV: number = HEADER + 9;
+export const PREV: number = HEADER + 7;
 
-/** What USED of a full page is less by: so "became empty" and "was full" are one test, `USED <= 0`, after a free. */
-export const FULL = 65536;
+/** One used slot in STATE. */
+export const ONE_USED = 4096;
+
+/** The bits of STATE that are the first free slot. */
+export const FREE_MASK = 4095;
+
+/**
+ * What STATE of a full page is less by. "Became empty" and "was full" are then one test after a free: STATE is below
+ * {@link ONE_USED}.
+ */
+export const FULL: number = 65536 * ONE_USED;
+
+/** The bits of SHAPE that are the granules. */
+export const GRANULES_MASK = 2047;
+
+/** How far up in SHAPE the inverse is. */
+export const INVERSE_SHIFT = 11;
 
 /** The least link of a live slot. */
 export const LIVE = 4096;
@@ -123,8 +146,14 @@ export function pageTableBytes(units: number): number {
 
 /** Writes the header of a new table: no class has a page. */
 export function initializePageTable(table: Int32Array): void {
-  table.fill(NO_PAGE, CURRENT, CURRENT + CLASS_COUNT);
+  table.fill(NO_PAGE, CURRENT, CURRENT + CLASS_OF.length);
   table.fill(NO_PAGE, PARTIAL, PARTIAL + CLASS_COUNT);
+  table.fill(NO_PAGE, LAST, LAST + CLASS_COUNT);
+}
+
+/** The SHAPE of pages with slots of so many granules. */
+export function shapeOf(granules: number): number {
+  return (Math.ceil(65536 / granules) << INVERSE_SHIFT) | granules;
 }
 
 /** Clears the record of a page, which then is no page of small blocks. */

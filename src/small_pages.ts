@@ -15,7 +15,7 @@
  *                 last slot freed
  * ```
  *
- * Invariants, verified by {@link SmallPages.check}: USED is the count of live links (plus the hold, less FULL); a page's free list
+ * Invariants, verified by {@link SmallPages.check}: STATE counts the live links (plus the hold, less FULL); a page's free list
  * holds exactly its free slots below EXTENDED; only current pages have slots that were never in the list;
  * the partial list of a class holds exactly its pages that are neither current, full nor idle.
  *
@@ -24,7 +24,7 @@
  * @module
  */
 import type { AddressRange } from "./address_range.ts";
-import { CorruptionError } from "./errors.ts";
+import { CorruptionError, OutOfMemoryError } from "./errors.ts";
 import type { PageSource } from "./page_source.ts";
 import {
   CAPACITY,
@@ -32,17 +32,21 @@ import {
   clearPageRecord,
   CURRENT,
   EXTENDED,
-  FREE,
+  FREE_MASK,
   FULL,
-  GRANULES,
-  INVERSE,
+  GRANULES_MASK,
+  INVERSE_SHIFT,
+  LAST,
   LINKS,
   LIVE,
   NEXT,
   NO_PAGE,
+  ONE_USED,
   PARTIAL,
   PREV,
-  USED,
+  SHAPE,
+  shapeOf,
+  STATE,
 } from "./page_table.ts";
 import { INFO_PAGE, PAGE_UNITS } from "./runs.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, GRANULE, PAGE_GRANULES, PAGE_SIZE } from "./size_class.ts";
@@ -99,17 +103,27 @@ export class SmallPages {
    * @returns The granule where the slot starts, counted from the start of the range; -1 when no page can be had.
    */
   allocate(sizeClass: number, link: number): number {
-    let page = this.range.pages[CURRENT + sizeClass]!;
-    if (this.range.pages[page + FREE] === 0) page = this.#refill(sizeClass);
+    let page = this.current(sizeClass);
+    if ((this.range.pages[page + STATE]! & FREE_MASK) === 0) page = this.refill(sizeClass);
     if (page === NO_PAGE) return -1;
     const pages = this.range.pages;
     const links = this.links;
-    const slot = pages[page + FREE]! - 1;
+    const state = pages[page + STATE]!;
+    const slot = (state & FREE_MASK) - 1;
     const index = pages[page + LINKS]! + slot;
-    pages[page + FREE] = links[index]!;
+    pages[page + STATE] = state + ONE_USED - slot - 1 + links[index]!;
     links[index] = link;
-    pages[page + USED] = pages[page + USED]! + 1;
-    return (page << 8) + slot * pages[page + GRANULES]!;
+    return (page << 8) + slot * (pages[page + SHAPE]! & GRANULES_MASK);
+  }
+
+  /** The page that the class allocates from. */
+  current(sizeClass: number): number {
+    return this.range.pages[CURRENT + CLASS_GRANULES[sizeClass]!]!;
+  }
+
+  #setCurrent(sizeClass: number, page: number): void {
+    const from = sizeClass === 0 ? 0 : CLASS_GRANULES[sizeClass - 1]! + 1;
+    this.range.pages.fill(page, CURRENT + from, CURRENT + CLASS_GRANULES[sizeClass]! + 1);
   }
 
   /** The index of the link of the live slot that starts at `granule`, which is below the end of the range; 0 when none does. */
@@ -117,8 +131,9 @@ export class SmallPages {
     const pages = this.range.pages;
     const page = (granule >>> 8) & -16;
     const offset = granule & (PAGE_GRANULES - 1);
-    const slot = Math.imul(offset, pages[page + INVERSE]!) >>> 16;
-    if (Math.imul(slot, pages[page + GRANULES]!) !== offset) return 0;
+    const shape = pages[page + SHAPE]!;
+    const slot = Math.imul(offset, shape >>> INVERSE_SHIFT) >>> 16;
+    if (Math.imul(slot, shape & GRANULES_MASK) !== offset) return 0;
     const index = pages[page + LINKS]! + slot;
     return this.links[index]! >= LIVE ? index : 0;
   }
@@ -127,7 +142,7 @@ export class SmallPages {
   slotAround(granule: number): number {
     const pages = this.range.pages;
     const page = (granule >>> 8) & -16;
-    const granules = pages[page + GRANULES]!;
+    const granules = pages[page + SHAPE]! & GRANULES_MASK;
     if (granules === 0) return -1;
     const slot = Math.floor((granule & (PAGE_GRANULES - 1)) / granules);
     if (slot >= pages[page + CAPACITY]! || this.links[pages[page + LINKS]! + slot]! < LIVE) return -1;
@@ -140,7 +155,7 @@ export class SmallPages {
     const base = pages[page + LINKS]!;
     const granules: number[] = [];
     for (let slot = 0; slot < pages[page + EXTENDED]!; slot++) {
-      if (this.links[base + slot]! >= LIVE) granules.push((page << 8) + slot * pages[page + GRANULES]!);
+      if (this.links[base + slot]! >= LIVE) granules.push((page << 8) + slot * (pages[page + SHAPE]! & GRANULES_MASK));
     }
     return granules;
   }
@@ -149,32 +164,33 @@ export class SmallPages {
   wasLive(granule: number): boolean {
     const pages = this.range.pages;
     const page = (granule >>> 8) & -16;
-    const granules = pages[page + GRANULES]!;
+    const granules = pages[page + SHAPE]! & GRANULES_MASK;
     const slot = (granule & (PAGE_GRANULES - 1)) / granules;
     return granules !== 0 && Number.isInteger(slot) && slot < pages[page + EXTENDED]!;
   }
 
   /** Bytes of the live slot at `granule`. */
   slotSize(granule: number): number {
-    return this.range.pages[((granule >>> 8) & -16) + GRANULES]! * GRANULE;
+    return (this.range.pages[((granule >>> 8) & -16) + SHAPE]! & GRANULES_MASK) * GRANULE;
   }
 
   /** Frees the live slot at `granule`, whose link is at `index`. */
   free(granule: number, index: number): void {
     const pages = this.range.pages;
     const page = (granule >>> 8) & -16;
-    this.links[index] = pages[page + FREE]!;
-    pages[page + FREE] = index - pages[page + LINKS]! + 1;
-    const used = pages[page + USED]! - 1;
-    pages[page + USED] = used;
-    if (used <= 0) this.settle(page);
+    const state = pages[page + STATE]!;
+    const free = state & FREE_MASK;
+    this.links[index] = free;
+    const after = state - ONE_USED - free + index - pages[page + LINKS]! + 1;
+    pages[page + STATE] = after;
+    if (after < ONE_USED) this.settle(page);
   }
 
-  /** After a free left USED at 0 or below: a full page is partial now, or a partial page is empty. */
+  /** After a free left STATE below one used slot: a full page is partial now, or a partial page is empty. */
   settle(page: number): void {
     const pages = this.range.pages;
-    if (pages[page + USED]! < 0) {
-      pages[page + USED] = pages[page + USED]! + FULL;
+    if (pages[page + STATE]! < 0) {
+      pages[page + STATE] = pages[page + STATE]! + FULL;
       this.#link(page);
       return;
     }
@@ -192,27 +208,27 @@ export class SmallPages {
   releaseIdle(all: boolean): void {
     const pages = this.range.pages;
     for (let sizeClass = 0; all && sizeClass < CLASS_COUNT; sizeClass++) {
-      const page = pages[CURRENT + sizeClass]!;
+      const page = this.current(sizeClass);
       // Only the heap's own hold is left.
-      if (page === NO_PAGE || pages[page + USED] !== 1) continue;
-      pages[CURRENT + sizeClass] = NO_PAGE;
+      if (page === NO_PAGE || pages[page + STATE]! >>> 12 !== 1) continue;
+      this.#setCurrent(sizeClass, NO_PAGE);
       this.#releasePage(page);
     }
     while (this.#idle !== NO_PAGE) this.#releasePage(this.#popIdle());
   }
 
   /** Makes the class's current page one with a free slot, and returns it; `NO_PAGE` when none can be had. */
-  #refill(sizeClass: number): number {
+  refill(sizeClass: number): number {
     let pages = this.range.pages;
-    let page = pages[CURRENT + sizeClass]!;
+    let page = this.current(sizeClass);
     if (page !== NO_PAGE) {
       if (pages[page + EXTENDED]! < pages[page + CAPACITY]!) {
         this.#extend(page);
         return page;
       }
-      // Full: the heap lets go of it, and its USED goes below zero so that the next free is noticed.
-      pages[page + USED] = pages[page + USED]! - 1 - FULL;
-      pages[CURRENT + sizeClass] = NO_PAGE;
+      // Full: the heap lets go of it, and its STATE goes below zero so that the next free is noticed.
+      pages[page + STATE] = pages[page + STATE]! - ONE_USED - FULL;
+      this.#setCurrent(sizeClass, NO_PAGE);
     }
     page = pages[PARTIAL + sizeClass]!;
     if (page !== NO_PAGE) this.#unlink(page);
@@ -221,9 +237,9 @@ export class SmallPages {
       if (page === NO_PAGE) return NO_PAGE;
       pages = this.range.pages;
     }
-    pages[CURRENT + sizeClass] = page;
-    pages[page + USED] = pages[page + USED]! + 1;
-    if (pages[page + FREE] === 0) this.#extend(page);
+    this.#setCurrent(sizeClass, page);
+    pages[page + STATE] = pages[page + STATE]! + ONE_USED;
+    if ((pages[page + STATE]! & FREE_MASK) === 0) this.#extend(page);
     return page;
   }
 
@@ -232,12 +248,12 @@ export class SmallPages {
     const pages = this.range.pages;
     const links = this.links;
     const from = pages[page + EXTENDED]!;
-    const count = Math.max(1, Math.floor(EXTEND_BYTES / (pages[page + GRANULES]! * GRANULE)));
+    const count = Math.max(1, Math.floor(EXTEND_BYTES / ((pages[page + SHAPE]! & GRANULES_MASK) * GRANULE)));
     const to = Math.min(from + count, pages[page + CAPACITY]!);
     const base = pages[page + LINKS]!;
     for (let slot = from; slot < to - 1; slot++) links[base + slot] = slot + 2;
     links[base + to - 1] = 0;
-    pages[page + FREE] = from + 1;
+    pages[page + STATE] = pages[page + STATE]! + from + 1;
     pages[page + EXTENDED] = to;
   }
 
@@ -256,17 +272,16 @@ export class SmallPages {
     }
     const pages = this.range.pages;
     clearPageRecord(pages, page);
-    let links = 0;
     try {
-      links = this.#takeChunk(sizeClass);
+      pages[page + LINKS] = this.#takeChunk(sizeClass);
     } catch (error) {
       this.range.release(page);
-      throw error;
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      this.range.failure = error;
+      return NO_PAGE;
     }
-    pages[page + LINKS] = links;
     pages[page + CLASS] = sizeClass;
-    pages[page + GRANULES] = CLASS_GRANULES[sizeClass]!;
-    pages[page + INVERSE] = Math.ceil(65536 / CLASS_GRANULES[sizeClass]!);
+    pages[page + SHAPE] = shapeOf(CLASS_GRANULES[sizeClass]!);
     pages[page + CAPACITY] = CLASS_SLOTS[sizeClass]!;
     return page;
   }
@@ -316,32 +331,38 @@ export class SmallPages {
     this.links = new Uint16Array(buffer, byteOffset, byteLength / 2);
   }
 
-  /** Puts a page at the front of its class's partial list. */
+  /**
+   * Puts a page at the end of its class's partial list. It has one free slot now; by the time it comes to the front it has more,
+   * and is not exhausted by the next allocation (from the front, one trace spent nearly half of its time changing pages).
+   */
   #link(page: number): void {
     const pages = this.range.pages;
-    const list = PARTIAL + pages[page + CLASS]!;
-    const next = pages[list]!;
-    pages[page + NEXT] = next;
-    pages[page + PREV] = NO_PAGE;
-    if (next !== NO_PAGE) pages[next + PREV] = page;
-    pages[list] = page;
+    const sizeClass = pages[page + CLASS]!;
+    const last = pages[LAST + sizeClass]!;
+    pages[page + NEXT] = NO_PAGE;
+    pages[page + PREV] = last;
+    if (last === NO_PAGE) pages[PARTIAL + sizeClass] = page;
+    else pages[last + NEXT] = page;
+    pages[LAST + sizeClass] = page;
   }
 
   #unlink(page: number): void {
     const pages = this.range.pages;
+    const sizeClass = pages[page + CLASS]!;
     const next = pages[page + NEXT]!;
     const prev = pages[page + PREV]!;
-    if (prev === NO_PAGE) pages[PARTIAL + pages[page + CLASS]!] = next;
+    if (prev === NO_PAGE) pages[PARTIAL + sizeClass] = next;
     else pages[prev + NEXT] = next;
-    if (next !== NO_PAGE) pages[next + PREV] = prev;
+    if (next === NO_PAGE) pages[LAST + sizeClass] = prev;
+    else pages[next + PREV] = prev;
   }
 
   /** The count of live slots of a page. */
   liveSlots(page: number): number {
     const pages = this.range.pages;
-    const used = pages[page + USED]!;
-    if (used < 0) return used + FULL;
-    return pages[CURRENT + pages[page + CLASS]!] === page ? used - 1 : used;
+    const state = pages[page + STATE]!;
+    if (state < 0) return (state + FULL) >>> 12;
+    return this.current(pages[page + CLASS]!) === page ? (state >>> 12) - 1 : state >>> 12;
   }
 
   /** Gives the table of links back; the range is the caller's. */
@@ -362,6 +383,7 @@ export class SmallPages {
         }
         listed.add(page);
       }
+      if (pages[LAST + sizeClass] !== prev) throw corrupt(prev, `it should be the last partial page of its class`);
     }
     const idle = new Set<number>();
     for (let page = this.#idle; page !== NO_PAGE; page = pages[page + NEXT]!) {
@@ -375,8 +397,8 @@ export class SmallPages {
       for (let unit = firstUnit; unit < endUnit; unit += runs.usedAt(unit) || runs.freeAt(unit)) {
         if (runs.usedAt(unit) === 0 || (runs.info(unit) & INFO_PAGE) === 0) continue;
         if (runs.usedAt(unit) !== PAGE_UNITS || unit % PAGE_UNITS !== 0) throw corrupt(unit, "its run is no page");
-        const isCurrent = pages[CURRENT + pages[unit + CLASS]!] === unit;
-        const isFull = pages[unit + USED]! < 0;
+        const isCurrent = this.current(pages[unit + CLASS]!) === unit;
+        const isFull = pages[unit + STATE]! < 0;
         if (Number(listed.delete(unit)) + Number(idle.delete(unit)) + Number(isCurrent) + Number(isFull) !== 1) {
           throw corrupt(unit, "it is not exactly one of current, partial, full and idle");
         }
@@ -399,7 +421,7 @@ export class SmallPages {
     const capacity = pages[page + CAPACITY]!;
     const extended = pages[page + EXTENDED]!;
     const base = pages[page + LINKS]!;
-    if (pages[page + GRANULES] !== CLASS_GRANULES[sizeClass] || capacity !== CLASS_SLOTS[sizeClass]) {
+    if (pages[page + SHAPE] !== shapeOf(CLASS_GRANULES[sizeClass]!) || capacity !== CLASS_SLOTS[sizeClass]) {
       throw corrupt(page, `its slots are not those of class ${sizeClass}`);
     }
     let live = 0;
@@ -412,11 +434,11 @@ export class SmallPages {
       throw corrupt(page, `${live} slots are live, ${this.liveSlots(page)} are counted`);
     }
     let free = 0;
-    for (let link = pages[page + FREE]!; link !== 0; link = links[base + link - 1]!, free++) {
+    for (let link = pages[page + STATE]! & FREE_MASK; link !== 0; link = links[base + link - 1]!, free++) {
       if (link > extended || free > extended) throw corrupt(page, `its free list leaves the page at slot ${link - 1}`);
     }
     if (free + live !== extended) throw corrupt(page, `${free} free and ${live} live slots are not ${extended}`);
-    if (!isCurrent && pages[page + USED]! !== 0 && extended < capacity) throw corrupt(page, "it left slots unused");
+    if (!isCurrent && live > 0 && extended < capacity) throw corrupt(page, "it left slots unused");
   }
 }
 
