@@ -1,0 +1,518 @@
+/**
+ * The simplest allocator that keeps the whole contract: for testing the tests, and for comparing others with.
+ *
+ * Sizes are rounded up to powers of two, alignments included, so that every block of a size is aligned to that size. Blocks up to
+ * 64 KiB are cut from chunks of 1 MiB, and a freed one goes to the list of its size; larger ones have a mapping each.
+ * All records are in a Map.
+ *
+ * ```text
+ *   chunk   │ 64 │ 64 │ 16 │ .. │     4096      │ 64 │ ...      │ not cut yet │
+ *           └────┴────┴────┴────┴───────────────┴────┴──────────┴─────────────┘
+ *                                                               ╵ cut
+ * ```
+ *
+ * With a {@link Flaw} it makes one mistake on purpose, of the kind that allocators have been shipped with. A conformance
+ * suite that does not find each of them is not worth running.
+ *
+ * @module
+ */
+import type {
+  Allocator,
+  AllocatorStats,
+  BlockInfo,
+  BufferOptions,
+  TypedArray,
+  TypedArrayConstructor,
+} from "../../src/allocator.ts";
+import { alignUp, assertAddress, assertAlignment, assertSize } from "../../src/arguments.ts";
+import {
+  CorruptionError,
+  describeValue,
+  DisposedError,
+  formatAddress,
+  InvalidFreeError,
+  OutOfMemoryError,
+  UseAfterFreeError,
+} from "../../src/errors.ts";
+import { type NativeBuffer, OwnedBlocks } from "../../src/native_buffer.ts";
+import type { Address, PageSource } from "../../src/page_source.ts";
+
+/** Mistakes that a {@link NaiveAllocator} makes on purpose. */
+export type Flaw =
+  | "blocks overlap"
+  | "alignment ignored"
+  | "alignment lost by reallocate"
+  | "usable size above the block"
+  | "NaN accepted as a size"
+  | "count times size wraps around at 2^32"
+  | "dirty memory called zeroed"
+  | "contents cut by reallocate"
+  | "old block kept by reallocate"
+  | "block lost by a failed reallocate"
+  | "resize claims what it cannot"
+  | "second free accepted"
+  | "interior free accepted"
+  | "foreign free ignored"
+  | "bad free counted"
+  | "mapping leaked by a failed allocation"
+  | "mapping leaked by dispose"
+  | "views alive after dispose"
+  | "usable after dispose"
+  | "live bytes miscounted"
+  | "walk leaves a block out"
+  | "limit off by one"
+  | "out of memory swallowed"
+  | "memory never reused"
+  | "buffer not detached"
+  | "unmapped while wrapped";
+
+/** Options of a {@link NaiveAllocator}. */
+export interface NaiveOptions {
+  /** Where memory comes from. */
+  source: PageSource;
+  /** The limit on requested bytes. */
+  limit?: number;
+  /** Whether freed memory is cleared. */
+  zeroOnFree?: boolean;
+  /** The mistake to make. */
+  flaw?: Flaw | undefined;
+}
+
+/** One mapping: a chunk of small blocks, or a large block. */
+interface Mapping {
+  readonly address: Address;
+  readonly byteLength: number;
+  readonly isChunk: boolean;
+  /** Wrapped when first looked at. */
+  bytes: Uint8Array | undefined;
+  /** Where the next small block of a chunk is cut. */
+  cut: number;
+  live: number;
+}
+
+interface Block {
+  readonly address: Address;
+  readonly mapping: Mapping;
+  readonly usableSize: number;
+  readonly alignment: number;
+  requestedSize: number;
+  owned: boolean;
+}
+
+const CHUNK = 2 ** 20;
+const SMALL_MAX = 2 ** 16;
+
+/** An allocator that is simple instead of fast. */
+export class NaiveAllocator implements Allocator {
+  /** Where memory comes from. */
+  readonly source: PageSource;
+  readonly #limit: number;
+  readonly #zeroOnFree: boolean;
+  readonly #flaw: Flaw | undefined;
+  readonly #owned: OwnedBlocks;
+  readonly #blocks = new Map<Address, Block>();
+  readonly #mappings = new Set<Mapping>();
+  /** Freed small blocks, by size. */
+  readonly #free = new Map<number, { address: Address; mapping: Mapping }[]>();
+  /** Every address that was ever given out and is not live. */
+  readonly #stale = new Set<Address>();
+  #chunk: Mapping | undefined;
+  #requested = 0;
+  #committed = 0;
+  #peak = 0;
+  #ownedBytes = 0;
+  #disposed = false;
+  #count = 0;
+
+  /** Maps nothing yet. */
+  constructor(options: NaiveOptions) {
+    const { source, limit = Infinity, zeroOnFree = false, flaw } = options;
+    if (limit !== Infinity) assertSize(limit, "limit");
+    this.source = source;
+    this.#limit = limit;
+    this.#zeroOnFree = zeroOnFree;
+    this.#flaw = flaw;
+    this.#owned = new OwnedBlocks(this, (address, owned) => {
+      const block = this.#live(address, "free");
+      block.owned = owned;
+      this.#ownedBytes += owned ? block.requestedSize : -block.requestedSize;
+    });
+  }
+
+  allocate(size: number, alignment = 16): Address {
+    if (this.#flaw !== "NaN accepted as a size" || !Number.isNaN(size)) assertSize(size);
+    assertAlignment(alignment);
+    this.#assertNotDisposed("allocate");
+    this.#assertLimit(size, size);
+    return this.#allocate(size || 0, alignment).address;
+  }
+
+  tryAllocate(size: number, alignment = 16): Address {
+    try {
+      return this.allocate(size, alignment);
+    } catch (error) {
+      if (error instanceof OutOfMemoryError) return 0;
+      throw error;
+    }
+  }
+
+  allocateZeroed(size: number, alignment = 16): Address {
+    const address = this.allocate(size, alignment);
+    if (this.#flaw !== "dirty memory called zeroed" && size > 0) this.view(address).fill(0);
+    return address;
+  }
+
+  resize(address: Address, size: number): boolean {
+    const block = this.#live(address, "resize");
+    assertSize(size);
+    this.#refuseOwned(block, "resize");
+    if (this.#requested - block.requestedSize + size > this.#limit) return false;
+    if (size > block.usableSize && this.#flaw !== "resize claims what it cannot") return false;
+    if (this.#zeroOnFree && size < block.requestedSize) this.#bytes(block, block.usableSize).fill(0, size);
+    this.#requested += size - block.requestedSize;
+    block.requestedSize = size;
+    return true;
+  }
+
+  reallocate(address: Address, size: number): Address {
+    if (address === 0) return this.allocate(size);
+    const block = this.#live(address, "reallocate");
+    assertSize(size);
+    this.#refuseOwned(block, "reallocate");
+    if (size === 0) {
+      this.free(address);
+      return 0;
+    }
+    if (size <= block.usableSize && this.resize(address, size)) return address;
+    this.#assertLimit(size, size - block.requestedSize);
+    if (this.#flaw === "block lost by a failed reallocate") this.#release(block);
+    const kept = this.#flaw === "contents cut by reallocate" ? block.requestedSize - 1 : block.requestedSize;
+    const alignment = this.#flaw === "alignment lost by reallocate" ? 16 : block.alignment;
+    const moved = this.#allocate(size, alignment);
+    if (kept > 0) this.#bytes(moved, size).set(this.#bytes(block, Math.min(kept, size)));
+    const forgotten = this.#flaw === "old block kept by reallocate" || !this.#blocks.has(address);
+    if (!forgotten) this.#release(block);
+    return moved.address;
+  }
+
+  free(address: Address): void {
+    assertAddress(address);
+    this.#assertNotDisposed(`free ${formatAddress(address)}`);
+    if (address === 0) return;
+    if (this.#flaw === "second free accepted" && this.#stale.has(address)) return;
+    if (this.#flaw === "bad free counted" && !this.#blocks.has(address)) this.#requested -= 16;
+    const inside = this.#flaw === "interior free accepted" ? this.#around(address) : undefined;
+    if (this.#flaw === "foreign free ignored" && !this.#blocks.has(address) && !this.#stale.has(address)) {
+      if (this.#around(address) === undefined) return;
+    }
+    const block = inside ?? this.#live(address, "free");
+    if (block.owned && this.#flaw !== "buffer not detached") this.#owned.revoke(address);
+    this.#release(block);
+  }
+
+  usableSize(address: Address): number {
+    const block = this.#live(address, "measure");
+    return this.#flaw === "usable size above the block" ? block.usableSize + 16 : block.usableSize;
+  }
+
+  owns(address: Address): boolean {
+    this.#assertNotDisposed(`look up ${formatAddress(address)}`);
+    return this.#blocks.has(address);
+  }
+
+  view(address: Address, byteLength?: number): Uint8Array {
+    const block = this.#live(address, "view");
+    if (byteLength === undefined) return this.#bytes(block, block.requestedSize);
+    assertSize(byteLength, "byteLength");
+    if (byteLength > block.usableSize) {
+      throw new RangeError(
+        `Cannot view ${byteLength} bytes at ${formatAddress(address)}: the block has ${block.usableSize}`,
+      );
+    }
+    return this.#bytes(block, byteLength);
+  }
+
+  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
+    assertSize(length, "length");
+    if (typeof type !== "function" || !(type.BYTES_PER_ELEMENT > 0)) {
+      throw new TypeError(`Cannot use ${describeValue(type)} as an array type: it must be a typed array`);
+    }
+    const wraps = this.#flaw === "count times size wraps around at 2^32";
+    const size = wraps ? (length * type.BYTES_PER_ELEMENT) % 2 ** 32 : length * type.BYTES_PER_ELEMENT;
+    const address = this.allocate(size);
+    try {
+      const { buffer, byteOffset } = this.view(address);
+      return new type(buffer, byteOffset, Math.floor(size / type.BYTES_PER_ELEMENT));
+    } catch (error) {
+      this.free(address);
+      throw error;
+    }
+  }
+
+  freeArray(array: ArrayBufferView): void {
+    this.free(this.#addressOf(array, "free"));
+  }
+
+  addressOf(view: ArrayBufferView): Address {
+    return this.#addressOf(view, "take the address of");
+  }
+
+  buffer(byteLength: number, options: BufferOptions = {}): NativeBuffer {
+    this.#assertNotDisposed("allocate a buffer");
+    const { zeroed = true } = options;
+    if (typeof zeroed !== "boolean") {
+      throw new TypeError(`Cannot use ${describeValue(zeroed)} as zeroed: it must be a boolean`);
+    }
+    return this.#owned.create(byteLength, options);
+  }
+
+  *blocks(): IterableIterator<BlockInfo> {
+    this.#assertNotDisposed("walk the blocks");
+    const blocks = [...this.#blocks.values()];
+    if (this.#flaw === "walk leaves a block out" && blocks.length > 3) blocks.pop();
+    for (const block of blocks) {
+      if (this.#blocks.get(block.address) !== block) continue;
+      const { address, requestedSize, usableSize, alignment } = block;
+      yield { address, requestedSize, usableSize, alignment };
+    }
+  }
+
+  stats(): AllocatorStats {
+    this.#assertNotDisposed("report");
+    let liveBytes = 0;
+    let wrappedBytes = this.#ownedBytes;
+    for (const block of this.#blocks.values()) {
+      liveBytes += this.#flaw === "live bytes miscounted" ? block.requestedSize : block.usableSize;
+    }
+    for (const mapping of this.#mappings) wrappedBytes += mapping.bytes === undefined ? 0 : mapping.byteLength;
+    return {
+      liveBlocks: this.#blocks.size,
+      liveBytes,
+      committedBytes: this.#committed,
+      peakCommittedBytes: this.#peak,
+      tableBytes: 0,
+      reservedBytes: this.#committed,
+      wrappedBytes,
+      regions: this.#mappings.size,
+      limit: this.#limit,
+    };
+  }
+
+  check(): void {
+    this.#assertNotDisposed("check");
+    let requested = 0;
+    const live = new Map<Mapping, number>();
+    for (const block of this.#blocks.values()) {
+      requested += block.requestedSize;
+      live.set(block.mapping, (live.get(block.mapping) ?? 0) + 1);
+    }
+    if (requested !== this.#requested) {
+      throw new CorruptionError(
+        `Cannot trust the count of requested bytes: it is ${this.#requested}, not ${requested}`,
+      );
+    }
+    for (const mapping of this.#mappings) {
+      if (mapping.live !== (live.get(mapping) ?? 0)) {
+        throw new CorruptionError(`Cannot trust the mapping at ${formatAddress(mapping.address)}: its count is wrong`);
+      }
+      if (mapping.bytes !== undefined && mapping.bytes.byteLength !== mapping.byteLength) {
+        throw new CorruptionError(`Cannot use the mapping at ${formatAddress(mapping.address)}: it was detached`);
+      }
+    }
+  }
+
+  trim(): number {
+    this.#assertNotDisposed("trim");
+    let given = 0;
+    for (const mapping of [...this.#mappings]) {
+      if (mapping.live > 0) continue;
+      for (const list of this.#free.values()) {
+        const kept = list.filter((place) => place.mapping !== mapping);
+        list.splice(0, list.length, ...kept);
+      }
+      if (this.#chunk === mapping) this.#chunk = undefined;
+      this.#unmap(mapping);
+      given += mapping.byteLength;
+    }
+    return given;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = this.#flaw !== "usable after dispose";
+    this.#owned.revokeAll();
+    this.#ownedBytes = 0;
+    let failure: unknown;
+    for (const mapping of [...this.#mappings]) {
+      if (this.#flaw === "mapping leaked by dispose" && mapping.live > 0) continue;
+      try {
+        this.#unmap(mapping);
+      } catch (error) {
+        failure = error;
+      }
+    }
+    this.#blocks.clear();
+    this.#free.clear();
+    this.#chunk = undefined;
+    this.#requested = 0;
+    if (failure !== undefined) throw failure;
+  }
+
+  #allocate(size: number, alignment: number): Block {
+    const usableSize = powerOfTwo(Math.max(size, alignment, 16));
+    const align = Math.max(16, alignment);
+    if (this.#flaw === "alignment ignored" && align > 16) return this.#allocate(size, 16);
+    if (usableSize > SMALL_MAX) {
+      const byteLength = alignUp(Math.max(size, 1), Math.max(this.source.pageSize, this.source.granularity));
+      return this.#add(this.#map(byteLength, align, false), 0, byteLength, size, align);
+    }
+    const place = this.#flaw === "memory never reused" ? undefined : this.#free.get(usableSize)?.pop();
+    if (place !== undefined) return this.#add(place.mapping, place.address, usableSize, size, align);
+    let chunk = this.#chunk;
+    if (chunk === undefined || alignUp(chunk.cut, usableSize) + usableSize > chunk.byteLength) {
+      chunk = this.#map(CHUNK, SMALL_MAX, true);
+      this.#chunk = chunk;
+    }
+    const offset = alignUp(chunk.cut, usableSize);
+    chunk.cut = offset + usableSize;
+    const overlaps = this.#flaw === "blocks overlap" && offset > 0 && align === 16 && ++this.#count % 50 === 0;
+    return this.#add(chunk, chunk.address + (overlaps ? offset - 16 : offset), usableSize, size, align);
+  }
+
+  #add(mapping: Mapping, place: Address, usableSize: number, requestedSize: number, alignment: number): Block {
+    const address = place === 0 ? mapping.address : place;
+    const block = { address, mapping, usableSize, alignment, requestedSize, owned: false };
+    this.#blocks.set(address, block);
+    this.#stale.delete(address);
+    mapping.live++;
+    this.#requested += requestedSize;
+    return block;
+  }
+
+  #release(block: Block): void {
+    const { address, mapping, usableSize } = block;
+    if (this.#zeroOnFree) this.#bytes(block, usableSize).fill(0);
+    this.#blocks.delete(address);
+    this.#stale.add(address);
+    mapping.live--;
+    this.#requested -= block.requestedSize;
+    if (!mapping.isChunk) {
+      this.#unmap(mapping);
+      return;
+    }
+    const list = this.#free.get(usableSize);
+    if (list === undefined) this.#free.set(usableSize, [{ address, mapping }]);
+    else list.push({ address, mapping });
+  }
+
+  #map(byteLength: number, alignment: number, isChunk: boolean): Mapping {
+    if (byteLength > Number.MAX_SAFE_INTEGER) throw new OutOfMemoryError(`Cannot map ${byteLength} bytes`, byteLength);
+    let address: Address;
+    try {
+      address = this.source.reserve(byteLength, Math.max(alignment, this.source.pageSize));
+    } catch (error) {
+      if (this.#flaw === "out of memory swallowed") throw new Error("Cannot map", { cause: error });
+      throw error;
+    }
+    try {
+      this.source.commit(address, byteLength);
+    } catch (error) {
+      if (this.#flaw !== "mapping leaked by a failed allocation") this.source.unmap(address, byteLength);
+      throw error;
+    }
+    const mapping = { address, byteLength, isChunk, bytes: undefined, cut: 0, live: 0 };
+    this.#mappings.add(mapping);
+    this.#committed += byteLength;
+    this.#peak = Math.max(this.#peak, this.#committed);
+    return mapping;
+  }
+
+  #unmap(mapping: Mapping): void {
+    const { bytes } = mapping;
+    this.#mappings.delete(mapping);
+    this.#committed -= mapping.byteLength;
+    mapping.bytes = undefined;
+    if (this.#disposed && this.#flaw === "views alive after dispose") return;
+    if (bytes !== undefined && this.#flaw !== "unmapped while wrapped") this.source.unwrap(bytes);
+    this.source.unmap(mapping.address, mapping.byteLength);
+  }
+
+  #bytes(block: Block, byteLength: number): Uint8Array {
+    const { mapping } = block;
+    if (byteLength > this.source.maxWrapBytes) {
+      throw new RangeError(
+        `Cannot view ${byteLength} bytes: more than ${this.source.maxWrapBytes}, the most of a buffer`,
+      );
+    }
+    mapping.bytes ??= this.source.wrap(mapping.address, mapping.byteLength);
+    const { buffer, byteOffset } = mapping.bytes;
+    if (mapping.bytes.byteLength === 0) {
+      throw new CorruptionError(`Cannot use the mapping at ${formatAddress(mapping.address)}: it was detached`);
+    }
+    return new Uint8Array(buffer, byteOffset + block.address - mapping.address, byteLength);
+  }
+
+  #live(address: Address, action: string): Block {
+    assertAddress(address);
+    this.#assertNotDisposed(`${action} ${formatAddress(address)}`);
+    const block = this.#blocks.get(address);
+    if (block !== undefined) return block;
+    const around = this.#around(address);
+    if (around !== undefined) {
+      const detail = `it is ${address - around.address} bytes inside the block at ${formatAddress(around.address)}`;
+      throw new InvalidFreeError(action, address, "interior", detail);
+    }
+    if (this.#stale.has(address)) throw new InvalidFreeError(action, address, "double", "the block is already freed");
+    throw new InvalidFreeError(action, address, "foreign", "there was never a block");
+  }
+
+  #around(address: Address): Block | undefined {
+    for (const block of this.#blocks.values()) {
+      if (address >= block.address && address < block.address + block.usableSize) return block;
+    }
+    return undefined;
+  }
+
+  #refuseOwned(block: Block, action: string): void {
+    if (!block.owned) return;
+    throw new InvalidFreeError(action, block.address, "foreign", "a NativeBuffer owns the block");
+  }
+
+  #addressOf(view: ArrayBufferView, action: string): Address {
+    this.#assertNotDisposed(`${action} a view`);
+    if (!ArrayBuffer.isView(view)) throw new TypeError(`Cannot ${action} ${describeValue(view)}: it is no view`);
+    const { buffer, byteOffset } = view;
+    if (buffer.byteLength === 0 && (buffer as ArrayBuffer).detached === true) {
+      throw new UseAfterFreeError(`Cannot ${action} the view: its buffer is detached`);
+    }
+    const origin = this.#owned.originOf(buffer);
+    if (origin !== undefined) return origin + byteOffset;
+    for (const { address, byteLength, bytes } of this.#mappings) {
+      if (bytes === undefined || bytes.buffer !== buffer) continue;
+      const offset = byteOffset - bytes.byteOffset;
+      if (offset >= 0 && offset < byteLength) return address + offset;
+    }
+    throw new InvalidFreeError(action, 0, "foreign", "the view is not of this allocator's memory");
+  }
+
+  #assertLimit(size: number, extra: number): void {
+    const limit = this.#flaw === "limit off by one" ? this.#limit + 1 : this.#limit;
+    if (this.#requested + extra <= limit) return;
+    throw new OutOfMemoryError(
+      `Cannot allocate ${size} bytes: ${this.#requested} of the limit of ${this.#limit} bytes are live`,
+      size,
+      this.#limit,
+    );
+  }
+
+  #assertNotDisposed(action: string): void {
+    if (this.#disposed) throw new DisposedError(action, "naive allocator");
+  }
+}
+
+/** The least power of two that is not below `value`. */
+function powerOfTwo(value: number): number {
+  let power = 16;
+  while (power < value) power *= 2;
+  return power;
+}
