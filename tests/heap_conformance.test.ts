@@ -1,11 +1,13 @@
 /**
- * The conformance suite applied to `Heap`, over every page source.
+ * The conformance suite and the random test applied to `Heap`, over every page source.
  *
  * @module
  */
+import { describe, it } from "@std/testing/bdd";
 import { failingPageSource, fixedPageSource, Heap, limitedPageSource, systemPageSource } from "../mod.ts";
 import type { PageSource } from "../mod.ts";
 import { conformance, type ConformanceOptions, type MakeAllocator } from "./conformance.ts";
+import { fromEnvironment, randomTest } from "./random.ts";
 
 /** Makes heaps over fresh page sources. */
 function heapOver(makeSource: () => PageSource): MakeAllocator {
@@ -46,6 +48,36 @@ conformance("Heap over a limited source", heapOver(() => limitedPageSource(syste
   largestBlock: 2 ** 24,
   budget: 2 ** 25,
   faulty: faultySource,
+});
+
+describe("random operations on a Heap", () => {
+  it("200,000 operations over the system", () => {
+    randomTest(() => new Heap(), fromEnvironment({ seed: 20_250_101, operations: 200_000 }));
+  });
+
+  it("20,000 operations with few blocks, check() and blocks() after each", () => {
+    const options = { seed: 2, operations: 20_000, maxLiveBlocks: 40, maxLiveBytes: 2 ** 20, checkEvery: 2 };
+    randomTest(() => new Heap(), fromEnvironment(options));
+  });
+
+  it("20,000 operations over a limit, with zeroOnFree", () => {
+    const options = { seed: 3, operations: 20_000, maxLiveBlocks: 400, maxLiveBytes: 2 ** 23, checkEvery: 100 };
+    const make = (): Heap => new Heap({ limit: 2 ** 22, zeroOnFree: true });
+    randomTest(make, fromEnvironment({ ...options, mayRunOut: true }));
+  });
+
+  it("50,000 operations over a fixed buffer that is too small", () => {
+    const buffer = new ArrayBuffer(8 * MIB);
+    const options = { seed: 4, operations: 50_000, maxLiveBlocks: 1000, maxLiveBytes: 2 ** 24, checkEvery: 250 };
+    const make = (): Heap => new Heap({ source: fixedPageSource(buffer) });
+    randomTest(make, fromEnvironment({ ...options, mayRunOut: true, isolating: false }));
+  });
+
+  it("50,000 operations over a limited source that is too small", () => {
+    const options = { seed: 5, operations: 50_000, maxLiveBlocks: 1000, maxLiveBytes: 2 ** 25, checkEvery: 250 };
+    const make = (): Heap => new Heap({ source: limitedPageSource(systemPageSource(), 12 * MIB) });
+    randomTest(make, fromEnvironment({ ...options, mayRunOut: true }));
+  });
 });
 
 /** The package's own way to fail. */
