@@ -3,7 +3,7 @@
  *
  * Spelling: 64-bit parameters are `u64_fast`/`i64_fast`, which take numbers as they are. A pointer result is `i64_fast`
  * too: as `ptr` the value of MAP_FAILED would arrive as a BigInt although good pointers are numbers; as `i64_fast` it is
- * the number -1.
+ * -1. The fast types still give a BigInt for values at the end of what a number can hold, which are made numbers.
  *
  * `toArrayBuffer` always gets all three arguments (without a length it would look for a terminating zero byte) and
  * never the length 0, which throws.
@@ -12,15 +12,15 @@
  */
 import { describeValue, UnsupportedPlatformError } from "../src/errors.ts";
 import type { Address, NativePointer } from "../src/page_source.ts";
-import { getBuiltinModule, type NativeInterface } from "./library.ts";
-import type { BoundSymbols, NativeType, SymbolTable } from "./symbols.ts";
+import { getBuiltinModule, giveNumber, type NativeCall, type NativeInterface } from "./library.ts";
+import { type BoundSymbols, isWide, type NativeType, type SymbolTable } from "./symbols.ts";
 
 /** What we use of `bun:ffi`. Typed here, so that the file also compiles without bun-types. */
 interface BunFfi {
   dlopen(
     library: string,
     symbols: { [name: string]: { args: readonly string[]; returns: string } },
-  ): { symbols: { [name: string]: (...args: number[]) => unknown } };
+  ): { symbols: { [name: string]: NativeCall } };
   toArrayBuffer(pointer: number, byteOffset: number, byteLength: number): ArrayBuffer;
 }
 
@@ -46,7 +46,13 @@ export function bunInterface(): NativeInterface {
     for (const [name, { parameters, result }] of Object.entries(symbols)) {
       declarations[name] = { args: parameters.map((type) => TYPES[type]), returns: TYPES[result] };
     }
-    return dlopen(library, declarations).symbols as BoundSymbols<T>;
+    const opened = dlopen(library, declarations).symbols;
+    const bound: { [name: string]: NativeCall } = {};
+    for (const [name, { result }] of Object.entries(symbols)) {
+      const call = opened[name] as NativeCall;
+      bound[name] = isWide(result) ? giveNumber(call) : call;
+    }
+    return bound as BoundSymbols<T>;
   }
 
   function wrap(address: Address, byteLength: number): ArrayBuffer {

@@ -14,14 +14,11 @@
  */
 import { describeValue, UnsupportedPlatformError } from "../src/errors.ts";
 import type { Address, NativePointer } from "../src/page_source.ts";
-import type { NativeInterface } from "./library.ts";
+import { giveNumber, type NativeCall, type NativeInterface } from "./library.ts";
 import { type BoundSymbols, isWide, type NativeType, type SymbolTable } from "./symbols.ts";
 
 /** A pointer object; its only content is its address. */
 type PointerObject = object;
-
-/** A bound function: a BigInt for 64-bit results, a number for others. */
-type NativeCall = (...args: number[]) => unknown;
 
 /** What we use of the `Deno` namespace. Typed here, so that the file also compiles without Deno's types. */
 interface DenoNamespace {
@@ -92,13 +89,6 @@ export function denoInterface(): NativeInterface {
   }
 
   return { maxWrapBytes: 2 ** 40, open, wrap, toPointer, fromPointer };
-}
-
-/** Turns a function with a BigInt result into one with a number. */
-function giveNumber(call: NativeCall): NativeCall {
-  return function callForNumber(...args: number[]): number {
-    return Number(call(...args));
-  };
 }
 
 /** `Deno.dlopen`, under the permission for all of FFI, which is asked for where somebody is there to answer. */

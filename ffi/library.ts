@@ -68,6 +68,16 @@ export function getBuiltinModule(name: string): unknown {
   return process?.getBuiltinModule?.(name);
 }
 
+/** A function as a runtime binds it when numbers are passed: results wider than 32 bits may be BigInts. */
+export type NativeCall = (...args: number[]) => unknown;
+
+/** Turns a function whose result may be a BigInt into one with a number. */
+export function giveNumber(call: NativeCall): NativeCall {
+  return function callForNumber(...args: number[]): number {
+    return Number(call(...args));
+  };
+}
+
 /** The first line of an error's message. */
 function describeError(error: unknown): string {
   const message = error instanceof Error ? error.message : `${error}`;

@@ -12,14 +12,14 @@ import { getBuiltinModule, type NativeInterface } from "./library.ts";
 import { type BoundSymbols, isWide, type NativeFunction, type NativeType, type SymbolTable } from "./symbols.ts";
 
 /** A bound function: BigInts for 64-bit types, numbers for others. */
-type NativeCall = (...args: (number | bigint)[]) => unknown;
+type BigIntCall = (...args: (number | bigint)[]) => unknown;
 
 /** What we use of `node:ffi`. */
 interface NodeFfi {
   dlopen(
     library: string,
     symbols: { [name: string]: { arguments: readonly string[]; return: string } },
-  ): { functions: { [name: string]: NativeCall } };
+  ): { functions: { [name: string]: BigIntCall } };
   toArrayBuffer(pointer: bigint, byteLength: number, copy: boolean): ArrayBuffer;
 }
 
@@ -54,7 +54,7 @@ export function nodeInterface(version: string): NativeInterface {
     const opened = openChecked(dlopen, library, declarations).functions;
     const bound: { [name: string]: (...args: number[]) => number } = {};
     for (const [name, symbol] of Object.entries(symbols)) {
-      bound[name] = takeNumbers(opened[name] as NativeCall, symbol);
+      bound[name] = takeNumbers(opened[name] as BigIntCall, symbol);
     }
     return bound as BoundSymbols<T>;
   }
@@ -79,7 +79,7 @@ export function nodeInterface(version: string): NativeInterface {
 }
 
 /** Turns a function of BigInts into one of numbers. */
-function takeNumbers(call: NativeCall, { parameters }: NativeFunction): (...args: number[]) => number {
+function takeNumbers(call: BigIntCall, { parameters }: NativeFunction): (...args: number[]) => number {
   const wide = parameters.map(isWide);
   return function callWithNumbers(...args: number[]): number {
     const passed: (number | bigint)[] = args;
