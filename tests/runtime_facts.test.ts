@@ -165,16 +165,16 @@ describe("wrapping native memory", () => {
     collectGarbage();
   });
 
-  it("a buffer as large as the runtime says can be made, and in Bun not a byte more", { ignore: isWindows }, () => {
+  it("a buffer as large as the runtime says can be made, and in Bun not a byte more", () => {
     const largest = runtimeName === "bun" ? 2 ** 32 : 2 ** 40;
     assertEquals(native.maxWrapBytes, largest);
-    const address = source.reserve(2 ** 40, 1);
-    const buffer = native.wrap(address, largest);
-    assertEquals(buffer.byteLength, largest);
-    assertEquals(new Uint8Array(buffer).length, largest);
-    buffer.transfer(0);
-    if (runtimeName === "bun") assertThrows(() => native.wrap(address, largest + 1), RangeError);
-    source.unmap(address, 2 ** 40);
+    withPage((address) => { // nothing is touched, so nothing needs to be behind the page
+      const buffer = native.wrap(address, largest);
+      assertEquals(buffer.byteLength, largest);
+      assertEquals(new Uint8Array(buffer).length, largest);
+      buffer.transfer(0);
+      if (runtimeName === "bun") assertThrows(() => native.wrap(address, largest + 1), RangeError);
+    });
   });
 
   it("Bun refuses a length of 0, Node copies unless told not to", () => {
