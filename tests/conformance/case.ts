@@ -196,11 +196,13 @@ export function reasonToSkip(test: ConformanceCase, expected: Expectations): str
 /** Runs one case on fresh allocators and throws when it fails, or when something was not given back. */
 export function runCase(test: ConformanceCase, make: MakeAllocator, options: ConformanceOptions = {}): void {
   const trial = new Trial(make, expectations(options));
+  let passed = false;
+  // Not caught and thrown again: Bun would show this place instead of the true one.
   try {
     test.run(trial);
-  } catch (error) {
-    trial.abandon();
-    throw error;
+    passed = true;
+  } finally {
+    if (!passed) trial.abandon();
   }
   trial.finish();
 }

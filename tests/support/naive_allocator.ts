@@ -99,6 +99,9 @@ interface Block {
   owned: boolean;
 }
 
+/** What all typed arrays inherit from. */
+const TYPED_ARRAY = Object.getPrototypeOf(Uint8Array) as new () => object;
+
 const CHUNK = 2 ** 20;
 const SMALL_MAX = 2 ** 16;
 
@@ -158,7 +161,9 @@ export class NaiveAllocator implements Allocator {
 
   allocateZeroed(size: number, alignment = 16): Address {
     const address = this.allocate(size, alignment);
-    if (this.#flaw !== "dirty memory called zeroed" && size > 0) this.view(address).fill(0);
+    // A mapping of its own is fresh.
+    const isFresh = this.#live(address, "clear").mapping.isChunk === false;
+    if (!isFresh && this.#flaw !== "dirty memory called zeroed" && size > 0) this.view(address).fill(0);
     return address;
   }
 
@@ -234,7 +239,8 @@ export class NaiveAllocator implements Allocator {
 
   array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
     assertSize(length, "length");
-    if (typeof type !== "function" || !(type.BYTES_PER_ELEMENT > 0)) {
+    // In Bun even DataView has BYTES_PER_ELEMENT.
+    if (typeof type !== "function" || !(type.prototype instanceof TYPED_ARRAY)) {
       throw new TypeError(`Cannot use ${describeValue(type)} as an array type: it must be a typed array`);
     }
     const wraps = this.#flaw === "count times size wraps around at 2^32";

@@ -75,16 +75,23 @@ class Ranges {
   }
 }
 
-/** One `wrap` that has not ended. */
+/**
+ * One `wrap` that has not ended.
+ *
+ * One exception to the rule that what is wrapped must be unwrapped: a wrap of whole OS pages that a longer one of the same place
+ * followed may be left to the garbage collector. Tables that grow do that; nobody but the allocator ever had the wrap, and
+ * ending it would make every typed array of the process slower (see table.ts).
+ */
 interface Wrap {
   readonly address: Address;
   readonly byteLength: number;
   readonly mapping: Address;
+  superseded: boolean;
 }
 
-/** Whether somebody has detached the buffer of a wrap from outside: that ends it as well as `unwrap` does. */
-function isDetached(bytes: Uint8Array, wrap: Wrap): boolean {
-  return bytes.byteLength === 0 && wrap.byteLength > 0;
+/** Whether a wrap needs no `unwrap`: somebody has detached its buffer from outside, or it was superseded. */
+function hasEnded(bytes: Uint8Array, wrap: Wrap): boolean {
+  return wrap.superseded || (bytes.byteLength === 0 && wrap.byteLength > 0);
 }
 
 /** One reservation. */
@@ -197,7 +204,7 @@ export class Recorder {
       found.push(`${formatAddress(mapping.address)} (${mapping.byteLength} bytes) was never unmapped`);
     }
     for (const [bytes, wrap] of this.#wraps) {
-      if (isDetached(bytes, wrap)) continue;
+      if (hasEnded(bytes, wrap)) continue;
       found.push(`the wrap of ${formatAddress(wrap.address)} (${wrap.byteLength} bytes) never ended`);
     }
     return found.slice(0, 5).join("; ");
@@ -240,7 +247,7 @@ export class Recorder {
     if (holder === undefined) return;
     for (const bytes of this.#wrapsOfMapping.get(holder.address) ?? []) {
       const wrap = this.#wraps.get(bytes) as Wrap;
-      if (isDetached(bytes, wrap)) continue;
+      if (hasEnded(bytes, wrap)) continue;
       if (wrap.address < address + byteLength && wrap.address + wrap.byteLength > address) {
         this.#offence(`${action} ${formatAddress(address)}, ${byteLength} bytes: still wrapped`);
       }
@@ -327,10 +334,23 @@ export class Recorder {
       this.#offence(`wrap ${formatAddress(address)}, ${byteLength} bytes: not committed, or not one reservation`);
     }
     const bytes = this.#inner.wrap(address, byteLength);
-    this.#wraps.set(bytes, { address, byteLength, mapping: holder.address });
+    this.#supersede(holder, address, byteLength);
+    this.#wraps.set(bytes, { address, byteLength, mapping: holder.address, superseded: false });
     this.#wrapsOfMapping.get(holder.address)?.add(bytes);
     this.#wrappedBytes += byteLength;
     return bytes;
+  }
+
+  #supersede(holder: RecordedMapping, address: Address, byteLength: number): void {
+    const { pageSize } = this.source;
+    if (byteLength % pageSize !== 0) return;
+    for (const bytes of this.#wrapsOfMapping.get(holder.address) ?? []) {
+      const wrap = this.#wraps.get(bytes) as Wrap;
+      const isShorter = wrap.address === address && wrap.byteLength % pageSize === 0 && wrap.byteLength < byteLength;
+      if (!isShorter || wrap.superseded) continue;
+      wrap.superseded = true;
+      this.#wrappedBytes -= wrap.byteLength;
+    }
   }
 
   #unwrap(bytes: Uint8Array): void {
@@ -340,6 +360,6 @@ export class Recorder {
     this.#inner.unwrap(bytes);
     this.#wraps.delete(bytes);
     this.#wrapsOfMapping.get(wrap.mapping)?.delete(bytes);
-    this.#wrappedBytes -= wrap.byteLength;
+    if (!wrap.superseded) this.#wrappedBytes -= wrap.byteLength;
   }
 }
