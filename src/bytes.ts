@@ -1,26 +1,36 @@
 /**
  * Copying and clearing bytes inside wrapped memory.
  *
- * Short spans go word by word: a call of `copyWithin` or `fill` costs as much as some thirty words. The words are
- * 32-bit integers and not doubles, as an engine may change the bits of a NaN when it loads one.
+ * Short spans go word by word: a call of `copyWithin` or `fill` costs as much as some thirty words. What is copied goes as
+ * 32-bit integers and not as doubles, as an engine may change the bits of a NaN when it loads one; zeros go as doubles.
  *
  * @module
  */
 
-/** Spans up to this many bytes go word by word. */
-const WORDS_UP_TO = 128;
+/** Spans up to this many bytes are copied word by word. */
+const COPY_WORDS_UP_TO = 128;
 
-/** One piece of wrapped memory, as bytes and as words. Both views cover the same span. */
+/** Spans up to this many bytes are cleared word by word. */
+const CLEAR_WORDS_UP_TO = 256;
+
+/** One piece of wrapped memory, as bytes and as words. All views cover the same span. */
 export interface WrappedBytes {
   /** The bytes. */
   readonly bytes: Uint8Array;
   /** The same memory as 32-bit words. */
   readonly words: Int32Array;
+  /** The same memory as 64-bit words. */
+  readonly doubles: Float64Array;
 }
 
-/** Both views of what a page source wrapped. */
+/** All views of what a page source wrapped: an OS page or more. */
 export function wrappedBytes(bytes: Uint8Array): WrappedBytes {
-  return { bytes, words: new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2) };
+  const { buffer, byteOffset, byteLength } = bytes;
+  return {
+    bytes,
+    words: new Int32Array(buffer, byteOffset, Math.floor(byteLength / 4)),
+    doubles: new Float64Array(buffer, byteOffset, Math.floor(byteLength / 8)),
+  };
 }
 
 /**
@@ -28,7 +38,7 @@ export function wrappedBytes(bytes: Uint8Array): WrappedBytes {
  * bytes more than `length` may be copied. Overlap is allowed within one piece.
  */
 export function copyBytes(source: WrappedBytes, from: number, target: WrappedBytes, to: number, length: number): void {
-  if (length <= WORDS_UP_TO && (source !== target || to < from || to >= from + length)) {
+  if (length <= COPY_WORDS_UP_TO && (source !== target || to < from || to >= from + length)) {
     const sourceWords = source.words;
     const targetWords = target.words;
     let s = from / 4;
@@ -41,12 +51,12 @@ export function copyBytes(source: WrappedBytes, from: number, target: WrappedByt
   }
 }
 
-/** Clears `length` bytes at `offset`, a multiple of 4; up to 3 bytes more may be cleared. */
+/** Clears `length` bytes at `offset`, a multiple of 8; up to 7 bytes more may be cleared. */
 export function clearBytes(target: WrappedBytes, offset: number, length: number): void {
-  if (length <= WORDS_UP_TO) {
-    const words = target.words;
-    let w = offset / 4;
-    for (const end = w + ((length + 3) >>> 2); w < end; w++) words[w] = 0;
+  if (length <= CLEAR_WORDS_UP_TO) {
+    const { doubles } = target;
+    let w = offset / 8;
+    for (const end = w + ((length + 7) >>> 3); w < end; w++) doubles[w] = 0;
   } else {
     target.bytes.fill(0, offset, offset + length);
   }

@@ -61,7 +61,6 @@ import {
   SLACK_MASK,
   STATE,
 } from "./page_table.ts";
-import { UNIT } from "./runs.ts";
 import { CLASS_OF, GRANULE, SMALL_MAX } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
 
@@ -212,10 +211,9 @@ export class Heap implements Allocator {
     this.#blocks.isFresh = false;
     const address = this.allocate(size, alignment);
     if (this.#blocks.isFresh || size === 0) return address;
-    const { range } = this.#first;
-    const unit = Math.floor((address - range.base) / UNIT);
-    if (unit >= 0 && unit < range.endUnit) {
-      const region = range.wrappedRegionOf(unit);
+    const granule = ((address - this.#base) * 0.0625) | 0;
+    if (address - this.#base === granule * GRANULE && (granule >>> 8) < this.#fastUnits) {
+      const region = this.#first.range.wrappedRegionOf(granule >>> 8);
       clearBytes(region, address - region.address, size);
     } else {
       this.#clear(this.#live(address, "clear"), size);
@@ -258,25 +256,27 @@ export class Heap implements Allocator {
           this.#links[index] = (link & ~SLACK_MASK) + usable - bytes;
           return address;
         }
-        if (link < LIVE * 2) return this.#moveSmall(address, usable - (link & SLACK_MASK), bytes);
+        if (link < LIVE * 2) return this.#moveSmall(granule, usable - (link & SLACK_MASK), bytes);
       }
     }
     return this.#reallocateSlow(address, size);
   }
 
-  /** Moves a small block of the least alignment, in the first range. */
-  #moveSmall(address: Address, requested: number, size: number): Address {
+  /** Moves the small block at `granule` of the first range, which has the least alignment. */
+  #moveSmall(granule: number, requested: number, size: number): Address {
     const moved = this.allocate(size);
-    const { range } = this.#first;
-    const unit = Math.floor((moved - range.base) / UNIT);
-    if (unit >= 0 && unit < range.endUnit) {
-      const source = range.wrappedRegionOf(Math.floor((address - range.base) / UNIT));
-      const target = range.wrappedRegionOf(unit);
-      copyBytes(source, address - source.address, target, moved - target.address, Math.min(requested, size));
+    const base = this.#base;
+    const target = ((moved - base) * 0.0625) | 0;
+    const length = requested < size ? requested : size;
+    if (moved - base === target * GRANULE && (target >>> 8) < this.#fastUnits) {
+      const { range } = this.#first;
+      const from = range.wrappedRegionOf(granule >>> 8);
+      const to = range.wrappedRegionOf(target >>> 8);
+      copyBytes(from, base + granule * GRANULE - from.address, to, moved - to.address, length);
     } else {
-      this.#copy(this.#live(address, "copy"), this.#live(moved, "copy"), Math.min(requested, size));
+      this.#copy(this.#live(base + granule * GRANULE, "copy"), this.#live(moved, "copy"), length);
     }
-    this.free(address);
+    this.free(base + granule * GRANULE);
     return moved;
   }
 

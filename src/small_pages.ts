@@ -333,7 +333,7 @@ export class SmallPages {
 
   /**
    * Puts a page at the end of its class's partial list. It has one free slot now; by the time it comes to the front it has more,
-   * and is not exhausted by the next allocation (from the front, one trace spent nearly half of its time changing pages).
+   * and is not exhausted by the next allocation (from the front, one trace spent a third of its time changing pages).
    */
   #link(page: number): void {
     const pages = this.range.pages;
