@@ -249,6 +249,29 @@ function everyMapping(trial: Trial): void {
   assertUsable(allocator);
 }
 
+/** Compares `owns` with the live blocks at every multiple of 16, with blocks of every size class live and some freed. */
+function everyGranule(trial: Trial): void {
+  const { allocator, recorder } = trial.open();
+  const sizes: number[] = [];
+  for (let size = 1; size <= 20_000; size += Math.max(8, size >>> 4)) sizes.push(size);
+  for (const size of sizes) {
+    if (allocator.stats().liveBytes + size * 3 > trial.expected.budget / 2) break;
+    const blocks = [allocator.allocate(size), allocator.allocate(size), allocator.allocate(size)];
+    allocator.free(blocks[size % 3] as Address);
+  }
+  const live = new Set([...allocator.blocks()].map((block) => block.address));
+  let found = 0;
+  for (const mapping of recorder.mappings()) {
+    const end = mapping.address + Math.min(mapping.byteLength, 2 ** 23);
+    for (let address = mapping.address; address < end; address += 16) {
+      const owned = allocator.owns(address);
+      if (owned !== live.has(address)) fail(`owns() of ${address} in the mapping at ${mapping.address} is ${owned}`);
+      if (owned) found++;
+    }
+  }
+  assertEquals(found, live.size, "blocks were not found where blocks() has them");
+}
+
 function otherAllocator(trial: Trial): void {
   const mine = trial.make();
   const yours = trial.make();
@@ -400,6 +423,12 @@ export const INVALID_FREE_CASES: readonly ConformanceCase[] = [
     name: "no address of any mapping but the start of a live block is accepted, tables included",
     unless: (expected) => expected.observable ? undefined : "its source is out of sight",
     run: everyMapping,
+  },
+  {
+    id: "F2",
+    name: "owns() is true for the starts of live blocks only, at every multiple of 16 of every mapping",
+    unless: (expected) => expected.observable ? undefined : "its source is out of sight",
+    run: everyGranule,
   },
   { id: "F3", name: "views that are foreign, freed, detached or start inside a block are rejected", run: badViews },
   { id: "F4", name: "after dispose every method throws DisposedError, and dispose does nothing", run: afterDispose },

@@ -23,6 +23,7 @@ export type Action =
   | "double"
   | "interior"
   | "foreign"
+  | "edge"
   | "trim"
   | "walk"
   | "stats"
@@ -70,7 +71,7 @@ export interface DrawState {
 
 const ACTIONS: readonly Action[] = [
   ...["allocate", "zeroed", "try", "array", "buffer", "free", "reallocate", "resize", "verify"] as const,
-  ...["double", "interior", "foreign", "trim", "walk", "stats", "check"] as const,
+  ...["double", "interior", "foreign", "edge", "trim", "walk", "stats", "check"] as const,
 ];
 
 /** Draws operations: the same ones for the same seed and the same states. */
@@ -154,9 +155,12 @@ export class Draw {
     const method = random.below(6);
     const freed = state.freed[random.below(Math.max(1, state.freed.length))];
     const some = state.live[random.below(Math.max(1, state.live.length))];
-    const choice = random.below(3);
+    const choice = random.below(4);
+    if (choice === 3 && some !== undefined) return operation("edge", some, random.between(1, 64), method);
     if (choice === 0 && freed !== undefined) return operation("double", freed, 0, method);
     if (choice === 1 && some !== undefined) return operation("interior", some, random.below(2 ** 20), method);
+    // Half a mebibyte around a live block there are other blocks, free memory, and the ends of pages and regions.
+    if (some !== undefined) return operation("foreign", some, (random.below(2 ** 17) - 2 ** 16) * 8, method);
     return operation("foreign", 0, random.below(2 ** 32) - 2 ** 20, method);
   }
 }

@@ -110,7 +110,8 @@ export class Shadow {
       case "check":
         return allocator.check();
       case "foreign":
-        return this.#reject(a, ["foreign", "double", "interior"], b);
+        if (block !== 0 && !this.#blocks.has(block)) return;
+        return this.#reject((this.#blocks.get(block)?.address ?? 0) + a, ["foreign", "double", "interior"], b);
       case "double":
         return this.#rejectFreed(block, b);
     }
@@ -119,6 +120,7 @@ export class Shadow {
     if (action === "free") this.#free(known, a);
     else if (action === "reallocate") this.#reallocate(known, a);
     else if (action === "resize") this.#resize(known, a);
+    else if (action === "edge") this.#rejectAtEdge(known, a, b);
     else if (action === "interior") this.#rejectInterior(known, a, b);
     else this.#verify(known);
   }
@@ -291,6 +293,12 @@ export class Shadow {
     if (usable < 2) return;
     this.#reject(known.address + 1 + offset % (usable - 1), ["interior"], method);
     this.#verify(known);
+  }
+
+  /** An address just below a multiple of 64 KiB: where the last slot of a page may not quite fit. */
+  #rejectAtEdge(known: ShadowBlock, granules: number, method: number): void {
+    const end = (Math.floor(known.address / 65_536) + 1) * 65_536;
+    this.#reject(end - 16 * granules, ["foreign", "double", "interior"], method);
   }
 
   #reject(address: Address, kinds: readonly InvalidFreeKind[], method: number): void {
