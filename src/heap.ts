@@ -3,8 +3,9 @@
  *
  * ```text
  *   Heap                    arguments, fast paths, limit, clearing, views          this file
+ *    ├─ BlockMemory         the bytes of blocks                                    block_memory.ts
  *    ├─ Blocks              which kind of block, several ranges                    blocks.ts
- *    │   ├─ SmallPages      size classes, pages, slots, links                      small_pages.ts, page_table.ts
+ *    │   ├─ SmallPages      size classes, pages, slots, links                      small_pages.ts, page_table.ts, link_table.ts
  *    │   │   └─ AddressRange   reservation, regions                                address_range.ts
  *    │   │       └─ Runs    units, runs, bins                                      runs.ts
  *    │   └─ HugeBlocks      a mapping each                                         huge_blocks.ts
@@ -32,6 +33,7 @@ import type {
   TypedArrayConstructor,
 } from "./allocator.ts";
 import { assertAddress, assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { BlockMemory } from "./block_memory.ts";
 import { Blocks, type LiveBlock } from "./blocks.ts";
 import { clearBytes, copyBytes } from "./bytes.ts";
 import { defaultPageSource } from "./default_page_source.ts";
@@ -110,6 +112,7 @@ export class Heap implements Allocator {
   /** Where the memory comes from. */
   readonly source: PageSource;
   readonly #blocks: Blocks;
+  readonly #memory: BlockMemory;
   readonly #owned: OwnedBlocks;
   readonly #limit: number;
   readonly #zeroOnFree: boolean;
@@ -144,6 +147,7 @@ export class Heap implements Allocator {
     this.#zeroOnFree = zeroOnFree;
     this.#tracked = limit !== Infinity || zeroOnFree;
     this.#blocks = new Blocks(this.source);
+    this.#memory = new BlockMemory(this.#blocks);
     this.#owned = new OwnedBlocks(this, (address, owned) => this.#blocks.setOwned(this.#live(address, "free"), owned));
     this.#sync();
   }
@@ -216,7 +220,7 @@ export class Heap implements Allocator {
       const region = this.#first.range.wrappedRegionOf(granule >>> 8);
       clearBytes(region, address - region.address, size);
     } else {
-      this.#clear(this.#live(address, "clear"), size);
+      this.#memory.clear(this.#live(address, "clear"), size);
     }
     return address;
   }
@@ -233,7 +237,7 @@ export class Heap implements Allocator {
     if (this.#tracked && this.#requested + extra > this.#limit) return false;
     const cleared = this.#zeroOnFree && extra < 0;
     if (cleared && block.usableSize - size > SLACK_MASK && block.link !== 0) return false;
-    if (cleared) this.#clearTail(block, size);
+    if (cleared) this.#memory.clearTail(block, size);
     if (!this.#blocks.resize(block, size)) return false;
     this.#requested += extra;
     return true;
@@ -274,7 +278,7 @@ export class Heap implements Allocator {
       const to = range.wrappedRegionOf(target >>> 8);
       copyBytes(from, base + granule * GRANULE - from.address, to, moved - to.address, length);
     } else {
-      this.#copy(this.#live(base + granule * GRANULE, "copy"), this.#live(moved, "copy"), length);
+      this.#memory.copy(this.#live(base + granule * GRANULE, "copy"), this.#live(moved, "copy"), length);
     }
     this.free(base + granule * GRANULE);
     return moved;
@@ -294,7 +298,7 @@ export class Heap implements Allocator {
     if (this.#tracked && this.#requested + extra > this.#limit) throw this.#limitError(extra, size);
     const moved = this.#blocks.allocate(size, block.alignment);
     this.#sync();
-    this.#copy(block, this.#blocks.find(moved)!, Math.min(size, block.requestedSize));
+    this.#memory.copy(block, this.#blocks.find(moved)!, Math.min(size, block.requestedSize));
     this.#requested += size;
     this.#release(block);
     return moved;
@@ -314,14 +318,14 @@ export class Heap implements Allocator {
   /** See {@link Allocator.view}. A view of a huge block (above 4 MiB) is empty as soon as the block is freed. */
   view(address: Address, byteLength?: number): Uint8Array {
     const block = this.#live(address, "view");
-    if (byteLength === undefined) return this.#viewOf(block, Uint8Array, block.requestedSize);
+    if (byteLength === undefined) return this.#memory.view(block, Uint8Array, block.requestedSize);
     assertSize(byteLength, "byteLength");
     if (byteLength > block.usableSize) {
       throw new RangeError(
         `Cannot view ${byteLength} bytes at ${formatAddress(address)}: the block has ${block.usableSize}`,
       );
     }
-    return this.#viewOf(block, Uint8Array, byteLength);
+    return this.#memory.view(block, Uint8Array, byteLength);
   }
 
   /** See {@link Allocator.array}. */
@@ -333,7 +337,7 @@ export class Heap implements Allocator {
     const address = this.allocate(length * type.BYTES_PER_ELEMENT);
     const block = this.#blocks.find(address)!;
     try {
-      return this.#viewOf(block, type, length);
+      return this.#memory.view(block, type, length);
     } catch (error) {
       this.free(address);
       throw error;
@@ -450,7 +454,7 @@ export class Heap implements Allocator {
   }
 
   #release(block: LiveBlock): void {
-    if (this.#zeroOnFree) this.#clear(block, block.usableSize);
+    if (this.#zeroOnFree) this.#memory.clear(block, block.usableSize);
     this.#requested -= block.requestedSize;
     this.#blocks.release(block);
   }
@@ -475,15 +479,6 @@ export class Heap implements Allocator {
     );
   }
 
-  #viewOf<T extends TypedArray>(block: LiveBlock, type: TypedArrayConstructor<T>, length: number): T {
-    if (block.huge !== undefined) {
-      const { buffer, byteOffset } = this.#blocks.huge.view(block.huge, length * type.BYTES_PER_ELEMENT);
-      return new type(buffer, byteOffset, length);
-    }
-    const { bytes, address } = this.#blocks.regionOf(block);
-    return new type(bytes.buffer, bytes.byteOffset + (block.address - address), length);
-  }
-
   #addressOf(view: ArrayBufferView, action: string): Address {
     this.#assertNotDisposed(`${action} a view`);
     if (!ArrayBuffer.isView(view)) {
@@ -493,51 +488,9 @@ export class Heap implements Allocator {
     if (buffer.byteLength === 0 && (buffer as ArrayBuffer).detached === true) {
       throw new UseAfterFreeError(`Cannot ${action} the view: its memory was freed and its buffer detached`);
     }
-    const origin = this.#originOf(buffer) ?? this.#owned.originOf(buffer);
+    const origin = this.#memory.originOf(buffer) ?? this.#owned.originOf(buffer);
     if (origin === undefined) throw new InvalidFreeError(action, 0, "foreign", "the view is not of this heap's memory");
     return origin + view.byteOffset;
-  }
-
-  /** The address of byte 0 of a buffer of ours. */
-  #originOf(buffer: ArrayBufferLike): Address | undefined {
-    for (const { range } of this.#blocks.ranges) {
-      for (const { bytes, address } of range.regions) {
-        if (bytes.buffer === buffer) return address - bytes.byteOffset;
-      }
-    }
-    const huge = this.#blocks.huge.wrappedIn(buffer);
-    return huge && huge.address - huge.wrapped!.bytes.byteOffset;
-  }
-
-  #clear(block: LiveBlock, length: number): void {
-    if (block.huge !== undefined) {
-      this.#blocks.huge.clear(block.address, length);
-    } else {
-      const region = this.#blocks.regionOf(block);
-      clearBytes(region, block.address - region.address, length);
-    }
-  }
-
-  /** Clears what `block` has from `size` to its requested end. */
-  #clearTail(block: LiveBlock, size: number): void {
-    const length = block.requestedSize - size;
-    if (block.huge !== undefined) {
-      this.#blocks.huge.clear(block.address + size, length);
-    } else {
-      const { bytes, address } = this.#blocks.regionOf(block);
-      const offset = block.address + size - address;
-      bytes.fill(0, offset, offset + length);
-    }
-  }
-
-  #copy(from: LiveBlock, to: LiveBlock, length: number): void {
-    if (from.huge !== undefined || to.huge !== undefined) {
-      this.#blocks.huge.copy(from.address, to.address, length);
-      return;
-    }
-    const source = this.#blocks.regionOf(from);
-    const target = this.#blocks.regionOf(to);
-    copyBytes(source, from.address - source.address, target, to.address - target.address, length);
   }
 
   #limitError(extra: number, size: number): OutOfMemoryError {

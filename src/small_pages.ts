@@ -25,6 +25,7 @@
  */
 import type { AddressRange } from "./address_range.ts";
 import { CorruptionError, OutOfMemoryError } from "./errors.ts";
+import { LinkTable } from "./link_table.ts";
 import type { PageSource } from "./page_source.ts";
 import {
   CAPACITY,
@@ -50,7 +51,6 @@ import {
 } from "./page_table.ts";
 import { INFO_PAGE, PAGE_UNITS } from "./runs.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, GRANULE, PAGE_GRANULES, PAGE_SIZE } from "./size_class.ts";
-import { Table } from "./table.ts";
 
 /** Bytes of slots that join the free list at once: an OS page, so that memory is touched as late as possible. */
 const EXTEND_BYTES = 4096;
@@ -58,43 +58,33 @@ const EXTEND_BYTES = 4096;
 /** Idle pages kept for the next class that needs one; more go back to the runs. */
 const IDLE_MAX = 16;
 
-/** The first link that a page can have; links[0] stays 0 for what is no page. */
-const FIRST_LINK = 8;
-
 /** The pages of small blocks in one address range. */
 export class SmallPages {
   /** Where the pages lie. */
   readonly range: AddressRange;
-  /** The links of all slots; another array after the table grew. */
-  links: Uint16Array = new Uint16Array(0);
-  readonly #linkTable: Table;
-  /** Where the next chunk of links is cut from the table. */
-  #linksEnd = FIRST_LINK;
-  /** Freed chunks of links, by class: the first of a chain; 0 is none. A chunk's next is in its first two links. */
-  readonly #freeLinks = new Int32Array(CLASS_COUNT);
+  readonly #table: LinkTable;
   #idle = NO_PAGE;
   #idleCount = 0;
 
   /** Reserves the table of links and commits its start. */
   constructor(source: PageSource, range: AddressRange) {
     this.range = range;
-    this.#linkTable = new Table(source, (range.byteLength / GRANULE) * 2 + FIRST_LINK * 2);
-    try {
-      this.#ensureLinks(FIRST_LINK);
-    } catch (error) {
-      this.#linkTable.dispose();
-      throw error;
-    }
+    this.#table = new LinkTable(source, range.byteLength);
+  }
+
+  /** The links of all slots; another array after the table grew. */
+  get links(): Uint16Array {
+    return this.#table.links;
   }
 
   /** Bytes committed, and wrapped, for links. */
   get tableBytes(): number {
-    return this.#linkTable.bytes.byteLength;
+    return this.#table.byteLength;
   }
 
   /** Bytes of address space held for links. */
   get tableReservedBytes(): number {
-    return this.#linkTable.reservedBytes;
+    return this.#table.reservedBytes;
   }
 
   /**
@@ -264,7 +254,7 @@ export class SmallPages {
       page = this.#popIdle();
       // As it is: its free list is whole.
       if (this.range.pages[page + CLASS] === sizeClass) return page;
-      this.#freeChunk(page);
+      this.#giveLinks(page);
     } else {
       page = this.range.take(PAGE_UNITS, PAGE_SIZE);
       if (page === -1) return NO_PAGE;
@@ -273,7 +263,7 @@ export class SmallPages {
     const pages = this.range.pages;
     clearPageRecord(pages, page);
     try {
-      pages[page + LINKS] = this.#takeChunk(sizeClass);
+      pages[page + LINKS] = this.#table.take(sizeClass);
     } catch (error) {
       this.range.release(page);
       if (!(error instanceof OutOfMemoryError)) throw error;
@@ -286,6 +276,11 @@ export class SmallPages {
     return page;
   }
 
+  #giveLinks(page: number): void {
+    const pages = this.range.pages;
+    this.#table.give(pages[page + CLASS]!, pages[page + LINKS]!);
+  }
+
   #popIdle(): number {
     const page = this.#idle;
     this.#idle = this.range.pages[page + NEXT]!;
@@ -294,41 +289,9 @@ export class SmallPages {
   }
 
   #releasePage(page: number): void {
-    this.#freeChunk(page);
+    this.#giveLinks(page);
     clearPageRecord(this.range.pages, page);
     this.range.release(page);
-  }
-
-  /** The index of the first of as many zero links as a page of the class has slots. */
-  #takeChunk(sizeClass: number): number {
-    const chunk = this.#freeLinks[sizeClass]!;
-    if (chunk === 0) {
-      const start = this.#linksEnd;
-      const end = start + CLASS_SLOTS[sizeClass]!;
-      this.#ensureLinks(end);
-      this.#linksEnd = end;
-      return start;
-    }
-    const links = this.links;
-    this.#freeLinks[sizeClass] = links[chunk]! + links[chunk + 1]! * 65536;
-    links[chunk] = 0;
-    links[chunk + 1] = 0;
-    return chunk;
-  }
-
-  #freeChunk(page: number): void {
-    const pages = this.range.pages;
-    const chunk = pages[page + LINKS]!;
-    const next = this.#freeLinks[pages[page + CLASS]!]!;
-    this.links[chunk] = next & 65535;
-    this.links[chunk + 1] = next >>> 16;
-    this.#freeLinks[pages[page + CLASS]!] = chunk;
-  }
-
-  #ensureLinks(count: number): void {
-    if (!this.#linkTable.ensure(count * 2)) return;
-    const { buffer, byteOffset, byteLength } = this.#linkTable.bytes;
-    this.links = new Uint16Array(buffer, byteOffset, byteLength / 2);
   }
 
   /**
@@ -367,8 +330,7 @@ export class SmallPages {
 
   /** Gives the table of links back; the range is the caller's. */
   dispose(): void {
-    this.links = new Uint16Array(0);
-    this.#linkTable.dispose();
+    this.#table.dispose();
   }
 
   /** Verifies every page, slot and list. The range has been checked. */
@@ -409,9 +371,9 @@ export class SmallPages {
     for (const page of [...listed, ...idle]) throw corrupt(page, "it is in a list and not a page");
     chunks.sort((a, b) => a[0] - b[0]);
     chunks.reduce((end, [from, to]) => {
-      if (from < end || to > this.#linksEnd) throw corrupt(NO_PAGE, `the links from ${from} to ${to} overlap others`);
+      if (from < end || to > this.#table.end) throw corrupt(NO_PAGE, `the links from ${from} to ${to} overlap others`);
       return to;
-    }, FIRST_LINK);
+    }, 0);
   }
 
   #checkPage(page: number, isCurrent: boolean): void {

@@ -1,0 +1,76 @@
+/**
+ * The bytes of blocks: views of them, and copying and clearing them, whatever kind of block they are.
+ *
+ * Small and large blocks lie in a region that is wrapped already; a huge block is wrapped when its bytes are first wanted, and may be
+ * longer than any wrap.
+ *
+ * @module
+ */
+import type { TypedArray, TypedArrayConstructor } from "./allocator.ts";
+import type { Blocks, LiveBlock } from "./blocks.ts";
+import { clearBytes, copyBytes } from "./bytes.ts";
+import type { Address } from "./page_source.ts";
+
+/** The bytes of the blocks of one heap. */
+export class BlockMemory {
+  readonly #blocks: Blocks;
+
+  /** Looks blocks up in `blocks`. */
+  constructor(blocks: Blocks) {
+    this.#blocks = blocks;
+  }
+
+  /** A view of `length` elements from the start of a block, which has that many bytes. */
+  view<T extends TypedArray>(block: LiveBlock, type: TypedArrayConstructor<T>, length: number): T {
+    if (block.huge !== undefined) {
+      const { buffer, byteOffset } = this.#blocks.huge.view(block.huge, length * type.BYTES_PER_ELEMENT);
+      return new type(buffer, byteOffset, length);
+    }
+    const { bytes, address } = this.#blocks.regionOf(block);
+    return new type(bytes.buffer, bytes.byteOffset + (block.address - address), length);
+  }
+
+  /** The address of byte 0 of a buffer that views of blocks are on; undefined for any other. */
+  originOf(buffer: ArrayBufferLike): Address | undefined {
+    for (const { range } of this.#blocks.ranges) {
+      for (const { bytes, address } of range.regions) {
+        if (bytes.buffer === buffer) return address - bytes.byteOffset;
+      }
+    }
+    const huge = this.#blocks.huge.wrappedIn(buffer);
+    return huge && huge.address - huge.wrapped!.bytes.byteOffset;
+  }
+
+  /** Clears the first `length` bytes of a block. */
+  clear(block: LiveBlock, length: number): void {
+    if (block.huge !== undefined) {
+      this.#blocks.huge.clear(block.address, length);
+    } else {
+      const region = this.#blocks.regionOf(block);
+      clearBytes(region, block.address - region.address, length);
+    }
+  }
+
+  /** Clears what a block has from `size` to the end of what was asked for. */
+  clearTail(block: LiveBlock, size: number): void {
+    const length = block.requestedSize - size;
+    if (block.huge !== undefined) {
+      this.#blocks.huge.clear(block.address + size, length);
+    } else {
+      const { bytes, address } = this.#blocks.regionOf(block);
+      const offset = block.address + size - address;
+      bytes.fill(0, offset, offset + length);
+    }
+  }
+
+  /** Copies the first `length` bytes of one block to another. */
+  copy(from: LiveBlock, to: LiveBlock, length: number): void {
+    if (from.huge !== undefined || to.huge !== undefined) {
+      this.#blocks.huge.copy(from.address, to.address, length);
+      return;
+    }
+    const source = this.#blocks.regionOf(from);
+    const target = this.#blocks.regionOf(to);
+    copyBytes(source, from.address - source.address, target, to.address - target.address, length);
+  }
+}

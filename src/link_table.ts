@@ -1,0 +1,98 @@
+/**
+ * The links of all slots of a range, packed: each page has a chunk of as many links as it has slots.
+ *
+ * ```text
+ *   links   │ 0 .. 7   │ chunk of 1024    │ chunk of 64 │ chunk of 4095 ...        │ never used
+ *           │ always 0 │ page of 64 B     │ 1 KiB       │ 16 B                     │
+ *                                                                                  ╵ end
+ * ```
+ *
+ * Indexed by 16-byte granule, as they could be, the links would take an eighth of the memory in use, as the operating system charges
+ * whole OS pages; packed they take two bytes a slot.
+ *
+ * Chunks are cut from the end of the table and come back when their page is given up, to be used by the next page of the same class.
+ * A free chunk holds the index of the next one in its first two links. A chunk that is taken is all zeros.
+ *
+ * @module
+ */
+import { CLASS_COUNT, CLASS_SLOTS, GRANULE } from "./size_class.ts";
+import type { PageSource } from "./page_source.ts";
+import { Table } from "./table.ts";
+
+/** The first link that a page can have; links[0] stays 0 for what is no page. */
+const FIRST_LINK = 8;
+
+/** The links of one range. */
+export class LinkTable {
+  /** The links; another array after the table grew. */
+  links: Uint16Array = new Uint16Array(0);
+  /** Links below are in a chunk, taken or free. */
+  end: number = FIRST_LINK;
+  readonly #table: Table;
+  /** The first free chunk, by class; 0 is none. */
+  readonly #free = new Int32Array(CLASS_COUNT);
+
+  /** Reserves links for `byteLength` bytes of blocks, and commits the first. */
+  constructor(source: PageSource, byteLength: number) {
+    this.#table = new Table(source, (byteLength / GRANULE + FIRST_LINK) * 2);
+    try {
+      this.#ensure(FIRST_LINK);
+    } catch (error) {
+      this.#table.dispose();
+      throw error;
+    }
+  }
+
+  /** Bytes committed, and wrapped. */
+  get byteLength(): number {
+    return this.#table.bytes.byteLength;
+  }
+
+  /** Bytes of address space held. */
+  get reservedBytes(): number {
+    return this.#table.reservedBytes;
+  }
+
+  /**
+   * Takes the chunk for a page of `sizeClass`, and returns the index of its first link.
+   *
+   * @throws {OutOfMemoryError} When the table cannot grow; nothing has changed then.
+   */
+  take(sizeClass: number): number {
+    const chunk = this.#free[sizeClass]!;
+    if (chunk === 0) {
+      const start = this.end;
+      const end = start + CLASS_SLOTS[sizeClass]!;
+      this.#ensure(end);
+      this.end = end;
+      return start;
+    }
+    const { links } = this;
+    this.#free[sizeClass] = links[chunk]! + links[chunk + 1]! * 65536;
+    links[chunk] = 0;
+    links[chunk + 1] = 0;
+    return chunk;
+  }
+
+  /** Gives the chunk of a page of `sizeClass` without live slots back. */
+  give(sizeClass: number, chunk: number): void {
+    const { links } = this;
+    const next = this.#free[sizeClass]!;
+    links.fill(0, chunk, chunk + CLASS_SLOTS[sizeClass]!);
+    links[chunk] = next & 65535;
+    links[chunk + 1] = next >>> 16;
+    this.#free[sizeClass] = chunk;
+  }
+
+  #ensure(count: number): void {
+    if (!this.#table.ensure(count * 2)) return;
+    const { buffer, byteOffset, byteLength } = this.#table.bytes;
+    this.links = new Uint16Array(buffer, byteOffset, byteLength / 2);
+  }
+
+  /** Gives the table back. */
+  dispose(): void {
+    this.links = new Uint16Array(0);
+    this.#table.dispose();
+  }
+}
