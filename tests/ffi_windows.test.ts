@@ -61,6 +61,19 @@ describe("windowsPageSource()", () => {
     assertEquals(fake.committed.total, 4 * PAGE);
   });
 
+  it("wraps, unwraps and makes pointers as every source does", () => {
+    const { source } = make();
+    const address = source.reserve(PAGE, 1);
+    source.commit(address, PAGE);
+    const bytes = source.wrap(address, PAGE);
+    assertEquals(bytes.length, PAGE);
+    source.unwrap(bytes);
+    assertEquals(bytes.length, 0);
+    assertEquals(source.toPointer(address), address);
+    assertThrows(() => source.toPointer(0), RangeError, "above 0");
+    assertThrows(() => source.wrap(address, 2 ** 32 + 1), RangeError, "from 1 to 4294967296");
+  });
+
   it("protects with the page constants of Windows", () => {
     const { source, fake } = make();
     const address = source.reserve(PAGE, 1);
