@@ -286,22 +286,27 @@ export class AddressRange {
     if (region.firstUnit % PAGE_UNITS !== 0) this.#regionOfPage[region.firstUnit >>> 4] = region.index - 1;
   }
 
-  /** Detaches every region and gives everything back. */
-  dispose(): void {
+  /** Detaches every region. */
+  unwrapAll(): void {
     for (const region of this.regions) this.#source.unwrap(region.bytes);
     this.regions.length = 0;
     this.endUnit = 0;
+  }
+
+  /** Gives everything back, one `attempt` each; the regions are detached already. */
+  dispose(attempt: (giveBack: () => void) => void): void {
     this.runs.units = new Int32Array(0);
     this.pages = new Int32Array(0);
-    this.#units.dispose();
-    this.#pages.dispose();
-    this.#source.unmap(this.base, this.byteLength);
+    attempt(() => this.#units.dispose());
+    attempt(() => this.#pages.dispose());
+    attempt(() => this.#source.unmap(this.base, this.byteLength));
   }
 
   /** Verifies the regions and the runs. */
   check(): void {
     let unit = 0;
     for (const region of this.regions) {
+      this.wrappedRegionOf(region.firstUnit);
       if (region.firstUnit !== unit || region.bytes.byteLength !== (region.endUnit - unit) * UNIT) {
         throw new CorruptionError(`Cannot trust region ${region.index}: its extent disagrees with its records`);
       }

@@ -51,9 +51,9 @@ export class BlockMemory {
     }
   }
 
-  /** Clears what a block has from `size` to the end of what was asked for. */
+  /** Clears a block from `size` to its end. */
   clearTail(block: LiveBlock, size: number): void {
-    const length = block.requestedSize - size;
+    const length = block.usableSize - size;
     if (block.huge !== undefined) {
       this.#blocks.huge.clear(block.address + size, length);
     } else {

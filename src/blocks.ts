@@ -86,6 +86,7 @@ export class Blocks {
    */
   allocate(size: number, alignment: number): Address {
     this.isFresh = false;
+    const rangesBefore = this.ranges.length;
     const address = this.#place(size, alignment);
     if (address !== 0) return address;
     // What idle pages hold may be just what is missing.
@@ -93,6 +94,8 @@ export class Blocks {
     const retried = this.#place(size, alignment);
     if (retried !== 0) return retried;
     const failure = this.#failure ?? this.ranges.at(-1)?.range.failure;
+    // A range that was reserved for this block, and then could not be committed, is not kept.
+    while (this.ranges.length > rangesBefore) this.#disposeRange(this.ranges.pop()!, (giveBack) => giveBack());
     const reason = failure === undefined ? "no free space is large enough" : failure.message;
     throw new OutOfMemoryError(
       `Cannot allocate ${size} bytes at alignment ${alignment}: ${reason}`,
@@ -159,7 +162,7 @@ export class Blocks {
     try {
       this.ranges.push(new SmallPages(source, range));
     } catch (error) {
-      range.dispose();
+      range.dispose((giveBack) => giveBack());
       throw error;
     }
   }
@@ -247,7 +250,8 @@ export class Blocks {
       if (!(granule >= 0 && granule < range.endUnit * (UNIT / GRANULE))) continue;
       const slot = pages.slotAround(granule);
       if (slot !== -1) return this.find(range.base + slot * GRANULE);
-      return this.find(range.base + range.startOf(Math.floor(granule / (UNIT / GRANULE))) * UNIT);
+      const unit = range.startOf(Math.floor(granule / (UNIT / GRANULE)));
+      return this.#large(range.base + unit * UNIT, pages, unit);
     }
     const huge = this.huge.around(address);
     return huge && this.find(huge.address);
@@ -372,13 +376,29 @@ export class Blocks {
     }
   }
 
-  /** Detaches and gives back everything. */
+  /**
+   * Detaches and gives back everything. When giving back fails the rest is given back all the same, and what failed first is
+   * thrown at the end; all views are detached before anything else.
+   */
   dispose(): void {
-    this.huge.dispose();
-    for (const pages of this.ranges) {
-      pages.dispose();
-      pages.range.dispose();
-    }
+    this.huge.unwrapAll();
+    for (const { range } of this.ranges) range.unwrapAll();
+    const failures: unknown[] = [];
+    const attempt = (giveBack: () => void) => {
+      try {
+        giveBack();
+      } catch (error) {
+        failures.push(error);
+      }
+    };
+    for (const block of [...this.huge.values()]) attempt(() => this.huge.free(block));
+    for (const pages of this.ranges) this.#disposeRange(pages, attempt);
     this.ranges.length = 0;
+    if (failures.length > 0) throw failures[0];
+  }
+
+  #disposeRange(pages: SmallPages, attempt: (giveBack: () => void) => void): void {
+    attempt(() => pages.dispose());
+    pages.range.dispose(attempt);
   }
 }

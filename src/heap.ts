@@ -148,7 +148,10 @@ export class Heap implements Allocator {
     this.#tracked = limit !== Infinity || zeroOnFree;
     this.#blocks = new Blocks(this.source);
     this.#memory = new BlockMemory(this.#blocks);
-    this.#owned = new OwnedBlocks(this, (address, owned) => this.#blocks.setOwned(this.#live(address, "free"), owned));
+    this.#owned = new OwnedBlocks(this, {
+      setOwned: (address, owned) => this.#blocks.setOwned(this.#live(address, "free"), owned),
+      replace: (address, size) => this.#replace(this.#live(address, "resize"), size),
+    });
     this.#sync();
   }
 
@@ -176,7 +179,7 @@ export class Heap implements Allocator {
   free(address: Address): void {
     const quotient = (address - this.#base) * 0.0625;
     const granule = quotient | 0;
-    if (granule === quotient && (granule >>> 8) < this.#fastUnits) {
+    if (typeof address === "number" && granule === quotient && (granule >>> 8) < this.#fastUnits) {
       const pages = this.#pages;
       const page = (granule >>> 8) & -16;
       const offset = granule & 4095;
@@ -250,7 +253,7 @@ export class Heap implements Allocator {
     const granule = quotient | 0;
     if (
       bytes === size && bytes <= this.#fastSize && bytes > 0 &&
-      granule === quotient && (granule >>> 8) < this.#fastUnits
+      typeof address === "number" && granule === quotient && (granule >>> 8) < this.#fastUnits
     ) {
       const index = this.#first.liveLink(granule);
       const link = this.#links[index]!;
@@ -294,14 +297,20 @@ export class Heap implements Allocator {
       return 0;
     }
     if (size * 2 > block.usableSize && this.resize(address, size)) return address;
-    const extra = size - block.requestedSize;
-    if (this.#tracked && this.#requested + extra > this.#limit) throw this.#limitError(extra, size);
-    const moved = this.#blocks.allocate(size, block.alignment);
-    this.#sync();
+    const moved = this.#replace(block, size);
     this.#memory.copy(block, this.#blocks.find(moved)!, Math.min(size, block.requestedSize));
-    this.#requested += size;
     this.#release(block);
     return moved;
+  }
+
+  /** Allocates what is about to take the place of `block`: the limit must have room for the difference only. */
+  #replace(block: LiveBlock, size: number): Address {
+    const extra = size - block.requestedSize;
+    if (this.#tracked && this.#requested + extra > this.#limit) throw this.#limitError(extra, size);
+    const address = this.#blocks.allocate(size, block.alignment);
+    this.#sync();
+    this.#requested += size;
+    return address;
   }
 
   /** See {@link Allocator.usableSize}. Constant time. */
@@ -400,10 +409,10 @@ export class Heap implements Allocator {
     this.#disposed = true;
     this.#fastSize = -1;
     this.#fastUnits = 0;
-    this.#owned.revokeAll();
-    this.#blocks.dispose();
     this.#pages = new Int32Array(0);
     this.#links = new Uint16Array(0);
+    this.#owned.revokeAll();
+    this.#blocks.dispose();
   }
 
   get #first(): SmallPages {

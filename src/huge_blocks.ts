@@ -10,7 +10,7 @@
  */
 import { alignUp } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
-import { formatAddress } from "./errors.ts";
+import { formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 
 /** Addresses of freed huge blocks that are remembered, so that freeing one twice is told from freeing a stranger. */
@@ -63,6 +63,9 @@ export class HugeBlocks {
   allocate(size: number, alignment: number): HugeBlock {
     const source = this.#source;
     const byteLength = alignUp(Math.max(size, 1), Math.max(source.pageSize, source.granularity));
+    if (byteLength > Number.MAX_SAFE_INTEGER) {
+      throw new OutOfMemoryError(`Cannot map ${size} bytes: no machine addresses so many`, size);
+    }
     const address = source.reserve(byteLength, Math.max(alignment, source.pageSize));
     try {
       source.commit(address, byteLength);
@@ -181,9 +184,8 @@ export class HugeBlocks {
     return this.#blocks.values();
   }
 
-  /** Frees all. */
-  dispose(): void {
-    for (const block of [...this.#blocks.values()]) this.free(block);
-    this.#freed.clear();
+  /** Detaches the views of all blocks. */
+  unwrapAll(): void {
+    for (const block of this.#blocks.values()) this.#unwrap(block);
   }
 }

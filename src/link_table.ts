@@ -2,10 +2,13 @@
  * The links of all slots of a range, packed: each page has a chunk of as many links as it has slots.
  *
  * ```text
- *   links   │ 0 .. 7   │ chunk of 1024    │ chunk of 64 │ chunk of 4095 ...        │ never used
- *           │ always 0 │ page of 64 B     │ 1 KiB       │ 16 B                     │
- *                                                                                  ╵ end
+ *   links   │ 0 .. 7   │ chunk of 1024 + 1  │ chunk of 64 + 1  │ chunk of 4095 + 1 ...   │ never used
+ *           │ always 0 │ page of 64 B     0 │ 1 KiB          0 │ 16 B                  0 │
+ *                                                                                        ╵ end
  * ```
+ *
+ * The last link of a chunk is of no slot and stays 0: where a page is not divided evenly, the rest at its end begins where the next
+ * slot would, and an address there must not be looked up in somebody else's chunk.
  *
  * Indexed by 16-byte granule, as they could be, the links would take an eighth of the memory in use, as the operating system charges
  * whole OS pages; packed they take two bytes a slot.
@@ -62,7 +65,7 @@ export class LinkTable {
     const chunk = this.#free[sizeClass]!;
     if (chunk === 0) {
       const start = this.end;
-      const end = start + CLASS_SLOTS[sizeClass]!;
+      const end = start + chunkLength(sizeClass);
       this.#ensure(end);
       this.end = end;
       return start;
@@ -78,7 +81,7 @@ export class LinkTable {
   give(sizeClass: number, chunk: number): void {
     const { links } = this;
     const next = this.#free[sizeClass]!;
-    links.fill(0, chunk, chunk + CLASS_SLOTS[sizeClass]!);
+    links.fill(0, chunk, chunk + chunkLength(sizeClass));
     links[chunk] = next & 65535;
     links[chunk + 1] = next >>> 16;
     this.#free[sizeClass] = chunk;
@@ -95,4 +98,9 @@ export class LinkTable {
     this.links = new Uint16Array(0);
     this.#table.dispose();
   }
+}
+
+/** Links of a page of the class: its slots, and one that is always 0. */
+function chunkLength(sizeClass: number): number {
+  return CLASS_SLOTS[sizeClass]! + 1;
 }

@@ -26,29 +26,35 @@ import type { Address, NativePointer, PageSource } from "./page_source.ts";
 interface OwnedBlock {
   address: Address;
   bytes: Uint8Array | undefined;
-  readonly alignment: number;
   readonly zeroed: boolean;
 }
 
-/** What owned blocks need of their allocator besides its public methods. */
+/** An allocator that can make owned blocks. */
 export interface OwningAllocator extends Allocator {
   /** Where wraps come from. */
   readonly source: PageSource;
 }
 
+/** What owned blocks need of their allocator besides its public methods. */
+export interface OwnerHooks {
+  /** Marks a block as owned, or not: `free` of an owned block's address calls `revoke` first. */
+  setOwned(address: Address, owned: boolean): void;
+  /** Allocates the block that is about to take the place of the one at `address`, whose alignment it has. */
+  replace(address: Address, size: number): Address;
+}
+
 /** The owned blocks of one allocator. */
 export class OwnedBlocks {
   readonly #allocator: OwningAllocator;
-  /** Marks and unmarks the block's record, so that `free` of its address comes to `revoke`. */
-  readonly #mark: (address: Address, owned: boolean) => void;
+  readonly #hooks: OwnerHooks;
   readonly #blocks = new Map<Address, OwnedBlock>();
   /** Addresses by ArrayBuffer, for `addressOf`. */
   readonly #origins = new WeakMap<ArrayBufferLike, Address>();
 
-  /** `mark` is called with true after a block is allocated and with false before it is freed. */
-  constructor(allocator: OwningAllocator, mark: (address: Address, owned: boolean) => void = () => {}) {
+  /** Starts with none. */
+  constructor(allocator: OwningAllocator, hooks: OwnerHooks) {
     this.#allocator = allocator;
-    this.#mark = mark;
+    this.#hooks = hooks;
   }
 
   /** Allocates an owned block. */
@@ -56,8 +62,15 @@ export class OwnedBlocks {
     const { alignment = DEFAULT_ALIGNMENT, zeroed = true } = options;
     assertSize(byteLength, "byteLength");
     assertAlignment(alignment);
-    const block = { address: this.#allocate(byteLength, alignment, zeroed), bytes: undefined, alignment, zeroed };
-    this.#attach(block, block.address, byteLength);
+    if (typeof zeroed !== "boolean") {
+      throw new TypeError(`Cannot use ${describeValue(zeroed)} as zeroed: it must be a boolean`);
+    }
+    const allocator = this.#allocator;
+    const address = zeroed
+      ? allocator.allocateZeroed(byteLength, alignment)
+      : allocator.allocate(byteLength, alignment);
+    const block: OwnedBlock = { address, bytes: undefined, zeroed };
+    this.#attach(block, address, byteLength);
     return new NativeBuffer(this.#allocator, this, block);
   }
 
@@ -76,7 +89,7 @@ export class OwnedBlocks {
     const block = this.#blocks.get(address);
     if (block === undefined) return;
     this.#blocks.delete(address);
-    this.#mark(address, false);
+    this.#hooks.setOwned(address, false);
     this.#detach(block);
   }
 
@@ -92,7 +105,7 @@ export class OwnedBlocks {
     const allocator = this.#allocator;
     const old = block.bytes!;
     const oldAddress = block.address;
-    const address = this.#allocate(byteLength, block.alignment, false);
+    const address = this.#hooks.replace(oldAddress, byteLength);
     block.bytes = undefined;
     try {
       this.#attach(block, address, byteLength);
@@ -109,12 +122,6 @@ export class OwnedBlocks {
     allocator.free(oldAddress);
   }
 
-  #allocate(byteLength: number, alignment: number, zeroed: boolean): Address {
-    return zeroed
-      ? this.#allocator.allocateZeroed(byteLength, alignment)
-      : this.#allocator.allocate(byteLength, alignment);
-  }
-
   /** Wraps the block just allocated at `address`; frees it when that fails. */
   #attach(block: OwnedBlock, address: Address, byteLength: number): void {
     let bytes: Uint8Array;
@@ -129,7 +136,7 @@ export class OwnedBlocks {
     block.bytes = bytes;
     this.#blocks.set(address, block);
     if (this.#allocator.source.isolating) this.#origins.set(bytes.buffer, address);
-    this.#mark(address, true);
+    this.#hooks.setOwned(address, true);
   }
 
   #detach(block: OwnedBlock): void {
