@@ -51,6 +51,16 @@ export function assertAddress(address: unknown): asserts address is number {
   }
 }
 
+/** Throws unless `type` is the constructor of a typed array. (`DataView` has a BYTES_PER_ELEMENT too, in JavaScriptCore.) */
+export function assertTypedArrayConstructor(type: unknown): void {
+  const isTypedArray = typeof type === "function" && type !== DataView && "BYTES_PER_ELEMENT" in type;
+  if (!isTypedArray) {
+    throw new TypeError(
+      `Cannot use ${describeValue(type)} as an array type: it must be the constructor of a typed array`,
+    );
+  }
+}
+
 /** Whether `value`, from 1 to 2^31 - 1, is a power of two. */
 export function isPowerOfTwo(value: number): boolean {
   return (value | 0) === value && value > 0 && (value & (value - 1)) === 0;

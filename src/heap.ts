@@ -32,7 +32,13 @@ import type {
   TypedArray,
   TypedArrayConstructor,
 } from "./allocator.ts";
-import { assertAddress, assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import {
+  assertAddress,
+  assertAlignment,
+  assertSize,
+  assertTypedArrayConstructor,
+  DEFAULT_ALIGNMENT,
+} from "./arguments.ts";
 import { BlockMemory } from "./block_memory.ts";
 import { Blocks, type LiveBlock } from "./blocks.ts";
 import { clearBytes, copyBytes } from "./bytes.ts";
@@ -340,9 +346,7 @@ export class Heap implements Allocator {
   /** See {@link Allocator.array}. */
   array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
     assertSize(length, "length");
-    if (typeof type !== "function" || !(type.BYTES_PER_ELEMENT > 0)) {
-      throw new TypeError(`Cannot use ${describeValue(type)} as an array type: it must be a typed array`);
-    }
+    assertTypedArrayConstructor(type);
     const address = this.allocate(length * type.BYTES_PER_ELEMENT);
     const block = this.#blocks.find(address)!;
     try {

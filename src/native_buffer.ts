@@ -19,12 +19,14 @@
 import type { Allocator, BufferOptions, TypedArrayConstructor, ViewConstructor } from "./allocator.ts";
 import type { TypedArray } from "./allocator.ts";
 import { assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
-import { describeValue, formatAddress, InvalidFreeError, UseAfterFreeError } from "./errors.ts";
+import { CorruptionError, describeValue, formatAddress, InvalidFreeError, UseAfterFreeError } from "./errors.ts";
 import type { Address, NativePointer, PageSource } from "./page_source.ts";
 
 /** One owned block as its allocator knows it. `bytes` is undefined once it is freed. */
 interface OwnedBlock {
   address: Address;
+  /** The size that was asked for; that of `bytes` is 0 when somebody transferred its ArrayBuffer. */
+  byteLength: number;
   bytes: Uint8Array | undefined;
   readonly zeroed: boolean;
 }
@@ -69,7 +71,7 @@ export class OwnedBlocks {
     const address = zeroed
       ? allocator.allocateZeroed(byteLength, alignment)
       : allocator.allocate(byteLength, alignment);
-    const block: OwnedBlock = { address, bytes: undefined, zeroed };
+    const block: OwnedBlock = { address, byteLength, bytes: undefined, zeroed };
     this.#attach(block, address, byteLength);
     return new NativeBuffer(this.#allocator, this, block);
   }
@@ -103,26 +105,23 @@ export class OwnedBlocks {
   resize(block: OwnedBlock, byteLength: number): void {
     assertSize(byteLength, "byteLength");
     const allocator = this.#allocator;
-    const old = block.bytes!;
-    const oldAddress = block.address;
-    const address = this.#hooks.replace(oldAddress, byteLength);
-    block.bytes = undefined;
-    try {
-      this.#attach(block, address, byteLength);
-    } catch (error) {
-      block.address = oldAddress;
-      block.bytes = old;
-      throw error;
+    const old = { ...block };
+    const oldBytes = block.bytes!;
+    if (oldBytes.byteLength !== block.byteLength) {
+      throw new CorruptionError(
+        `Cannot resize the buffer at ${formatAddress(block.address)}: its ArrayBuffer was transferred elsewhere`,
+      );
     }
+    this.#attach(block, this.#hooks.replace(old.address, byteLength), byteLength);
     const bytes = block.bytes!;
-    bytes.set(old.length > bytes.length ? old.subarray(0, bytes.length) : old);
-    if (block.zeroed && bytes.length > old.length) bytes.fill(0, old.length);
+    bytes.set(oldBytes.length > byteLength ? oldBytes.subarray(0, byteLength) : oldBytes);
+    if (block.zeroed && byteLength > oldBytes.length) bytes.fill(0, oldBytes.length);
     // The old address is freed as a block of its own, whose views go with it.
-    this.#blocks.set(oldAddress, { ...block, address: oldAddress, bytes: old });
-    allocator.free(oldAddress);
+    this.#blocks.set(old.address, old);
+    allocator.free(old.address);
   }
 
-  /** Wraps the block just allocated at `address`; frees it when that fails. */
+  /** Makes the block just allocated at `address` that of `block`; when wrapping it fails it is freed, and `block` as it was. */
   #attach(block: OwnedBlock, address: Address, byteLength: number): void {
     let bytes: Uint8Array;
     try {
@@ -133,6 +132,7 @@ export class OwnedBlocks {
       throw error;
     }
     block.address = address;
+    block.byteLength = byteLength;
     block.bytes = bytes;
     this.#blocks.set(address, block);
     if (this.#allocator.source.isolating) this.#origins.set(bytes.buffer, address);
@@ -142,7 +142,8 @@ export class OwnedBlocks {
   #detach(block: OwnedBlock): void {
     const bytes = block.bytes!;
     block.bytes = undefined;
-    if (bytes.byteLength > 0) this.#allocator.source.unwrap(bytes);
+    // Also when `bytes` is empty because its ArrayBuffer was transferred: the source must know that the memory is still seen.
+    if (block.byteLength > 0) this.#allocator.source.unwrap(bytes);
   }
 }
 
@@ -191,7 +192,8 @@ export class NativeBuffer implements Disposable {
 
   /** The size in bytes that was asked for. */
   get byteLength(): number {
-    return this.#live("read the length of").byteLength;
+    this.#live("read the length of");
+    return this.#block.byteLength;
   }
 
   /** All bytes of the block. */
@@ -212,6 +214,7 @@ export class NativeBuffer implements Disposable {
 
   /** A view of the block as `type`: a typed array of as many whole elements as fit, or a `DataView`. */
   view<T extends TypedArray>(type: TypedArrayConstructor<T>): T;
+  /** A `DataView` of the whole block. */
   view(type: DataViewConstructor): DataView;
   view<T extends ArrayBufferView>(type: ViewConstructor<T> & { readonly BYTES_PER_ELEMENT?: number }): T {
     const { buffer, byteOffset, byteLength } = this.#live("view");
