@@ -88,7 +88,7 @@ function largeAlignments(trial: Trial): void {
 
 function hugeAndHuge(trial: Trial): void {
   const { allocator, recorder } = trial.open();
-  for (const [size, alignment] of [[2 ** 20, 2 ** 30], [2 ** 33, 2 ** 30], [2 ** 46, 2 ** 30], [2 ** 52, 2 ** 30]]) {
+  for (const [size, alignment] of [[2 ** 20, 2 ** 30], [2 ** 33, 2 ** 30], [2 ** 48, 2 ** 30], [2 ** 52, 2 ** 30]]) {
     const before = recorder.reservedBytes;
     const address = allocator.tryAllocate(size as number, alignment as number);
     if (address === 0) {

@@ -216,6 +216,32 @@ function exhaust(trial: Trial): void {
   }
 }
 
+function manyAllocators(trial: Trial): void {
+  const allocators = Array.from({ length: 8 }, () => trial.make());
+  const random = new Prng(6);
+  const live: { allocator: Allocator; address: Address; seed: number }[] = [];
+  for (let step = 0; step < 800; step++) {
+    const allocator = allocators[step % allocators.length] as Allocator;
+    if (live.length < 200 || random.chance(50)) {
+      const address = allocator.allocate(random.below(3000));
+      fillPattern(allocator.view(address), step);
+      live.push({ allocator, address, seed: step });
+    } else {
+      const [block] = live.splice(random.below(live.length), 1);
+      if (block === undefined) break;
+      verifyPattern(block.allocator.view(block.address), block.seed);
+      block.allocator.free(block.address);
+    }
+    if (step === 400) (allocators.pop() as Allocator)[Symbol.dispose]();
+    if (step === 400) live.splice(0, live.length, ...live.filter((block) => allocators.includes(block.allocator)));
+  }
+  for (const { allocator, address, seed } of live) verifyPattern(allocator.view(address), seed);
+  for (const allocator of allocators) {
+    assertEquals(allocator.stats().liveBlocks, live.filter((block) => block.allocator === allocator).length);
+    allocator.check();
+  }
+}
+
 /** The cases of section A. */
 export const ALLOCATION_CASES: readonly ConformanceCase[] = [
   {
@@ -338,6 +364,11 @@ export const ALLOCATION_CASES: readonly ConformanceCase[] = [
         allocator.free(address);
       }
     },
+  },
+  {
+    id: "A11",
+    name: "several allocators at once do not disturb each other, nor does disposing one",
+    run: manyAllocators,
   },
   { id: "A10", name: "allocate() fails only when the memory is used up, and recovers", run: exhaust },
 ];

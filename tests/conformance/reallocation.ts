@@ -364,7 +364,8 @@ export const REALLOCATION_CASES: readonly ConformanceCase[] = [
       const allocator = trial.make();
       let address = allocator.allocate(64);
       const seen = new Set<Address>([address]);
-      for (let size = 100; size <= Math.min(200_000, trial.expected.largestBlock); size = Math.floor(size * 1.7)) {
+      const most = Math.min(200_000, trial.expected.largestBlock, trial.expected.budget / 4);
+      for (let size = 100; size <= most; size = Math.floor(size * 1.7)) {
         allocator.allocate(size); // in the way
         address = allocator.reallocate(address, size);
         seen.add(address);
