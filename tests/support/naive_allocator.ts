@@ -135,10 +135,17 @@ export class NaiveAllocator implements Allocator {
     this.#limit = limit;
     this.#zeroOnFree = zeroOnFree;
     this.#flaw = flaw;
-    this.#owned = new OwnedBlocks(this, (address, owned) => {
-      const block = this.#live(address, "free");
-      block.owned = owned;
-      this.#ownedBytes += owned ? block.requestedSize : -block.requestedSize;
+    this.#owned = new OwnedBlocks(this, {
+      setOwned: (address, owned) => {
+        const block = this.#live(address, "free");
+        block.owned = owned;
+        this.#ownedBytes += owned ? block.requestedSize : -block.requestedSize;
+      },
+      replace: (address, newSize) => {
+        const { requestedSize, alignment } = this.#live(address, "resize");
+        this.#assertLimit(newSize, newSize - requestedSize);
+        return this.#allocate(newSize, alignment).address;
+      },
     });
   }
 
@@ -239,7 +246,7 @@ export class NaiveAllocator implements Allocator {
 
   array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
     assertSize(length, "length");
-    // In Bun even DataView has BYTES_PER_ELEMENT.
+    // In JavaScriptCore even DataView has BYTES_PER_ELEMENT.
     if (typeof type !== "function" || !(type.prototype instanceof TYPED_ARRAY)) {
       throw new TypeError(`Cannot use ${describeValue(type)} as an array type: it must be a typed array`);
     }
@@ -265,10 +272,6 @@ export class NaiveAllocator implements Allocator {
 
   buffer(byteLength: number, options: BufferOptions = {}): NativeBuffer {
     this.#assertNotDisposed("allocate a buffer");
-    const { zeroed = true } = options;
-    if (typeof zeroed !== "boolean") {
-      throw new TypeError(`Cannot use ${describeValue(zeroed)} as zeroed: it must be a boolean`);
-    }
     return this.#owned.create(byteLength, options);
   }
 

@@ -89,11 +89,6 @@ interface Wrap {
   superseded: boolean;
 }
 
-/** Whether a wrap needs no `unwrap`: somebody has detached its buffer from outside, or it was superseded. */
-function hasEnded(bytes: Uint8Array, wrap: Wrap): boolean {
-  return wrap.superseded || (bytes.byteLength === 0 && wrap.byteLength > 0);
-}
-
 /** One reservation. */
 export interface RecordedMapping {
   /** Where it starts. */
@@ -203,8 +198,8 @@ export class Recorder {
     for (const mapping of this.#mappings.values()) {
       found.push(`${formatAddress(mapping.address)} (${mapping.byteLength} bytes) was never unmapped`);
     }
-    for (const [bytes, wrap] of this.#wraps) {
-      if (hasEnded(bytes, wrap)) continue;
+    for (const wrap of this.#wraps.values()) {
+      if (wrap.superseded) continue;
       found.push(`the wrap of ${formatAddress(wrap.address)} (${wrap.byteLength} bytes) never ended`);
     }
     return found.slice(0, 5).join("; ");
@@ -247,7 +242,7 @@ export class Recorder {
     if (holder === undefined) return;
     for (const bytes of this.#wrapsOfMapping.get(holder.address) ?? []) {
       const wrap = this.#wraps.get(bytes) as Wrap;
-      if (hasEnded(bytes, wrap)) continue;
+      if (wrap.superseded) continue;
       if (wrap.address < address + byteLength && wrap.address + wrap.byteLength > address) {
         this.#offence(`${action} ${formatAddress(address)}, ${byteLength} bytes: still wrapped`);
       }
