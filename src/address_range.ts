@@ -23,7 +23,7 @@ import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
 import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { initializePageTable, pageTableBytes } from "./page_table.ts";
-import { PAGE_UNITS, Runs, UNIT, UNIT_RECORD } from "./runs.ts";
+import { FREE_RUN, PAGE_UNITS, type RunKind, Runs, UNIT, UNIT_RECORD } from "./runs.ts";
 import { Table } from "./table.ts";
 
 /** The most bytes of one range: granule numbers stay below 2^31. */
@@ -150,17 +150,21 @@ export class AddressRange {
   }
 
   /**
-   * Takes a run of `count` units at a multiple of `alignment` bytes, adding a region when no free run fits.
+   * Takes a run of `count` units at a multiple of `alignment` bytes, merging parked runs or adding a region when no free run fits.
    *
    * @returns Its first unit, or -1 when the range is full or the source has no memory; `isFresh` says whether it is zero.
    */
-  take(count: number, alignment: number): number {
+  take(count: number, alignment: number, kind: RunKind): number {
     const alignmentUnits = Math.max(1, alignment / UNIT);
     const bias = (this.base / UNIT) % alignmentUnits;
-    let unit = this.runs.take(count, alignmentUnits, bias);
+    let unit = this.runs.take(count, alignmentUnits, bias, kind);
+    if (unit === -1 && this.runs.parkedUnits > 0) {
+      this.#mergeParked();
+      unit = this.runs.take(count, alignmentUnits, bias, kind);
+    }
     if (unit === -1) {
       if (!this.#grow(count + alignmentUnits - 1) && (alignmentUnits === 1 || !this.#grow(count))) return -1;
-      unit = this.runs.take(count, alignmentUnits, bias);
+      unit = this.runs.take(count, alignmentUnits, bias, kind);
       if (unit === -1) return -1;
     }
     this.#touch(unit, count);
@@ -173,6 +177,17 @@ export class AddressRange {
     this.runs.release(unit, region.firstUnit, region.endUnit);
   }
 
+  /** Frees the run of the large block at `unit`, or parks it. */
+  releaseLarge(unit: number): void {
+    if (this.runs.park(unit)) return;
+    this.#mergeParked();
+    this.release(unit);
+  }
+
+  #mergeParked(): void {
+    for (let unit = this.runs.unparkAny(); unit !== -1; unit = this.runs.unparkAny()) this.release(unit);
+  }
+
   /** Grows or shrinks the used run at `unit` in place; false when the space after it does not allow it. */
   resize(unit: number, count: number): boolean {
     const region = this.regionOf(unit);
@@ -181,7 +196,7 @@ export class AddressRange {
     return true;
   }
 
-  /** The first unit of the run, used or free, that `unit` is part of. */
+  /** The first unit of the run, of whatever kind, that `unit` is part of. */
   startOf(unit: number): number {
     return this.runs.startOf(unit, this.regionOf(unit).firstUnit);
   }
@@ -251,27 +266,29 @@ export class AddressRange {
    */
   trim(least: number, keepRegions: number): number {
     let given = 0;
+    this.#mergeParked();
     while (this.regions.length > keepRegions) {
       const region = this.regions[this.regions.length - 1]!;
-      if (this.runs.freeAt(region.firstUnit) !== region.endUnit - region.firstUnit) break;
+      const { firstUnit, endUnit } = region;
+      if (this.runs.kindAt(firstUnit) !== FREE_RUN || this.runs.lengthAt(firstUnit) !== endUnit - firstUnit) break;
       this.#dropRegion(region);
       given += (region.endUnit - region.firstUnit) * UNIT;
     }
     const step = Math.max(this.#source.pageSize, UNIT) / UNIT;
     for (const region of this.regions) {
       for (let unit = region.firstUnit; unit < region.endUnit;) {
-        const free = this.runs.freeAt(unit);
-        if (free >= least && !this.runs.isDiscarded(unit)) {
+        const length = this.runs.lengthAt(unit);
+        if (this.runs.kindAt(unit) === FREE_RUN && length >= least && !this.runs.isDiscarded(unit)) {
           const from = alignUp(unit, step);
-          const to = alignDown(Math.min(unit + free, region.frontier), step);
+          const to = alignDown(Math.min(unit + length, region.frontier), step);
           if (to > from) {
             this.#source.discard(this.base + from * UNIT, (to - from) * UNIT);
             given += (to - from) * UNIT;
           }
-          if (from === unit && unit + free >= region.frontier) region.frontier = unit;
+          if (from === unit && unit + length >= region.frontier) region.frontier = unit;
           this.runs.markDiscarded(unit);
         }
-        unit += free || this.runs.usedAt(unit);
+        unit += length;
       }
     }
     return given;

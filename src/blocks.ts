@@ -23,7 +23,7 @@ import { formatAddress, type InvalidFreeKind, OutOfMemoryError } from "./errors.
 import { type HugeBlock, HugeBlocks } from "./huge_blocks.ts";
 import { alignmentOfLink, linkWithOwned, liveLink, OWNED, SLACK_MASK } from "./page_table.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { INFO_ALIGNMENT, INFO_OWNED, INFO_PAGE, UNIT } from "./runs.ts";
+import { INFO_ALIGNMENT, INFO_OWNED, LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
 import { CLASS_GRANULES, classFor, GRANULE, PAGE_SIZE } from "./size_class.ts";
 import { SmallPages } from "./small_pages.ts";
 
@@ -38,6 +38,9 @@ const FIRST_BUDGET_RANGE = 2 ** 20;
 
 /** The most that a small block may shrink in place: what its link can say. */
 const SLACK_MAX = SLACK_MASK;
+
+/** The base-2 logarithm of the alignment that no one asked for. */
+const DEFAULT_ALIGNMENT_LOG = 4;
 
 /** A live block, found by its address. */
 export interface LiveBlock extends BlockInfo {
@@ -120,7 +123,7 @@ export class Blocks {
     if (size <= RUN_MAX && alignment <= RUN_ALIGNMENT_MAX) {
       const count = Math.max(1, Math.ceil(size / UNIT));
       for (const { range } of this.ranges) {
-        const unit = range.take(count, alignment);
+        const unit = range.take(count, alignment, LARGE_RUN);
         if (unit === -1) continue;
         range.runs.describe(unit, count * UNIT - size, Math.log2(Math.max(alignment, GRANULE)));
         this.isFresh = range.isFresh;
@@ -212,9 +215,9 @@ export class Blocks {
 
   #large(address: Address, pages: SmallPages, unit: number): LiveBlock | undefined {
     const { runs } = pages.range;
-    const count = runs.usedAt(unit);
+    const count = runs.largeAt(unit);
+    if (count === 0) return undefined;
     const info = runs.info(unit);
-    if (count === 0 || (info & INFO_PAGE) !== 0) return undefined;
     return {
       address,
       requestedSize: count * UNIT - runs.slack(unit),
@@ -264,19 +267,29 @@ export class Blocks {
       if (!(granule >= 0 && granule < range.endUnit * (UNIT / GRANULE))) continue;
       if (!Number.isInteger(granule)) return false;
       const unit = Math.floor(granule / (UNIT / GRANULE));
-      if (range.runs.usedAt(range.startOf(unit)) > 0) return pages.wasLive(granule);
+      if (range.runs.kindAt(range.startOf(unit)) === PAGE_RUN) return pages.wasLive(granule);
       return unit < range.regionOf(unit).frontier;
     }
     return this.huge.wasFreed(address);
   }
 
-  /** Frees the run in the first range that is the block at `address`, unless it is owned or there is none. */
-  freeRun(address: Address): boolean {
+  /** The fast path for large blocks of the least alignment: one that was parked, or 0. */
+  allocateParked(size: number): Address {
+    const { range } = this.ranges[0]!;
+    const count = Math.ceil(size / UNIT);
+    const unit = range.runs.unpark(count);
+    if (unit === -1) return 0;
+    range.runs.describe(unit, count * UNIT - size, DEFAULT_ALIGNMENT_LOG);
+    return range.base + unit * UNIT;
+  }
+
+  /** The fast path for freeing large blocks: of the first range, and not owned. False when `address` is not that of one. */
+  freeLarge(address: Address): boolean {
     const { range } = this.ranges[0]!;
     const unit = (address - range.base) / UNIT;
     if (!(unit >= 0 && unit < range.endUnit) || !Number.isInteger(unit)) return false;
-    if (range.runs.usedAt(unit) === 0 || (range.runs.info(unit) & (INFO_PAGE | INFO_OWNED)) !== 0) return false;
-    range.release(unit);
+    if (range.runs.largeAt(unit) === 0 || (range.runs.info(unit) & INFO_OWNED) !== 0) return false;
+    range.releaseLarge(unit);
     return true;
   }
 
@@ -284,7 +297,7 @@ export class Blocks {
   release(block: LiveBlock): void {
     if (block.pages === undefined) this.huge.free(block.huge!);
     else if (block.link !== 0) block.pages.free(block.granule, block.link);
-    else block.pages.range.release(block.granule / (UNIT / GRANULE));
+    else block.pages.range.releaseLarge(block.granule / (UNIT / GRANULE));
   }
 
   /** Gives a live block a new size in place, and says whether that could be done. */
@@ -330,32 +343,25 @@ export class Blocks {
     for (const pages of this.ranges) {
       const { range } = pages;
       for (let unit = 0; unit < range.endUnit;) {
-        const used = range.runs.usedAt(unit);
-        if (used === 0) {
-          unit += range.runs.freeAt(unit);
-        } else if ((range.runs.info(unit) & INFO_PAGE) === 0) {
+        const length = range.runs.lengthAt(unit);
+        const kind = range.runs.kindAt(unit);
+        if (kind === LARGE_RUN) {
           yield this.#large(range.base + unit * UNIT, pages, unit)!;
-          // The caller may have freed or resized it: go on from its end as it was.
-          unit = this.#nextHead(range, unit + used);
-        } else {
+        } else if (kind === PAGE_RUN) {
           for (const granule of pages.liveSlotsOf(unit)) {
             const link = pages.liveLink(granule);
             if (link !== 0) yield this.#small(range.base + granule * GRANULE, pages, granule, link);
           }
-          unit = this.#nextHead(range, unit + used);
         }
+        // The caller may have freed or resized what it was given: go on from the end as it was.
+        unit += length;
+        while (unit < range.endUnit && range.runs.lengthAt(unit) === 0) unit++;
       }
     }
     for (const { address } of [...this.huge.values()]) {
       const block = this.find(address);
       if (block !== undefined) yield block;
     }
-  }
-
-  /** The start of the first run at or after `unit`, which was one before the caller of a walk changed things. */
-  #nextHead(range: AddressRange, unit: number): number {
-    while (unit < range.endUnit && range.runs.usedAt(unit) === 0 && range.runs.freeAt(unit) === 0) unit++;
-    return unit;
   }
 
   /** Gives free memory back; the bytes given. */

@@ -17,6 +17,10 @@ const CLEAR_WORDS_UP_TO = 256;
 export interface WrappedBytes {
   /** The bytes. */
   readonly bytes: Uint8Array;
+  /** The buffer that all views are on. */
+  readonly buffer: ArrayBufferLike;
+  /** Where in `buffer` they start. */
+  readonly byteOffset: number;
   /** The same memory as 32-bit words. */
   readonly words: Int32Array;
   /** The same memory as 64-bit words. */
@@ -28,6 +32,8 @@ export function wrappedBytes(bytes: Uint8Array): WrappedBytes {
   const { buffer, byteOffset, byteLength } = bytes;
   return {
     bytes,
+    buffer,
+    byteOffset,
     words: new Int32Array(buffer, byteOffset, Math.floor(byteLength / 4)),
     doubles: new Float64Array(buffer, byteOffset, Math.floor(byteLength / 8)),
   };

@@ -69,6 +69,7 @@ import {
   SLACK_MASK,
   STATE,
 } from "./page_table.ts";
+import { UNIT } from "./runs.ts";
 import { CLASS_OF, GRANULE, SMALL_MAX } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
 
@@ -330,8 +331,36 @@ export class Heap implements Allocator {
     return typeof address === "number" && this.#blocks.find(address) !== undefined;
   }
 
-  /** See {@link Allocator.view}. A view of a huge block (above 4 MiB) is empty as soon as the block is freed. */
+  /**
+   * See {@link Allocator.view}. A view of a huge block (above 4 MiB) is empty as soon as the block is freed. Constant time; most of it
+   * is the runtime's own.
+   */
   view(address: Address, byteLength?: number): Uint8Array {
+    const quotient = (address - this.#base) * 0.0625;
+    const granule = quotient | 0;
+    if (typeof address === "number" && granule === quotient && (granule >>> 8) < this.#fastUnits) {
+      const { range } = this.#first;
+      const unit = granule >>> 8;
+      const index = this.#first.liveLink(granule);
+      let usable = 0;
+      let slack = 0;
+      if (index !== 0) {
+        usable = this.#first.slotSize(granule);
+        slack = this.#links[index]! & SLACK_MASK;
+      } else if ((granule & 255) === 0) {
+        usable = range.runs.largeAt(unit) * UNIT;
+        slack = range.runs.slack(unit);
+      }
+      const length = byteLength === undefined ? usable - slack : byteLength;
+      if (usable > 0 && length >>> 0 === length && length <= usable) {
+        const region = range.wrappedRegionOf(unit);
+        return new Uint8Array(region.buffer, region.byteOffset + (address - region.address), length);
+      }
+    }
+    return this.#viewSlow(address, byteLength);
+  }
+
+  #viewSlow(address: Address, byteLength?: number): Uint8Array {
     const block = this.#live(address, "view");
     if (byteLength === undefined) return this.#memory.view(block, Uint8Array, block.requestedSize);
     assertSize(byteLength, "byteLength");
@@ -437,11 +466,13 @@ export class Heap implements Allocator {
   }
 
   #allocateSlow(size: number, alignment: number): Address {
-    const first = this.#first;
-    if (size <= this.#fastSize && alignment === DEFAULT_ALIGNMENT && (size >>> 0) === size) {
-      const page = first.refill(CLASS_OF[(size + 15) >>> 4]!);
-      this.#sync();
-      if (page !== NO_PAGE) return this.allocate(size, alignment);
+    if (this.#fastSize > 0 && alignment === DEFAULT_ALIGNMENT && (size >>> 0) === size) {
+      if (size > SMALL_MAX) {
+        const address = this.#blocks.allocateParked(size);
+        if (address !== 0) return address;
+      } else if (this.#refill(CLASS_OF[(size + 15) >>> 4]!)) {
+        return this.allocate(size, alignment);
+      }
     }
     assertSize(size);
     assertAlignment(alignment);
@@ -456,8 +487,17 @@ export class Heap implements Allocator {
     }
   }
 
+  /** Gives a class a current page with a free slot; false when none can be had. */
+  #refill(sizeClass: number): boolean {
+    const first = this.#first;
+    const found = first.refill(sizeClass) !== NO_PAGE;
+    const { range } = first;
+    if (range.pages !== this.#pages || first.links !== this.#links || range.endUnit !== this.#fastUnits) this.#sync();
+    return found;
+  }
+
   #freeSlow(address: Address): void {
-    if (this.#fastUnits !== 0 && this.#blocks.freeRun(address)) return;
+    if (this.#fastUnits !== 0 && this.#blocks.freeLarge(address)) return;
     assertAddress(address);
     this.#assertNotDisposed(`free ${formatAddress(address)}`);
     if (address === 0) return;

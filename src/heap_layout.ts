@@ -6,7 +6,7 @@
 import type { Blocks } from "./blocks.ts";
 import type { Address } from "./page_source.ts";
 import { CAPACITY } from "./page_table.ts";
-import { INFO_PAGE, UNIT } from "./runs.ts";
+import { LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
 import { GRANULE } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
 
@@ -87,12 +87,10 @@ function spanAt(pages: SmallPages, unit: number): HeapSpan {
   const { range } = pages;
   const { runs } = range;
   const address = range.base + unit * UNIT;
-  const used = runs.usedAt(unit);
-  const byteLength = (used || runs.freeAt(unit)) * UNIT;
-  if (used === 0) return { kind: "free", address, byteLength, blockSize: 0, slots: 0, liveSlots: 0 };
-  if ((runs.info(unit) & INFO_PAGE) === 0) {
-    return { kind: "large", address, byteLength, blockSize: byteLength, slots: 1, liveSlots: 1 };
-  }
+  const byteLength = runs.lengthAt(unit) * UNIT;
+  const kind = runs.kindAt(unit);
+  if (kind === LARGE_RUN) return { kind: "large", address, byteLength, blockSize: byteLength, slots: 1, liveSlots: 1 };
+  if (kind !== PAGE_RUN) return { kind: "free", address, byteLength, blockSize: 0, slots: 0, liveSlots: 0 };
   const blockSize = pages.slotSize(unit * (UNIT / GRANULE));
   return {
     kind: "page",

@@ -5,7 +5,7 @@
  */
 import type { AllocatorStats } from "./allocator.ts";
 import type { Blocks } from "./blocks.ts";
-import { INFO_PAGE, UNIT } from "./runs.ts";
+import { LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
 import { GRANULE } from "./size_class.ts";
 
 /** Counts. Time in the number of pages and large blocks. */
@@ -24,16 +24,17 @@ export function heapStats(blocks: Blocks, peakCommittedBytes: number, limit: num
     wrappedBytes += range.committedBytes;
     regions += range.regions.length;
     for (let unit = 0; unit < range.endUnit;) {
-      const used = range.runs.usedAt(unit);
-      if (used > 0 && (range.runs.info(unit) & INFO_PAGE) !== 0) {
+      const length = range.runs.lengthAt(unit);
+      const kind = range.runs.kindAt(unit);
+      if (kind === PAGE_RUN) {
         const live = pages.liveSlots(unit);
         liveBlocks += live;
         liveBytes += live * pages.slotSize(unit * (UNIT / GRANULE));
-      } else if (used > 0) {
+      } else if (kind === LARGE_RUN) {
         liveBlocks++;
-        liveBytes += used * UNIT;
+        liveBytes += length * UNIT;
       }
-      unit += used || range.runs.freeAt(unit);
+      unit += length;
     }
   }
   return {

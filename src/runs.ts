@@ -10,17 +10,21 @@
  * ```text
  *   byte  0        4        8        12       16
  *         ┌────────┬────────┬────────┬────────┐
- *         │ HEAD   │ TAIL   │ NEXT   │ PREV   │   free run: bin links (unit + 1; 0 is none)
- *         │        │        │ SLACK  │ INFO   │   used run: size bytes not asked for; alignment and kind
+ *         │ HEAD   │ TAIL   │ NEXT   │ PREV   │   free and parked runs: links (unit + 1; 0 is none)
+ *         │        │        │ SLACK  │ INFO   │   large blocks: bytes not asked for; alignment and ownership
  *         └────────┴────────┴────────┴────────┘
- *   HEAD   at the first unit of a run: units * 4 + DISCARDED * 2 + USED; 0 at every other unit
+ *   HEAD   at the first unit of a run: units * 8 + DISCARDED * 4 + kind; 0 at every other unit
  *   TAIL   at the last unit of a free run: its units; 0 at every other unit
  *
  *   units    │ 0 │ 1 │ 2 │ 3 │ 4 │ 5 │ 6 │ 7 │
- *            └─ used, 3 ─┴─ free, 4 ─────┴───┴─ used ...
- *   HEAD      13   0   0   16  0   0   0   5
+ *            └─ large, 3 ┴─ free, 4 ─────┴───┴─ page ...
+ *   HEAD      25   0   0  32   0   0   0  130
  *   TAIL      0    0   0   0   0   0   4   0
  * ```
+ *
+ * A run of a large block that is freed is parked first: it stays as long as it is, in a stack of runs of its length, for the next
+ * block of that length. That makes allocating and freeing 64 KiB over and over four times cheaper than merging and splitting. Parked
+ * runs are merged when they hold more than {@link PARKED_MAX} units together, when nothing else fits, and by `trim`.
  *
  * Invariants, verified by {@link Runs.check}: runs tile each region exactly; no two free runs of a region touch; the bins hold
  * exactly the free runs, each in the bin of its length; a bin's bit is set exactly when it has a run.
@@ -48,16 +52,31 @@ const PREV = 3;
 const SLACK = 2;
 const INFO = 3;
 
-/** Flags in HEAD. */
-const USED = 1;
-const DISCARDED = 2;
+/** What a run is: free space, a large block, a page of small blocks, or parked. */
+export type RunKind = typeof FREE_RUN | typeof LARGE_RUN | typeof PAGE_RUN | typeof PARKED_RUN;
+/** Free space. */
+export const FREE_RUN = 0;
+/** A large block. */
+export const LARGE_RUN = 1;
+/** A page of small blocks. */
+export const PAGE_RUN = 2;
+/** Free, and kept at its length. */
+export const PARKED_RUN = 3;
 
-/** Set in INFO of a used run: it is a page of small blocks. */
-export const INFO_PAGE = 128;
-/** Set in INFO of a used run: it is owned by a NativeBuffer. */
+/** Parts of HEAD. */
+const KIND_MASK = 3;
+const DISCARDED = 4;
+const LENGTH_SHIFT = 3;
+
+/** Set in INFO of a large block that a NativeBuffer owns. */
 export const INFO_OWNED = 64;
 /** The part of INFO that is the base-2 logarithm of the alignment. */
 export const INFO_ALIGNMENT = 63;
+
+/** Runs up to this many units are parked. */
+const PARKED_LENGTH_MAX = 64;
+/** The most units in parked runs: a mebibyte. */
+const PARKED_MAX = 256;
 
 /** Lengths up to this many units have a bin each. */
 const EXACT_BINS = 64;
@@ -71,6 +90,10 @@ export class Runs {
   units: Int32Array = new Int32Array(0);
   /** Units in free runs. */
   freeUnits = 0;
+  /** Units in parked runs. */
+  parkedUnits = 0;
+  /** The last parked run of each length, plus one. */
+  readonly #parked = new Int32Array(PARKED_LENGTH_MAX + 1);
   readonly #bins = new Int32Array(BIN_COUNT);
   readonly #occupied = new Int32Array(BIN_COUNT / 32 + 1);
 
@@ -87,35 +110,68 @@ export class Runs {
   /**
    * Takes a run of `count` units whose first unit plus `bias` is a multiple of `alignment` (a power of two, in units).
    *
-   * @returns Its first unit, or -1 when there is none. The caller sets its SLACK and INFO.
+   * @returns Its first unit, or -1 when there is none. The caller describes a large block.
    */
-  take(count: number, alignment: number, bias: number): number {
+  take(count: number, alignment: number, bias: number, kind: RunKind): number {
     const free = this.#find(count, alignment, bias, SCAN);
     // The short search can pass over the only run that fits, deep in its bin; better look at all before growing.
     const run = free !== -1 || this.freeUnits < count ? free : this.#find(count, alignment, bias, Infinity);
     if (run === -1) return -1;
     const units = this.units;
     const head = units[run * 4 + HEAD]!;
-    const length = head >>> 2;
+    const length = head >>> LENGTH_SHIFT;
     const start = ((run + bias + alignment - 1) & -alignment) - bias;
     this.#remove(run);
     if (start > run) this.#insert(run, start - run, head & DISCARDED);
     if (start + count < run + length) this.#insert(start + count, run + length - start - count, head & DISCARDED);
-    units[start * 4 + HEAD] = (count << 2) | USED;
+    units[start * 4 + HEAD] = (count << LENGTH_SHIFT) | kind;
     return start;
+  }
+
+  /** Takes the run of exactly `count` units that was parked last, as a large block; -1 when there is none. */
+  unpark(count: number): number {
+    if (count > PARKED_LENGTH_MAX) return -1;
+    const unit = this.#parked[count]! - 1;
+    if (unit === -1) return -1;
+    const units = this.units;
+    this.#parked[count] = units[unit * 4 + NEXT]!;
+    units[unit * 4 + HEAD] = (count << LENGTH_SHIFT) | LARGE_RUN;
+    this.parkedUnits -= count;
+    return unit;
+  }
+
+  /** Parks a used run, if it is short enough and there is room. */
+  park(unit: number): boolean {
+    const units = this.units;
+    const count = units[unit * 4 + HEAD]! >>> LENGTH_SHIFT;
+    if (count > PARKED_LENGTH_MAX || this.parkedUnits + count > PARKED_MAX) return false;
+    units[unit * 4 + HEAD] = (count << LENGTH_SHIFT) | PARKED_RUN;
+    units[unit * 4 + NEXT] = this.#parked[count]!;
+    this.#parked[count] = unit + 1;
+    this.parkedUnits += count;
+    return true;
+  }
+
+  /** Takes any parked run for the caller to release; -1 when there is none. */
+  unparkAny(): number {
+    for (let count = 1; this.parkedUnits > 0; count++) {
+      const unit = this.unpark(count);
+      if (unit !== -1) return unit;
+    }
+    return -1;
   }
 
   /** Frees a used run and merges it with its free neighbours between `regionStart` and `regionEnd`. */
   release(unit: number, regionStart: number, regionEnd: number): void {
     const units = this.units;
     let start = unit;
-    let end = unit + (units[unit * 4 + HEAD]! >>> 2);
+    let end = unit + (units[unit * 4 + HEAD]! >>> LENGTH_SHIFT);
     units[unit * 4 + HEAD] = 0;
     if (end < regionEnd) {
       const next = units[end * 4 + HEAD]!;
-      if ((next & USED) === 0) {
+      if ((next & KIND_MASK) === FREE_RUN) {
         this.#remove(end);
-        end += next >>> 2;
+        end += next >>> LENGTH_SHIFT;
       }
     }
     if (start > regionStart) {
@@ -128,14 +184,14 @@ export class Runs {
     this.#insert(start, end - start, 0);
   }
 
-  /** Grows or shrinks a used run in place to `count` units. False when the units after it are not free. */
+  /** Grows or shrinks a large block's run in place to `count` units. False when the units after it are not free. */
   resize(unit: number, count: number, regionEnd: number): boolean {
     const units = this.units;
-    const current = units[unit * 4 + HEAD]! >>> 2;
+    const current = units[unit * 4 + HEAD]! >>> LENGTH_SHIFT;
     if (count < current) {
-      units[unit * 4 + HEAD] = (count << 2) | USED;
-      // The cut-off end becomes a used run for a moment, so that freeing it merges it with what follows.
-      units[(unit + count) * 4 + HEAD] = ((current - count) << 2) | USED;
+      units[unit * 4 + HEAD] = (count << LENGTH_SHIFT) | LARGE_RUN;
+      // The cut-off end becomes a block for a moment, so that freeing it merges it with what follows.
+      units[(unit + count) * 4 + HEAD] = ((current - count) << LENGTH_SHIFT) | LARGE_RUN;
       this.release(unit + count, unit + count, regionEnd);
       return true;
     }
@@ -143,45 +199,49 @@ export class Runs {
       const next = unit + current;
       if (next >= regionEnd) return false;
       const head = units[next * 4 + HEAD]!;
-      const free = (head & USED) === 0 ? head >>> 2 : 0;
+      const free = (head & KIND_MASK) === FREE_RUN ? head >>> LENGTH_SHIFT : 0;
       if (current + free < count) return false;
       this.#remove(next);
       if (current + free > count) this.#insert(unit + count, current + free - count, head & DISCARDED);
-      units[unit * 4 + HEAD] = (count << 2) | USED;
+      units[unit * 4 + HEAD] = (count << LENGTH_SHIFT) | LARGE_RUN;
     }
     return true;
   }
 
-  /** Units of the used run that starts at `unit`; 0 when none does. */
-  usedAt(unit: number): number {
-    const head = this.units[unit * 4 + HEAD]!;
-    return (head & USED) !== 0 ? head >>> 2 : 0;
+  /** Units of the run that starts at `unit`, of whatever kind; 0 when none does. */
+  lengthAt(unit: number): number {
+    return this.units[unit * 4 + HEAD]! >>> LENGTH_SHIFT;
   }
 
-  /** Units of the free run that starts at `unit`; 0 when none does. */
-  freeAt(unit: number): number {
-    const head = this.units[unit * 4 + HEAD]!;
-    return (head & USED) === 0 ? head >>> 2 : 0;
+  /** The kind of the run that starts at `unit`. */
+  kindAt(unit: number): RunKind {
+    return (this.units[unit * 4 + HEAD]! & KIND_MASK) as RunKind;
   }
 
-  /** The first unit of the run, used or free, that `unit` is part of, looking back no further than `regionStart`. */
+  /** Units of the large block that starts at `unit`; 0 when none does. */
+  largeAt(unit: number): number {
+    const head = this.units[unit * 4 + HEAD]!;
+    return (head & KIND_MASK) === LARGE_RUN ? head >>> LENGTH_SHIFT : 0;
+  }
+
+  /** The first unit of the run, of whatever kind, that `unit` is part of, looking back no further than `regionStart`. */
   startOf(unit: number, regionStart: number): number {
     let start = unit;
     while (start > regionStart && this.units[start * 4 + HEAD] === 0) start--;
     return start;
   }
 
-  /** The bytes of the used run at `unit` that were not asked for. */
+  /** The bytes of the large block at `unit` that were not asked for. */
   slack(unit: number): number {
     return this.units[unit * 4 + SLACK]!;
   }
 
-  /** The INFO word of the used run at `unit`. */
+  /** The INFO word of the large block at `unit`. */
   info(unit: number): number {
     return this.units[unit * 4 + INFO]!;
   }
 
-  /** Sets what a used run's record says besides its length. */
+  /** Sets what a large block's record says besides its length. */
   describe(unit: number, slack: number, info: number): void {
     this.units[unit * 4 + SLACK] = slack;
     this.units[unit * 4 + INFO] = info;
@@ -205,7 +265,7 @@ export class Runs {
       let bestLength = 0x7fffffff;
       let left = scan;
       for (let run = this.#bins[bin]! - 1; run !== -1 && left > 0; run = units[run * 4 + NEXT]! - 1, left--) {
-        const length = units[run * 4 + HEAD]! >>> 2;
+        const length = units[run * 4 + HEAD]! >>> LENGTH_SHIFT;
         const start = ((run + bias + alignment - 1) & -alignment) - bias;
         if (length < bestLength && start + count <= run + length) {
           best = run;
@@ -235,7 +295,7 @@ export class Runs {
     const bin = binOf(count);
     const next = this.#bins[bin]!;
     const at = unit * 4;
-    units[at + HEAD] = (count << 2) | discarded;
+    units[at + HEAD] = (count << LENGTH_SHIFT) | discarded;
     units[(unit + count - 1) * 4 + TAIL] = count;
     units[at + NEXT] = next;
     units[at + PREV] = 0;
@@ -248,7 +308,7 @@ export class Runs {
   #remove(unit: number): void {
     const units = this.units;
     const at = unit * 4;
-    const count = units[at + HEAD]! >>> 2;
+    const count = units[at + HEAD]! >>> LENGTH_SHIFT;
     const next = units[at + NEXT]!;
     const prev = units[at + PREV]!;
     if (next !== 0) units[(next - 1) * 4 + PREV] = prev;
@@ -267,14 +327,16 @@ export class Runs {
   check(regions: readonly { readonly firstUnit: number; readonly endUnit: number }[]): void {
     const units = this.units;
     const free = new Set<number>();
+    const parked = new Map<number, number>();
     let freeUnits = 0;
     for (const { firstUnit, endUnit } of regions) {
       let previousFree = false;
       let unit = firstUnit;
       while (unit < endUnit) {
         const head = units[unit * 4 + HEAD]!;
-        const count = head >>> 2;
-        const isFree = (head & USED) === 0;
+        const count = head >>> LENGTH_SHIFT;
+        const isFree = (head & KIND_MASK) === FREE_RUN;
+        if ((head & KIND_MASK) === PARKED_RUN) parked.set(unit, count);
         if (count === 0 || unit + count > endUnit) throw corrupt(unit, "its run does not end inside its region");
         for (let inner = unit; inner < unit + count; inner++) {
           if (inner > unit && units[inner * 4 + HEAD] !== 0) throw corrupt(inner, "it is inside a run and has a head");
@@ -297,7 +359,7 @@ export class Runs {
       let prev = 0;
       for (let link = this.#bins[bin]!; link !== 0; link = units[(link - 1) * 4 + NEXT]!) {
         if (!free.delete(link - 1)) throw corrupt(link - 1, `it is in bin ${bin} but not a free run, or twice`);
-        if (binOf(units[(link - 1) * 4 + HEAD]! >>> 2) !== bin) {
+        if (binOf(units[(link - 1) * 4 + HEAD]! >>> LENGTH_SHIFT) !== bin) {
           throw corrupt(link - 1, `it is in the wrong bin ${bin}`);
         }
         if (units[(link - 1) * 4 + PREV] !== prev) throw corrupt(link - 1, `its back link in bin ${bin} is wrong`);
@@ -305,6 +367,19 @@ export class Runs {
       }
     }
     if (free.size > 0) throw corrupt([...free][0]!, "it is free but in no bin");
+    let parkedUnits = 0;
+    for (let count = 1; count <= PARKED_LENGTH_MAX; count++) {
+      for (let link = this.#parked[count]!; link !== 0; link = units[(link - 1) * 4 + NEXT]!) {
+        if (parked.get(link - 1) !== count) {
+          throw corrupt(link - 1, `it is not a parked run of ${count} units, or twice`);
+        }
+        parked.delete(link - 1);
+        parkedUnits += count;
+      }
+    }
+    if (parked.size > 0 || parkedUnits !== this.parkedUnits) {
+      throw corrupt(0, "the parked runs are not all in their stacks");
+    }
   }
 }
 

@@ -49,7 +49,7 @@ import {
   shapeOf,
   STATE,
 } from "./page_table.ts";
-import { INFO_PAGE, PAGE_UNITS } from "./runs.ts";
+import { PAGE_RUN, PAGE_UNITS } from "./runs.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, GRANULE, PAGE_GRANULES, PAGE_SIZE } from "./size_class.ts";
 
 /** Bytes of slots that join the free list at once: an OS page, so that memory is touched as late as possible. */
@@ -112,8 +112,12 @@ export class SmallPages {
   }
 
   #setCurrent(sizeClass: number, page: number): void {
-    const from = sizeClass === 0 ? 0 : CLASS_GRANULES[sizeClass - 1]! + 1;
-    this.range.pages.fill(page, CURRENT + from, CURRENT + CLASS_GRANULES[sizeClass]! + 1);
+    const { pages } = this.range;
+    const from = CURRENT + (sizeClass === 0 ? 0 : CLASS_GRANULES[sizeClass - 1]! + 1);
+    const to = CURRENT + CLASS_GRANULES[sizeClass]! + 1;
+    // A call of fill costs as much as ten words.
+    if (to - from > 8) pages.fill(page, from, to);
+    else for (let at = from; at < to; at++) pages[at] = page;
   }
 
   /** The index of the link of the live slot that starts at `granule`, which is below the end of the range; 0 when none does. */
@@ -256,9 +260,8 @@ export class SmallPages {
       if (this.range.pages[page + CLASS] === sizeClass) return page;
       this.#giveLinks(page);
     } else {
-      page = this.range.take(PAGE_UNITS, PAGE_SIZE);
+      page = this.range.take(PAGE_UNITS, PAGE_SIZE, PAGE_RUN);
       if (page === -1) return NO_PAGE;
-      this.range.runs.describe(page, 0, INFO_PAGE);
     }
     const pages = this.range.pages;
     clearPageRecord(pages, page);
@@ -356,9 +359,9 @@ export class SmallPages {
     const { runs, regions } = this.range;
     const chunks: [number, number][] = [];
     for (const { firstUnit, endUnit } of regions) {
-      for (let unit = firstUnit; unit < endUnit; unit += runs.usedAt(unit) || runs.freeAt(unit)) {
-        if (runs.usedAt(unit) === 0 || (runs.info(unit) & INFO_PAGE) === 0) continue;
-        if (runs.usedAt(unit) !== PAGE_UNITS || unit % PAGE_UNITS !== 0) throw corrupt(unit, "its run is no page");
+      for (let unit = firstUnit; unit < endUnit; unit += runs.lengthAt(unit)) {
+        if (runs.kindAt(unit) !== PAGE_RUN) continue;
+        if (runs.lengthAt(unit) !== PAGE_UNITS || unit % PAGE_UNITS !== 0) throw corrupt(unit, "its run is no page");
         const isCurrent = this.current(pages[unit + CLASS]!) === unit;
         const isFull = pages[unit + STATE]! < 0;
         if (Number(listed.delete(unit)) + Number(idle.delete(unit)) + Number(isCurrent) + Number(isFull) !== 1) {
