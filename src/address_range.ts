@@ -20,7 +20,7 @@
  */
 import { alignDown, alignUp } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
-import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
+import { AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { initializePageTable, pageTableBytes } from "./page_table.ts";
 import { FREE_RUN, PAGE_UNITS, type RunKind, Runs, UNIT, UNIT_RECORD } from "./runs.ts";
@@ -37,6 +37,12 @@ const REGION_MAX = 2 ** 32;
 
 /** The most regions of one range: their indices are bytes. */
 const REGION_COUNT_MAX = 255;
+
+/**
+ * Free memory that was used is given back when it exceeds this many units (32 MiB) and half of what is in use: never in the middle of a
+ * loop that frees and allocates the same few megabytes, and soon after a program has passed its peak.
+ */
+const DIRTY_UNITS_KEPT = 8192;
 
 /** One committed piece of a range, wrapped once. */
 export interface Region extends WrappedBytes {
@@ -71,6 +77,8 @@ export class AddressRange {
   /** The records of pages (page_table.ts), long enough for every committed page; set again whenever they grow. */
   pages: Int32Array = new Int32Array(0);
   readonly #source: PageSource;
+  /** Units in free runs that were used and not given back since: an estimate, as which of a merged run's it is unknown. */
+  #dirtyUnits = 0;
   readonly #units: Table;
   readonly #pages: Table;
   /** Index of the region, by page: one byte per 64 KiB, and the regions are at most 255. */
@@ -174,7 +182,16 @@ export class AddressRange {
   /** Frees the used run at `unit`. */
   release(unit: number): void {
     const region = this.regionOf(unit);
+    this.#dirtyUnits += this.runs.lengthAt(unit);
     this.runs.release(unit, region.firstUnit, region.endUnit);
+    const used = this.endUnit - this.runs.freeUnits;
+    if (this.#dirtyUnits <= DIRTY_UNITS_KEPT || this.#dirtyUnits <= used / 2) return;
+    try {
+      this.#discardFree(PAGE_UNITS);
+    } catch (error) {
+      // The memory is freed all the same. `trim` tries again, and reports.
+      if (!(error instanceof AllocatorError)) throw error;
+    }
   }
 
   /** Frees the run of the large block at `unit`, or parks it. */
@@ -204,6 +221,7 @@ export class AddressRange {
   #touch(unit: number, count: number): void {
     const region = this.regionOf(unit);
     this.isFresh = unit >= region.frontier;
+    if (!this.isFresh) this.#dirtyUnits = Math.max(0, this.#dirtyUnits - count);
     region.frontier = Math.max(region.frontier, unit + count);
   }
 
@@ -259,21 +277,26 @@ export class AddressRange {
   }
 
   /**
-   * Gives the contents of free runs of at least `least` units back, and whole free regions from the end of the range, which
-   * are detached first.
+   * Gives the contents of all free runs back, and whole free regions from the end of the range, which are detached first.
    *
    * @returns The bytes given back.
    */
-  trim(least: number, keepRegions: number): number {
+  trim(): number {
     let given = 0;
     this.#mergeParked();
-    while (this.regions.length > keepRegions) {
-      const region = this.regions[this.regions.length - 1]!;
+    for (let region = this.regions.at(-1); region !== undefined; region = this.regions.at(-1)) {
       const { firstUnit, endUnit } = region;
       if (this.runs.kindAt(firstUnit) !== FREE_RUN || this.runs.lengthAt(firstUnit) !== endUnit - firstUnit) break;
       this.#dropRegion(region);
-      given += (region.endUnit - region.firstUnit) * UNIT;
+      given += (endUnit - firstUnit) * UNIT;
     }
+    return given + this.#discardFree(1);
+  }
+
+  /** Gives the contents of free runs of at least `least` units back. */
+  #discardFree(least: number): number {
+    let given = 0;
+    this.#dirtyUnits = 0;
     const step = Math.max(this.#source.pageSize, UNIT) / UNIT;
     for (const region of this.regions) {
       for (let unit = region.firstUnit; unit < region.endUnit;) {

@@ -369,7 +369,7 @@ export class Blocks {
     let given = 0;
     for (const pages of this.ranges) {
       pages.releaseIdle(true);
-      given += pages.range.trim(1, 0);
+      given += pages.range.trim();
     }
     return given;
   }
