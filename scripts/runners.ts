@@ -21,9 +21,6 @@ import { addCounts, type Counts, countTests, noCounts } from "./junit.ts";
 /** The root of the checkout, as a path that ends in a separator. */
 export const root: string = fileURLToPath(new URL("../", import.meta.url));
 
-/** Where the import map is that stands in for JSR, from the root. */
-export const importMap = "tests/support/import_map.json";
-
 /** Something that runs test files. */
 export interface Runner {
   /** A name for reports: `deno`, `bun-win`. */
@@ -81,7 +78,13 @@ export function testArguments(runner: Runner, file: string, report: string): str
       const coverage = runner.coverageDirectory === undefined
         ? []
         : [`--coverage=${runner.coverageDirectory}`, "--coverage-raw-data-only"];
-      const flags = ["-A", "--no-check", "--quiet", `--import-map=${importMap}`, `--junit-path=${report}`];
+      const flags = [
+        "-A",
+        "--no-check",
+        "--quiet",
+        "--import-map=tests/support/import_map.json",
+        `--junit-path=${report}`,
+      ];
       return ["test", ...flags, ...coverage, file];
     }
     case "bun":

@@ -9,19 +9,18 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { closingLine, noCounts } from "./junit.ts";
-import { execute, importMap, row } from "./runners.ts";
+import { execute, row } from "./runners.ts";
 
 type Command = readonly [executable: string, ...args: string[]];
 
 const deno = process.execPath;
-const map = `--import-map=${importMap}`;
 
 /** Name, what it checks, and the commands, of which the first failure is the outcome. */
 const CHECKS: readonly (readonly [string, string, ...Command[]])[] = [
   ["fmt", "formatting", [deno, "fmt", "--check"]],
   ["lint", "lint rules", [deno, "lint", "--quiet"]],
   ["imports", "layers, cycles, addresses", [deno, "run", "-A", "--quiet", "scripts/check_imports.ts"]],
-  ["types-deno", "types, against Deno's", [deno, "check", "--quiet", map, "."]],
+  ["types-deno", "types, against Deno's", [deno, "task", "--quiet", "check"]],
   ["doc", "documentation of every export", [deno, "doc", "--lint", "--quiet", "mod.ts"]],
   ["publish", "package, dry run", [deno, "publish", "--dry-run", "--allow-dirty", "--quiet"]],
   [
