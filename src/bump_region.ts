@@ -1,0 +1,343 @@
+/**
+ * One piece of memory that is handed out by moving a cursor, and the record of what was handed out: the core of
+ * {@link BumpAllocator} and of every chunk of an {@link Arena}.
+ *
+ * ```text
+ *   address                                   cursor            touched          byteLength
+ *      │                                         │                 │                  │
+ *      ▼                                         ▼                 ▼                  ▼
+ *      ┌──────────┬───┬──────────┬───────────────┬─────────────────┬──────────────────┐
+ *      │ block 0  │gap│ block 1  │ block 2       │ used before     │ zero: never used │
+ *      └──────────┴───┴──────────┴───────────────┴─────────────────┴──────────────────┘
+ *   records   0          1          2            ┊ 3 ...           out of line, four 32-bit words each
+ *             └─ count = 3 ────────────────────┘ └─ stale: of blocks that are gone, kept to tell a second free
+ * ```
+ *
+ * Invariants:
+ * - records below `count` are in order of address, do not overlap, and the cursor is the end of the last one;
+ * - the last record is that of a live block, unless `floor` pins it: the cursor falls back over freed blocks;
+ * - records from `count` on are in order of address too, and describe blocks that were live once.
+ *
+ * The record lives in a typed array of JavaScript's own, so that nothing written through a view or from C can reach
+ * it, and a second, interior or foreign free is always found: the last block by one comparison, any other in
+ * O(log blocks). Allocating and freeing the last block take constant time, amortised.
+ *
+ * @module
+ */
+import type { BlockInfo } from "./allocator.ts";
+import type { InvalidAddress, MemoryRegion } from "./allocator_memory.ts";
+import { alignDown, alignUp } from "./arguments.ts";
+import { wrappedBytes } from "./bytes.ts";
+import { CorruptionError, formatAddress } from "./errors.ts";
+import type { Address, PageSource } from "./page_source.ts";
+
+/** Bytes of a granule: starts and sizes of blocks are multiples of it. */
+export const BUMP_GRANULE = 16;
+
+/** Sizes are recorded in 32 bits. */
+export const BUMP_REGION_MAX = 2 ** 32 - 65_536;
+
+// A record: where the block starts and how long it is, in granules; the bytes asked for; log2 of its alignment.
+const START = 0;
+const GRANULES = 1;
+const REQUESTED = 2;
+const STATE = 3;
+const RECORD = 4;
+const ALIGNMENT_MASK = 31;
+const FREED = 32;
+
+/** Memory of a page source with a cursor in it. */
+export class BumpRegion {
+  /** Where the region starts. */
+  readonly address: Address;
+  /** Bytes of the region, in whole OS pages. */
+  readonly byteLength: number;
+  /** Its views. */
+  readonly memory: MemoryRegion;
+  /** Records in use: live blocks, and freed ones that the cursor could not fall back over. */
+  count = 0;
+  /** The first free granule. */
+  cursor = 0;
+  /** Records below this one are never dropped by `free`: a mark of the arena stands there. */
+  floor = 0;
+  /** Count of live blocks. */
+  liveBlocks = 0;
+  /** Usable bytes of live blocks. */
+  liveBytes = 0;
+  /** Requested bytes of live blocks. */
+  requestedBytes = 0;
+  readonly #source: PageSource;
+  /** The granule behind the last one. */
+  readonly #end: number;
+  #records: Uint32Array;
+  /** Records ever written: those from `count` on are stale. */
+  #written = 0;
+  /** Granules from the larger of this and the cursor on are zero: nobody had them yet. */
+  #touched = 0;
+  /** As `#touched`, but brought down by `trim`. */
+  #resident = 0;
+
+  /**
+   * Takes memory of `source`; `records` is how many blocks there is room for at first.
+   *
+   * @throws {OutOfMemoryError} When it cannot be had; nothing is held then.
+   */
+  constructor(source: PageSource, byteLength: number, alignment: number, records: number) {
+    this.#source = source;
+    this.address = source.reserve(byteLength, alignment);
+    let bytes: Uint8Array;
+    try {
+      source.commit(this.address, byteLength);
+      bytes = source.wrap(this.address, byteLength);
+    } catch (error) {
+      source.unmap(this.address, byteLength);
+      throw error;
+    }
+    this.byteLength = byteLength;
+    this.memory = { ...wrappedBytes(bytes), address: this.address };
+    this.#end = byteLength / BUMP_GRANULE;
+    this.#records = new Uint32Array(records * RECORD);
+  }
+
+  /** Places a block behind the last one, or returns 0 when there is no room. Arguments are valid. */
+  allocate(size: number, alignment: number): Address {
+    const granules = size === 0 ? 1 : Math.ceil(size / BUMP_GRANULE);
+    let start = this.cursor;
+    let log2 = 4;
+    if (alignment > BUMP_GRANULE) {
+      start = (alignUp(this.address + start * BUMP_GRANULE, alignment) - this.address) / BUMP_GRANULE;
+      log2 = 31 - Math.clz32(alignment);
+    }
+    const end = start + granules;
+    if (end > this.#end) return 0;
+    const at = this.count * RECORD;
+    if (at === this.#records.length) this.#lengthen();
+    const records = this.#records;
+    records[at + START] = start;
+    records[at + GRANULES] = granules;
+    records[at + REQUESTED] = size;
+    records[at + STATE] = log2;
+    this.cursor = end;
+    this.count++;
+    if (this.count > this.#written) this.#written = this.count;
+    this.liveBlocks++;
+    this.liveBytes += granules * BUMP_GRANULE;
+    this.requestedBytes += size;
+    return this.address + start * BUMP_GRANULE;
+  }
+
+  /** Of the `size` bytes at `address`, just allocated, how many may be other than zero: always the first ones. */
+  dirtyBytes(address: Address, size: number): number {
+    const dirty = this.address + this.#touched * BUMP_GRANULE - address;
+    return dirty <= 0 ? 0 : dirty < size ? dirty : size;
+  }
+
+  /** The record of the live block that starts at `address`, or -1. Any value may come. */
+  indexOf(address: Address): number {
+    if (typeof address !== "number") return -1;
+    const granule = (address - this.address) / BUMP_GRANULE;
+    const last = this.count - 1;
+    if (last < 0 || !(granule >= 0 && granule < this.cursor)) return -1;
+    const index = this.#records[last * RECORD + START] === granule ? last : this.#search(granule, 0, last);
+    const at = index * RECORD;
+    return index >= 0 && this.#records[at + START] === granule && this.#records[at + STATE]! < FREED ? index : -1;
+  }
+
+  /** Frees the block of a record. Its bytes come back at once if no live or pinned block lies behind it. */
+  free(index: number): void {
+    const records = this.#records;
+    const at = index * RECORD;
+    this.liveBlocks--;
+    this.liveBytes -= records[at + GRANULES]! * BUMP_GRANULE;
+    this.requestedBytes -= records[at + REQUESTED]!;
+    records[at + STATE] = records[at + STATE]! | FREED;
+    if (index !== this.count - 1) return;
+    let count = index + 1;
+    while (count > this.floor && records[(count - 1) * RECORD + STATE]! >= FREED) count--;
+    this.#fallBack(count);
+  }
+
+  /** Gives a block another size in place, and says whether that can be done. Only the last one grows, or gives bytes back. */
+  resize(index: number, size: number): boolean {
+    const records = this.#records;
+    const at = index * RECORD;
+    const before = records[at + GRANULES]!;
+    const granules = size === 0 ? 1 : Math.ceil(size / BUMP_GRANULE);
+    if (index === this.count - 1) {
+      const end = records[at + START]! + granules;
+      if (end > this.#end) return false;
+      records[at + GRANULES] = granules;
+      this.liveBytes += (granules - before) * BUMP_GRANULE;
+      this.#moveCursor(end);
+    } else if (granules > before) {
+      return false;
+    }
+    this.requestedBytes += size - records[at + REQUESTED]!;
+    records[at + REQUESTED] = size;
+    return true;
+  }
+
+  /** Frees all blocks from record `count` on. */
+  truncate(count: number): void {
+    const records = this.#records;
+    for (let index = count; index < this.count; index++) {
+      const at = index * RECORD;
+      if (records[at + STATE]! >= FREED) continue;
+      this.liveBlocks--;
+      this.liveBytes -= records[at + GRANULES]! * BUMP_GRANULE;
+      this.requestedBytes -= records[at + REQUESTED]!;
+    }
+    if (count < this.count) this.#fallBack(count);
+  }
+
+  /** What record `index` says. */
+  info(index: number): BlockInfo {
+    const records = this.#records;
+    const at = index * RECORD;
+    return {
+      address: this.address + records[at + START]! * BUMP_GRANULE,
+      requestedSize: records[at + REQUESTED]!,
+      usableSize: records[at + GRANULES]! * BUMP_GRANULE,
+      alignment: 2 ** (records[at + STATE]! & ALIGNMENT_MASK),
+    };
+  }
+
+  /** The live blocks from record `from` on, in order of address; the caller may free and allocate meanwhile. */
+  *live(from = 0): IterableIterator<BlockInfo> {
+    for (let index = from; index < this.count; index++) {
+      if (this.#records[index * RECORD + STATE]! < FREED) yield this.info(index);
+    }
+  }
+
+  /** Why no live block starts at `address`; undefined when it is not in this region. */
+  explain(address: Address): InvalidAddress | undefined {
+    const granule = (address - this.address) / BUMP_GRANULE;
+    if (!(granule >= 0 && granule < this.#end)) return undefined;
+    const around = this.#search(granule, 0, this.count - 1);
+    if (around >= 0) {
+      const { address: start, usableSize } = this.info(around);
+      const live = this.#records[around * RECORD + STATE]! < FREED;
+      if (live && address > start && address < start + usableSize) {
+        const detail = `it is ${address - start} bytes inside the live block of ${usableSize} bytes at ${
+          formatAddress(start)
+        }`;
+        return { kind: "interior", detail };
+      }
+      if (!live && address === start) return DOUBLE;
+    }
+    const stale = this.#search(granule, this.count, this.#written - 1);
+    return stale >= 0 && this.#records[stale * RECORD + START] === granule ? DOUBLE : FOREIGN;
+  }
+
+  /** Gives the contents of whole OS pages above the cursor back to the system; the bytes given. */
+  discardUnused(): number {
+    const { pageSize } = this.#source;
+    const from = alignUp(this.cursor * BUMP_GRANULE, pageSize);
+    const to = alignUp(Math.max(this.#resident, this.cursor) * BUMP_GRANULE, pageSize);
+    // `#touched` stays: a view of a freed block may write there again.
+    this.#resident = 0;
+    if (to <= from) return 0;
+    this.#source.discard(this.address + from, to - from);
+    return to - from;
+  }
+
+  /** Verifies the record. */
+  check(): void {
+    let end = 0;
+    let [blocks, bytes, requested] = [0, 0, 0];
+    for (let index = 0; index < this.count; index++) {
+      const { address, requestedSize, usableSize, alignment } = this.info(index);
+      const start = address - this.address;
+      if (start < end || requestedSize > usableSize || address % alignment !== 0) {
+        throw new CorruptionError(
+          `Cannot trust the record of the block at ${formatAddress(address)}: it is impossible`,
+        );
+      }
+      end = start + usableSize;
+      if (this.#records[index * RECORD + STATE]! >= FREED) continue;
+      blocks++;
+      bytes += usableSize;
+      requested += requestedSize;
+    }
+    if (end !== this.cursor * BUMP_GRANULE || end > this.byteLength || this.floor > this.count) {
+      throw new CorruptionError(
+        `Cannot trust the cursor of the region at ${formatAddress(this.address)}: it is at ` +
+          `${this.cursor * BUMP_GRANULE}, and the last block ends at ${end} of ${this.byteLength} bytes`,
+      );
+    }
+    if (blocks !== this.liveBlocks || bytes !== this.liveBytes || requested !== this.requestedBytes) {
+      throw new CorruptionError(
+        `Cannot trust the figures of the region at ${formatAddress(this.address)}: ${this.liveBlocks} blocks of ` +
+          `${this.liveBytes} bytes are counted, ${blocks} of ${bytes} are recorded`,
+      );
+    }
+  }
+
+  /** Detaches every view. */
+  unwrap(): void {
+    this.#source.unwrap(this.memory.bytes);
+  }
+
+  /** Gives the memory back; every view is detached before. */
+  unmap(): void {
+    this.forget();
+    this.#source.unmap(this.address, this.byteLength);
+  }
+
+  /** Drops all records: whoever still holds the region finds no block in it. */
+  forget(): void {
+    this.count =
+      this.cursor =
+      this.floor =
+      this.#written =
+        0;
+    this.liveBlocks = this.liveBytes = this.requestedBytes = 0;
+  }
+
+  /** The last record from `first` to `last` that starts at or before `granule`, or -1. */
+  #search(granule: number, first: number, last: number): number {
+    const records = this.#records;
+    let low = first;
+    let high = last + 1;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (records[middle * RECORD + START]! <= granule) low = middle + 1;
+      else high = middle;
+    }
+    return low > first ? low - 1 : -1;
+  }
+
+  /** Drops records from `count` on. */
+  #fallBack(count: number): void {
+    this.count = count;
+    const at = (count - 1) * RECORD;
+    this.#moveCursor(count === 0 ? 0 : this.#records[at + START]! + this.#records[at + GRANULES]!);
+  }
+
+  #moveCursor(granule: number): void {
+    if (granule < this.cursor) {
+      if (this.cursor > this.#touched) this.#touched = this.cursor;
+      if (this.cursor > this.#resident) this.#resident = this.cursor;
+    }
+    this.cursor = granule;
+  }
+
+  #lengthen(): void {
+    const longer = new Uint32Array(this.#records.length * 2);
+    longer.set(this.#records);
+    this.#records = longer;
+  }
+}
+
+const DOUBLE: InvalidAddress = { kind: "double", detail: "the block is already freed" };
+const FOREIGN: InvalidAddress = { kind: "foreign", detail: "no block starts there" };
+
+/** Bytes of a region of `source` for `byteLength` bytes of blocks: whole OS pages. */
+export function regionBytes(source: PageSource, byteLength: number): number {
+  return alignUp(Math.max(byteLength, 1), source.pageSize);
+}
+
+/** The most bytes that one region of `source` can have. */
+export function largestRegion(source: PageSource): number {
+  return alignDown(Math.min(source.maxWrapBytes, BUMP_REGION_MAX), source.pageSize);
+}
