@@ -1,0 +1,82 @@
+/**
+ * Runs every example in a process of its own and looks at what it printed. (The demo has a file of its own, and the
+ * README another.)
+ *
+ * @module
+ */
+import { assertEquals, assertMatch } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { rootPath, runFile } from "./support/runtime.ts";
+
+/** What it prints, line by line; addresses as 0x... */
+async function linesOf(example: string): Promise<string[]> {
+  const { code, signal, stdout, stderr } = await runFile(`examples/${example}`, { denoFlags: ["--allow-ffi"] });
+  assertEquals({ code, signal, stderr }, { code: 0, signal: null, stderr: "" });
+  return stdout.replaceAll(/0x[0-9a-f]{6,}/g, "0x...").trimEnd().split(/\r?\n/).map((line) => line.trimEnd());
+}
+
+describe("examples/hello_world.ts", () => {
+  it("puts a million numbers on a heap, reports, and cannot free twice", async () => {
+    const lines = await linesOf("hello_world.ts");
+    assertEquals(lines.slice(0, 7), [
+      "Hello, native memory.",
+      "",
+      "The sum of 1,000,000 numbers is 499,999,500,000.",
+      "They are at 0x..., and stay there.",
+      "",
+      "100 bytes asked for, 112 usable",
+      "4096 bytes at a multiple of 4096: yes",
+    ]);
+    assertEquals(lines[8], "Live now");
+    assertEquals(lines[9], "  blocks     3");
+    assertMatch(lines[10]!, /^ {2}live {7}7\.6\d MiB$/);
+    assertMatch(lines[11]!, /^ {2}committed {2}\d+\.\d\d MiB, and \d+\.\d\d [KM]iB for tables$/);
+    assertEquals(lines.slice(13, 16), ["After the frees", "  blocks     0", "  live       0 B"]);
+    assertEquals(lines[18], "InvalidFreeError: Cannot free 0x...: the block is already freed");
+    assertEquals(lines.length, 19);
+  });
+});
+
+describe("examples/call_c.ts", () => {
+  it("calls strlen, memchr and qsort on heap memory", async () => {
+    const lines = await linesOf("call_c.ts");
+    assertMatch(lines.splice(3, 1)[0]!, /^ {8}sorted by C, with \d+ comparisons in JavaScript$/);
+    assertEquals(lines, [
+      "strlen: 34 bytes",
+      'memchr: "J" is byte 18',
+      "qsort:  1 1 2 3 3.5 4 5 5 6 9",
+      "strlen: 10 bytes in a NativeBuffer",
+      "0 blocks are live",
+    ]);
+  });
+});
+
+describe("examples/buffers.ts", () => {
+  it("shows when views are detached, and when they are not", async () => {
+    assertEquals(await linesOf("buffers.ts"), [
+      "in the scope:     0.5 1.5 2.5 3.5",
+      "                  1 block is live",
+      "after the scope:  0 blocks are live",
+      "",
+      "before free:      the view has 16 bytes, the first word is 0xcafe",
+      "after free:       the view has 0 bytes, bytes[0] is undefined",
+      "                  UseAfterFreeError (ERR_USE_AFTER_FREE)",
+      "",
+      'after resize:     "Hello, world" in 12 bytes',
+      "                  the view from before has 0 bytes",
+      "",
+      "a stale view:     reads 2, which belongs to the next block (2)",
+      "after dispose:    0 elements",
+    ]);
+  });
+});
+
+describe("examples/", () => {
+  it("every example is run by a test", () => {
+    const tested = ["buffers.ts", "call_c.ts", "hello_world.ts", "replay.ts"];
+    const found = readdirSync(join(rootPath, "examples")).filter((name) => name.endsWith(".ts")).sort();
+    assertEquals(found, tested);
+  });
+});
