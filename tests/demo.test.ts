@@ -173,7 +173,7 @@ describe("demo", () => {
       [["--repeat", "many"], "Cannot use 'many' for --repeat"],
     ] as const
   ) {
-    it(`${args.join(" ")} is a mistake that shows the options`, async () => {
+    it(`${args.join(" ")} is a mistake that shows the options`, { ignore: emulated }, async () => {
       const { code, stdout, stderr } = await demo(...args);
       assertEquals({ code, stdout }, { code: 2, stdout: "" });
       assert(stderr.startsWith(message), stderr);
