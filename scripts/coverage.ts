@@ -38,6 +38,14 @@ export function parseLcov(lcov: string, root: string): LineCoverage[] {
     .sort((a, b) => (a.file < b.file ? -1 : 1));
 }
 
+/** Numbers of the lines that are neither empty nor comment: about those that lcov would count if the file had run. */
+export function codeLines(source: string): number[] {
+  return source
+    .split("\n")
+    .map((text, index) => (/^\s*(?:$|\/\/|\/?\*)/.test(text) ? 0 : index + 1))
+    .filter((line) => line > 0);
+}
+
 /** The sum over all files. */
 export function totalCoverage(files: readonly LineCoverage[]): LineCoverage {
   const lines = files.reduce((sum, file) => sum + file.lines, 0);

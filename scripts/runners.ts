@@ -63,6 +63,9 @@ export interface SuiteResult {
 /** A file that takes longer than this hangs; arm64 under emulation is the slowest by far. */
 const FILE_TIMEOUT_MS = 1_800_000;
 
+/** Files that take long, and so are started first: at the end they would leave the other processors idle. */
+const LONG = /conformance|random/;
+
 /** All test files, from the root, sorted. */
 export function testFiles(): string[] {
   return readdirSync(join(root, "tests"), { recursive: true, encoding: "utf8" })
@@ -182,7 +185,9 @@ export async function runSuites(
   files: (runner: Runner) => readonly string[],
 ): Promise<SuiteResult[]> {
   const suites = runners.map((runner): SuiteResult => ({ runner, files: [], counts: noCounts(), seconds: 0 }));
-  const jobs = suites.flatMap((suite) => files(suite.runner).map((file) => ({ suite, file })));
+  const jobs = suites
+    .flatMap((suite) => files(suite.runner).map((file) => ({ suite, file })))
+    .sort((a, b) => Number(LONG.test(b.file)) - Number(LONG.test(a.file)));
   async function work(): Promise<void> {
     for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) {
       const result = await runTestFile(job.suite.runner, job.file);

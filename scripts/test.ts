@@ -13,12 +13,12 @@
  *
  * @module
  */
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { coverageTable, type LineCoverage, parseLcov, percent, totalCoverage } from "./coverage.ts";
+import { codeLines, coverageTable, type LineCoverage, parseLcov, percent, totalCoverage } from "./coverage.ts";
 import { closingLine } from "./junit.ts";
 import { execute, root, type Runner, runSuites, summarise, testFiles } from "./runners.ts";
 
@@ -57,9 +57,11 @@ async function sourceCoverage(deno: string, directory: string): Promise<LineCove
     if (!file.endsWith(".ts") || files.some((covered) => covered.file === file)) continue;
     // A file of types alone leaves nothing to run; anything else should have been loaded by a test.
     const module: object = await import(new URL(`../${file}`, import.meta.url).href);
-    if (Object.keys(module).length > 0) files.push({ file, lines: 1, hit: 0, missed: [1] });
+    if (Object.keys(module).length === 0) continue;
+    const missed = codeLines(readFileSync(join(root, file), "utf8"));
+    files.push({ file, lines: missed.length, hit: 0, missed });
   }
-  return files;
+  return files.sort((a, b) => (a.file < b.file ? -1 : 1));
 }
 
 async function main(): Promise<boolean> {

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { coverageTable, parseLcov, percent, totalCoverage } from "../scripts/coverage.ts";
+import { codeLines, coverageTable, parseLcov, percent, totalCoverage } from "../scripts/coverage.ts";
 import { closingLine, countTests } from "../scripts/junit.ts";
 import { type Runner, runSuites, runTestFile } from "../scripts/runners.ts";
 import { isWindows, runtimeName } from "./support/runtime.ts";
@@ -70,6 +70,10 @@ describe("coverage", () => {
       { file: "src/b.ts", lines: 4, hit: 1, missed: [2, 3, 5] },
     ]);
     assertEquals(parseLcov("", "/there/"), []);
+  });
+
+  it("codeLines() leaves out empty lines and comments", () => {
+    assertEquals(codeLines("/** a\n * b */\nlet c = 1;\n\n  // d\n  c = 2;\n"), [3, 6]);
   });
 
   it("the table has the share of each file and of all, and the lines that did not run", () => {
