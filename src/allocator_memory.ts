@@ -22,7 +22,7 @@
  * @module
  */
 import type { Allocator, BlockInfo, BufferOptions, TypedArray, TypedArrayConstructor } from "./allocator.ts";
-import { assertAddress, assertSize } from "./arguments.ts";
+import { assertAddress, assertSize, assertTypedArrayConstructor } from "./arguments.ts";
 import { clearBytes, copyBytes, type WrappedBytes } from "./bytes.ts";
 import {
   CorruptionError,
@@ -64,6 +64,11 @@ export interface MemoryHooks {
   regionOf(address: Address): MemoryRegion;
   /** All regions, for `addressOf`. */
   regions(): Iterable<MemoryRegion>;
+  /**
+   * Allocates what is about to take the place of `block`, at its alignment. For allocators with a limit, which must have room
+   * for the difference only. @defaultValue `allocate`
+   */
+  replace?(block: BlockInfo, size: number): Address;
 }
 
 /** The memory of one allocator, as its callers see it. */
@@ -82,7 +87,10 @@ export class AllocatorMemory {
       setOwned: (_address, owned) => {
         this.ownedBlocks += owned ? 1 : -1;
       },
-      replace: (address, size) => allocator.allocate(size, this.live(address, "resize").alignment),
+      replace: (address, size) => {
+        const block = this.live(address, "resize");
+        return hooks.replace?.(block, size) ?? allocator.allocate(size, block.alignment);
+      },
     });
   }
 
@@ -122,9 +130,7 @@ export class AllocatorMemory {
   /** See {@link Allocator.array}. */
   array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
     assertSize(length, "length");
-    if (typeof type !== "function" || !(type.BYTES_PER_ELEMENT > 0)) {
-      throw new TypeError(`Cannot use ${describeValue(type)} as an array type: it must be a typed array`);
-    }
+    assertTypedArrayConstructor(type);
     const address = this.#allocator.allocate(length * type.BYTES_PER_ELEMENT);
     try {
       return this.#viewOf(address, type, length);

@@ -151,10 +151,15 @@ export class BumpRegion {
     this.liveBytes -= records[at + GRANULES]! * BUMP_GRANULE;
     this.requestedBytes -= records[at + REQUESTED]!;
     records[at + STATE] = records[at + STATE]! | FREED;
-    if (index !== this.count - 1) return;
-    let count = index + 1;
+    if (index === this.count - 1) this.dropFreed();
+  }
+
+  /** Lets the cursor fall back over freed blocks that nothing pins. */
+  dropFreed(): void {
+    const records = this.#records;
+    let { count } = this;
     while (count > this.floor && records[(count - 1) * RECORD + STATE]! >= FREED) count--;
-    this.#fallBack(count);
+    if (count < this.count) this.#fallBack(count);
   }
 
   /** Gives a block another size in place, and says whether that can be done. Only the last one grows, or gives bytes back. */

@@ -6,6 +6,7 @@
 import { describe, it } from "@std/testing/bdd";
 import { fixedPageSource, systemPageSource } from "../mod.ts";
 import type { PageSource } from "../mod.ts";
+import { Arena } from "../src/arena.ts";
 import { BumpAllocator } from "../src/bump_allocator.ts";
 import { conformance, type ConformanceOptions, type MakeAllocator } from "./conformance.ts";
 import { fromEnvironment, randomTest } from "./random.ts";
@@ -48,5 +49,45 @@ describe("random operations on a BumpAllocator", () => {
   it("50,000 operations on 64 MiB, which run out", () => {
     const options = { seed: 61, operations: 50_000, maxLiveBlocks: 300, maxLiveBytes: 2 ** 24, mayRunOut: true };
     randomTest(() => new BumpAllocator({ size: 64 * MIB }), fromEnvironment(options));
+  });
+});
+
+function arenaOver(makeSource: () => PageSource): MakeAllocator {
+  return ({ wrapSource = (source: PageSource) => source, limit = Infinity } = {}) =>
+    new Arena({ source: wrapSource(makeSource()), limit });
+}
+
+const ARENA: ConformanceOptions = { usableBound, zeroing: false };
+
+conformance("Arena over the system", arenaOver(systemPageSource), {
+  ...ARENA,
+  largestBlock: 64 * MIB,
+  budget: 128 * MIB,
+});
+
+conformance("Arena over a fixed ArrayBuffer", arenaOver(() => fixedPageSource(new ArrayBuffer(16 * MIB))), {
+  ...ARENA,
+  largestBlock: 2 * MIB,
+  budget: 4 * MIB,
+  largestAlignment: 64 * KIB,
+  isolating: false,
+});
+
+describe("random operations on an Arena", () => {
+  it("50,000 operations over the system", () => {
+    const options = { seed: 62, operations: 50_000, maxLiveBlocks: 300, maxLiveBytes: 2 ** 24 };
+    randomTest(() => new Arena(), fromEnvironment(options));
+  });
+
+  it("20,000 operations with few blocks, check() after each second one", () => {
+    const options = { seed: 63, operations: 20_000, maxLiveBlocks: 30, maxLiveBytes: 2 ** 20, checkEvery: 2 };
+    randomTest(() => new Arena({ chunkSize: 4096 }), fromEnvironment(options));
+  });
+
+  it("30,000 operations over a fixed buffer that is too small, with a limit", () => {
+    const buffer = new ArrayBuffer(4 * MIB);
+    const options = { seed: 64, operations: 30_000, maxLiveBlocks: 500, maxLiveBytes: 2 ** 24, checkEvery: 50 };
+    const make = (): Arena => new Arena({ source: fixedPageSource(buffer), limit: 2 * MIB });
+    randomTest(make, fromEnvironment({ ...options, mayRunOut: true, isolating: false }));
   });
 });
