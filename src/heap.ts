@@ -2,18 +2,19 @@
  * The general-purpose allocator.
  *
  * ```text
- *   Heap                    arguments, fast paths, limit, clearing, views          this file
- *    ├─ BlockMemory         the bytes of blocks                                    block_memory.ts
- *    ├─ Blocks              which kind of block, several ranges                    blocks.ts
- *    │   ├─ SmallPages      size classes, pages, slots, links                      small_pages.ts, page_table.ts, link_table.ts
- *    │   │   └─ AddressRange   reservation, regions                                address_range.ts
- *    │   │       └─ Runs    units, runs, bins                                      runs.ts
- *    │   └─ HugeBlocks      a mapping each                                         huge_blocks.ts
- *    └─ OwnedBlocks         blocks with an ArrayBuffer of their own                native_buffer.ts
+ *   Heap                       fast paths                                          this file
+ *    └─ HeapCore               arguments, bad addresses, limit, clearing           heap_core.ts
+ *        ├─ OwnedBlocks        blocks with an ArrayBuffer of their own             native_buffer.ts
+ *        ├─ BlockMemory        the bytes of blocks                                 block_memory.ts
+ *        └─ Blocks             which kind of block, several ranges                 blocks.ts
+ *            ├─ SmallPages     size classes, pages, slots, links                   small_pages.ts, page_table.ts, link_table.ts
+ *            │   └─ AddressRange   reservation, regions                            address_range.ts
+ *            │       └─ Runs   units, runs, bins                                   runs.ts
+ *            └─ HugeBlocks     a mapping each                                      huge_blocks.ts
  * ```
  *
  * `allocate` and `free` of small blocks are written out whole in one method each, on five fields that are copies of
- * what the first range has (`#sync` renews them); everything else goes through `Blocks`. What makes them fast:
+ * what the first range has (`#copyFirst` renews them); everything else goes through `HeapCore`. What makes them fast:
  *
  * - An address becomes a granule number by one subtraction and one multiplication, and from there on everything is a 32-bit
  *   integer. `(x | 0) === x` on the result rejects fractions, misaligned addresses, NaN and what is far away, all at once.
@@ -32,28 +33,13 @@ import type {
   TypedArray,
   TypedArrayConstructor,
 } from "./allocator.ts";
-import {
-  assertAddress,
-  assertAlignment,
-  assertSize,
-  assertTypedArrayConstructor,
-  DEFAULT_ALIGNMENT,
-} from "./arguments.ts";
-import { BlockMemory } from "./block_memory.ts";
-import { Blocks, type LiveBlock } from "./blocks.ts";
+import { assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { clearBytes, copyBytes } from "./bytes.ts";
 import { defaultPageSource } from "./default_page_source.ts";
-import {
-  describeValue,
-  DisposedError,
-  formatAddress,
-  InvalidFreeError,
-  OutOfMemoryError,
-  UseAfterFreeError,
-} from "./errors.ts";
+import { describeValue, formatAddress, OutOfMemoryError } from "./errors.ts";
+import { HeapCore } from "./heap_core.ts";
 import { type HeapLayout, layoutOf } from "./heap_layout.ts";
-import { heapStats } from "./heap_stats.ts";
-import { type NativeBuffer, OwnedBlocks } from "./native_buffer.ts";
+import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import {
   CURRENT,
@@ -118,17 +104,8 @@ export interface HeapOptions {
 export class Heap implements Allocator {
   /** Where the memory comes from. */
   readonly source: PageSource;
-  readonly #blocks: Blocks;
-  readonly #memory: BlockMemory;
-  readonly #owned: OwnedBlocks;
-  readonly #limit: number;
-  readonly #zeroOnFree: boolean;
-  /** Whether every block goes through the slow paths. */
-  readonly #tracked: boolean;
-  /** Requested bytes of live blocks; kept only when tracked. */
-  #requested = 0;
-  #peakCommitted = 0;
-  #disposed = false;
+  readonly #core: HeapCore;
+  readonly #first: SmallPages;
 
   // Copies of what the first range has, for the fast paths.
   #base: Address = 0;
@@ -150,16 +127,9 @@ export class Heap implements Allocator {
       throw new TypeError(`Cannot use ${describeValue(zeroOnFree)} as zeroOnFree: it must be a boolean`);
     }
     this.source = source ?? defaultPageSource();
-    this.#limit = limit;
-    this.#zeroOnFree = zeroOnFree;
-    this.#tracked = limit !== Infinity || zeroOnFree;
-    this.#blocks = new Blocks(this.source);
-    this.#memory = new BlockMemory(this.#blocks);
-    this.#owned = new OwnedBlocks(this, {
-      setOwned: (address, owned) => this.#blocks.setOwned(this.#live(address, "free"), owned),
-      replace: (address, size) => this.#replace(this.#live(address, "resize"), size),
-    });
-    this.#sync();
+    this.#core = new HeapCore(this, { limit, zeroOnFree }, () => this.#copyFirst());
+    this.#first = this.#core.blocks.ranges[0]!;
+    this.#copyFirst();
   }
 
   /** See {@link Allocator.allocate}. Constant time. */
@@ -222,16 +192,19 @@ export class Heap implements Allocator {
 
   /** See {@link Allocator.allocateZeroed}. Memory fresh from the operating system is not cleared again. */
   allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
-    this.#blocks.isFresh = false;
+    const { blocks, memory } = this.#core;
+    blocks.isFresh = false;
     const address = this.allocate(size, alignment);
-    if (this.#blocks.isFresh || size === 0) return address;
+    if (blocks.isFresh || size === 0) return address;
     const granule = ((address - this.#base) * 0.0625) | 0;
     if (address - this.#base === granule * GRANULE && (granule >>> 8) < this.#fastUnits) {
-      const region = this.#first.range.wrappedRegionOf(granule >>> 8);
-      clearBytes(region, address - region.address, size);
-    } else {
-      this.#memory.clear(this.#live(address, "clear"), size);
+      const region = this.#first.range.regionOf(granule >>> 8);
+      if (region.bytes.byteLength > 0) {
+        clearBytes(region, address - region.address, size);
+        return address;
+      }
     }
+    this.#core.fill(address, (block) => memory.clear(block, size));
     return address;
   }
 
@@ -240,17 +213,7 @@ export class Heap implements Allocator {
    * more than 4095 bytes below it; larger blocks shrink always and grow into free space behind them.
    */
   resize(address: Address, size: number): boolean {
-    const block = this.#live(address, "resize");
-    assertSize(size);
-    this.#refuseOwned(block, "resize");
-    const extra = size - block.requestedSize;
-    if (this.#tracked && this.#requested + extra > this.#limit) return false;
-    const cleared = this.#zeroOnFree && extra < 0;
-    if (cleared && block.usableSize - size > SLACK_MASK && block.link !== 0) return false;
-    if (cleared) this.#memory.clearTail(block, size);
-    if (!this.#blocks.resize(block, size)) return false;
-    this.#requested += extra;
-    return true;
+    return this.#core.resize(address, size);
   }
 
   /** See {@link Allocator.reallocate}. A block that would keep less than half of its size moves to a smaller one. */
@@ -273,62 +236,42 @@ export class Heap implements Allocator {
         if (link < LIVE * 2) return this.#moveSmall(granule, usable - (link & SLACK_MASK), bytes);
       }
     }
-    return this.#reallocateSlow(address, size);
+    return address === 0 ? this.allocate(size) : this.#core.reallocate(address, size);
   }
 
   /** Moves the small block at `granule` of the first range, which has the least alignment. */
   #moveSmall(granule: number, requested: number, size: number): Address {
     const moved = this.allocate(size);
     const base = this.#base;
+    const address = base + granule * GRANULE;
     const target = ((moved - base) * 0.0625) | 0;
     const length = requested < size ? requested : size;
+    const { range } = this.#first;
+    const from = range.regionOf(granule >>> 8);
     if (moved - base === target * GRANULE && (target >>> 8) < this.#fastUnits) {
-      const { range } = this.#first;
-      const from = range.wrappedRegionOf(granule >>> 8);
-      const to = range.wrappedRegionOf(target >>> 8);
-      copyBytes(from, base + granule * GRANULE - from.address, to, moved - to.address, length);
-    } else {
-      this.#memory.copy(this.#live(base + granule * GRANULE, "copy"), this.#live(moved, "copy"), length);
+      const to = range.regionOf(target >>> 8);
+      if (from.bytes.byteLength > 0 && to.bytes.byteLength > 0) {
+        copyBytes(from, address - from.address, to, moved - to.address, length);
+        this.free(address);
+        return moved;
+      }
     }
-    this.free(base + granule * GRANULE);
+    const { memory } = this.#core;
+    const block = this.#core.live(address, "move");
+    this.#core.fill(moved, (destination) => memory.copy(block, destination, length));
+    this.free(address);
     return moved;
-  }
-
-  #reallocateSlow(address: Address, size: number): Address {
-    if (address === 0) return this.allocate(size);
-    const block = this.#live(address, "reallocate");
-    assertSize(size);
-    this.#refuseOwned(block, "reallocate");
-    if (size === 0) {
-      this.free(address);
-      return 0;
-    }
-    if (size * 2 > block.usableSize && this.resize(address, size)) return address;
-    const moved = this.#replace(block, size);
-    this.#memory.copy(block, this.#blocks.find(moved)!, Math.min(size, block.requestedSize));
-    this.#release(block);
-    return moved;
-  }
-
-  /** Allocates what is about to take the place of `block`: the limit must have room for the difference only. */
-  #replace(block: LiveBlock, size: number): Address {
-    const extra = size - block.requestedSize;
-    if (this.#tracked && this.#requested + extra > this.#limit) throw this.#limitError(extra, size);
-    const address = this.#blocks.allocate(size, block.alignment);
-    this.#sync();
-    this.#requested += size;
-    return address;
   }
 
   /** See {@link Allocator.usableSize}. Constant time. */
   usableSize(address: Address): number {
-    return this.#live(address, "measure").usableSize;
+    return this.#core.live(address, "measure").usableSize;
   }
 
   /** See {@link Allocator.owns}. Constant time. */
   owns(address: Address): boolean {
-    this.#assertNotDisposed(`look up ${formatAddress(address)}`);
-    return typeof address === "number" && this.#blocks.find(address) !== undefined;
+    this.#core.assertNotDisposed(`look up ${formatAddress(address)}`);
+    return typeof address === "number" && this.#core.blocks.find(address) !== undefined;
   }
 
   /**
@@ -361,15 +304,15 @@ export class Heap implements Allocator {
   }
 
   #viewSlow(address: Address, byteLength?: number): Uint8Array {
-    const block = this.#live(address, "view");
-    if (byteLength === undefined) return this.#memory.view(block, Uint8Array, block.requestedSize);
+    const block = this.#core.live(address, "view");
+    if (byteLength === undefined) return this.#core.memory.view(block, Uint8Array, block.requestedSize);
     assertSize(byteLength, "byteLength");
     if (byteLength > block.usableSize) {
       throw new RangeError(
         `Cannot view ${byteLength} bytes at ${formatAddress(address)}: the block has ${block.usableSize}`,
       );
     }
-    return this.#memory.view(block, Uint8Array, byteLength);
+    return this.#core.memory.view(block, Uint8Array, byteLength);
   }
 
   /** See {@link Allocator.array}. */
@@ -377,9 +320,8 @@ export class Heap implements Allocator {
     assertSize(length, "length");
     assertTypedArrayConstructor(type);
     const address = this.allocate(length * type.BYTES_PER_ELEMENT);
-    const block = this.#blocks.find(address)!;
     try {
-      return this.#memory.view(block, type, length);
+      return this.#core.memory.view(this.#core.live(address, "view"), type, length);
     } catch (error) {
       this.free(address);
       throw error;
@@ -388,103 +330,80 @@ export class Heap implements Allocator {
 
   /** See {@link Allocator.freeArray}. */
   freeArray(array: ArrayBufferView): void {
-    this.free(this.#addressOf(array, "free"));
+    this.free(this.#core.addressOf(array, "free"));
   }
 
   /** See {@link Allocator.addressOf}. Time in the number of regions, of which there are few. */
   addressOf(view: ArrayBufferView): Address {
-    return this.#addressOf(view, "take the address of");
+    return this.#core.addressOf(view, "take the address of");
   }
 
   /** See {@link Allocator.buffer}. */
   buffer(byteLength: number, options: BufferOptions = {}): NativeBuffer {
-    this.#assertNotDisposed("allocate a buffer");
-    return this.#owned.create(byteLength, options);
+    this.#core.assertNotDisposed("allocate a buffer");
+    return this.#core.owned.create(byteLength, options);
   }
 
   /** See {@link Allocator.blocks}. */
   *blocks(): IterableIterator<BlockInfo> {
-    this.#assertNotDisposed("walk the blocks");
-    for (const { address, requestedSize, usableSize, alignment } of this.#blocks.live()) {
+    this.#core.assertNotDisposed("walk the blocks");
+    for (const { address, requestedSize, usableSize, alignment } of this.#core.blocks.live()) {
       yield { address, requestedSize, usableSize, alignment };
     }
   }
 
   /** See {@link Allocator.stats}. Time in the number of pages. */
   stats(): AllocatorStats {
-    this.#assertNotDisposed("report");
-    return heapStats(this.#blocks, this.#peakCommitted, this.#limit);
+    return this.#core.stats();
   }
 
   /** What every region holds, page by page and run by run; see `heapMap` for a drawing. */
   layout(): HeapLayout {
-    this.#assertNotDisposed("report");
-    return layoutOf(this.#blocks);
+    this.#core.assertNotDisposed("report");
+    return layoutOf(this.#core.blocks);
   }
 
   /** See {@link Allocator.check}. Time in the number of blocks and units. */
   check(): void {
-    this.#assertNotDisposed("check");
-    this.#blocks.check();
+    this.#core.assertNotDisposed("check");
+    this.#core.blocks.check();
   }
 
   /** See {@link Allocator.trim}. Views of freed blocks in regions that are given back are empty afterwards. */
   trim(): number {
-    this.#assertNotDisposed("trim");
-    const given = this.#blocks.trim();
-    this.#sync();
-    return given;
+    return this.#core.trim();
   }
 
   /** Frees every block, detaches every view and gives all memory back. A second call does nothing. */
   [Symbol.dispose](): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
     this.#fastSize = -1;
     this.#fastUnits = 0;
     this.#pages = new Int32Array(0);
     this.#links = new Uint16Array(0);
-    this.#owned.revokeAll();
-    this.#blocks.dispose();
-  }
-
-  get #first(): SmallPages {
-    return this.#blocks.ranges[0]!;
+    this.#core.dispose();
   }
 
   /** Renews the copies for the fast paths, after anything that can add or drop a region or lengthen a table. */
-  #sync(): void {
-    const first = this.#first;
-    const { range } = first;
+  #copyFirst(): void {
+    const { range, links } = this.#first;
+    const { isPlain } = this.#core;
     this.#base = range.base;
     this.#pages = range.pages;
-    this.#links = first.links;
-    this.#fastSize = this.#tracked ? -1 : SMALL_MAX;
-    this.#fastUnits = this.#tracked ? 0 : range.endUnit;
-    const committed = this.#blocks.committedBytes;
-    if (committed > this.#peakCommitted) this.#peakCommitted = committed;
+    this.#links = links;
+    this.#fastSize = isPlain ? SMALL_MAX : -1;
+    this.#fastUnits = isPlain ? range.endUnit : 0;
   }
 
   #allocateSlow(size: number, alignment: number): Address {
     if (this.#fastSize > 0 && alignment === DEFAULT_ALIGNMENT && (size >>> 0) === size) {
       if (size > SMALL_MAX) {
-        const address = this.#blocks.allocateParked(size);
+        const address = this.#core.blocks.allocateParked(size);
         if (address !== 0) return address;
       } else if (this.#refill(CLASS_OF[(size + 15) >>> 4]!)) {
         return this.allocate(size, alignment);
       }
     }
-    assertSize(size);
-    assertAlignment(alignment);
-    this.#assertNotDisposed("allocate");
-    if (this.#tracked && this.#requested + size > this.#limit) throw this.#limitError(size, size);
-    try {
-      const address = this.#blocks.allocate(size, alignment);
-      this.#requested += size;
-      return address;
-    } finally {
-      this.#sync();
-    }
+    return this.#core.allocate(size, alignment);
   }
 
   /** Gives a class a current page with a free slot; false when none can be had. */
@@ -492,70 +411,13 @@ export class Heap implements Allocator {
     const first = this.#first;
     const found = first.refill(sizeClass) !== NO_PAGE;
     const { range } = first;
-    if (range.pages !== this.#pages || first.links !== this.#links || range.endUnit !== this.#fastUnits) this.#sync();
+    if (range.pages !== this.#pages || first.links !== this.#links || range.endUnit !== this.#fastUnits) {
+      this.#core.renew();
+    }
     return found;
   }
 
   #freeSlow(address: Address): void {
-    if (this.#fastUnits !== 0 && this.#blocks.freeLarge(address)) return;
-    assertAddress(address);
-    this.#assertNotDisposed(`free ${formatAddress(address)}`);
-    if (address === 0) return;
-    const block = this.#live(address, "free");
-    if (block.owned) this.#owned.revoke(address);
-    this.#release(block);
-  }
-
-  #release(block: LiveBlock): void {
-    if (this.#zeroOnFree) this.#memory.clear(block, block.usableSize);
-    this.#requested -= block.requestedSize;
-    this.#blocks.release(block);
-  }
-
-  /** The live block at `address`; the error that says why there is none otherwise. */
-  #live(address: Address, action: string): LiveBlock {
-    assertAddress(address);
-    this.#assertNotDisposed(`${action} ${formatAddress(address)}`);
-    const block = this.#blocks.find(address);
-    if (block !== undefined) return block;
-    const { kind, detail } = this.#blocks.explain(address);
-    throw new InvalidFreeError(action, address, kind, detail);
-  }
-
-  #refuseOwned(block: LiveBlock, action: string): void {
-    if (!block.owned) return;
-    throw new InvalidFreeError(
-      action,
-      block.address,
-      "foreign",
-      "a NativeBuffer owns the block; use its resize method",
-    );
-  }
-
-  #addressOf(view: ArrayBufferView, action: string): Address {
-    this.#assertNotDisposed(`${action} a view`);
-    if (!ArrayBuffer.isView(view)) {
-      throw new TypeError(`Cannot ${action} ${describeValue(view)}: it must be a typed array or DataView`);
-    }
-    const { buffer } = view;
-    if (buffer.byteLength === 0 && (buffer as ArrayBuffer).detached === true) {
-      throw new UseAfterFreeError(`Cannot ${action} the view: its memory was freed and its buffer detached`);
-    }
-    const origin = this.#memory.originOf(buffer) ?? this.#owned.originOf(buffer);
-    if (origin === undefined) throw new InvalidFreeError(action, 0, "foreign", "the view is not of this heap's memory");
-    return origin + view.byteOffset;
-  }
-
-  #limitError(extra: number, size: number): OutOfMemoryError {
-    return new OutOfMemoryError(
-      `Cannot allocate ${size} bytes: ${this.#requested} of the limit of ${this.#limit} bytes are live, ` +
-        `and ${extra} more would exceed it`,
-      size,
-      this.#limit,
-    );
-  }
-
-  #assertNotDisposed(action: string): void {
-    if (this.#disposed) throw new DisposedError(action, "heap");
+    if (this.#fastUnits === 0 || !this.#core.blocks.freeLarge(address)) this.#core.free(address);
   }
 }

@@ -1,0 +1,240 @@
+/**
+ * The heap without its fast paths: every rule of the `Allocator` contract, for every kind of block.
+ *
+ * `Heap` answers the usual small calls by itself and comes here with all others: wrong arguments, bad addresses, blocks that are
+ * large, aligned or owned, and everything when there is a limit or memory is cleared on free. What is decided here and nowhere else:
+ *
+ * - the limit: `requested` is the sum of the sizes that were asked for, and is kept only when there is a limit or clearing;
+ * - bad addresses: {@link HeapCore.live} is the one place that turns an address into a block or an error;
+ * - failures: whatever fails after a block was placed gives the block back.
+ *
+ * @module
+ */
+import type { AllocatorStats } from "./allocator.ts";
+import { assertAddress, assertAlignment, assertSize } from "./arguments.ts";
+import { BlockMemory } from "./block_memory.ts";
+import { Blocks, type LiveBlock } from "./blocks.ts";
+import {
+  describeValue,
+  DisposedError,
+  formatAddress,
+  InvalidFreeError,
+  OutOfMemoryError,
+  UseAfterFreeError,
+} from "./errors.ts";
+import { heapStats } from "./heap_stats.ts";
+import { OwnedBlocks, type OwningAllocator } from "./native_buffer.ts";
+import type { Address } from "./page_source.ts";
+import { SLACK_MASK } from "./page_table.ts";
+import { GRANULE } from "./size_class.ts";
+
+/** What a heap was made with. */
+export interface HeapRules {
+  /** The most requested bytes that may be live; `Infinity` for no limit. */
+  readonly limit: number;
+  /** Whether freed memory is cleared at once. */
+  readonly zeroOnFree: boolean;
+}
+
+/** The complete, careful half of one heap. */
+export class HeapCore {
+  /** Where the blocks are. */
+  readonly blocks: Blocks;
+  /** The bytes of the blocks. */
+  readonly memory: BlockMemory;
+  /** The blocks that NativeBuffers own. */
+  readonly owned: OwnedBlocks;
+  /** Whether blocks may come and go without being seen here: no limit, no clearing, not disposed. */
+  isPlain: boolean;
+  readonly #rules: HeapRules;
+  readonly #renew: () => void;
+  /** Requested bytes of live blocks; right only when not plain. */
+  #requested = 0;
+  #peakCommitted = 0;
+  #disposed = false;
+
+  /**
+   * Reserves the first range for the blocks of `heap`. `renew` is called after whatever can add or drop a region or lengthen a table:
+   * what `heap` has copied of them for its fast paths is stale then.
+   */
+  constructor(heap: OwningAllocator, rules: HeapRules, renew: () => void) {
+    this.#rules = rules;
+    this.#renew = renew;
+    this.isPlain = rules.limit === Infinity && !rules.zeroOnFree;
+    this.blocks = new Blocks(heap.source);
+    this.memory = new BlockMemory(this.blocks);
+    this.owned = new OwnedBlocks(heap, {
+      setOwned: (address, owned) => this.blocks.setOwned(this.live(address, "free"), owned),
+      replace: (address, size) => this.#replace(this.live(address, "resize"), size),
+    });
+  }
+
+  /** Places a block within the limit. */
+  allocate(size: number, alignment: number): Address {
+    assertSize(size);
+    assertAlignment(alignment);
+    this.assertNotDisposed("allocate");
+    this.#assertWithinLimit(size, size);
+    return this.#place(size, alignment);
+  }
+
+  /** Frees the block at `address`; nothing for 0. */
+  free(address: Address): void {
+    assertAddress(address);
+    this.assertNotDisposed(`free ${formatAddress(address)}`);
+    if (address === 0) return;
+    const block = this.live(address, "free");
+    if (block.owned) this.owned.revoke(address);
+    this.#release(block);
+  }
+
+  /** Gives the block at `address` a new size in place, and says whether that could be done. */
+  resize(address: Address, size: number): boolean {
+    const block = this.live(address, "resize");
+    assertSize(size);
+    refuseOwned(block, "resize");
+    return this.#resize(block, size);
+  }
+
+  /** Gives the block at `address`, which is not 0, a new size, moving it when it must. */
+  reallocate(address: Address, size: number): Address {
+    const block = this.live(address, "reallocate");
+    assertSize(size);
+    refuseOwned(block, "reallocate");
+    if (size === 0) {
+      this.#release(block);
+      return 0;
+    }
+    const keepsHalf = size * 2 > block.usableSize || block.usableSize === GRANULE;
+    if (keepsHalf && this.#resize(block, size)) return address;
+    const moved = this.#replace(block, size);
+    this.fill(moved, (target) => this.memory.copy(block, target, Math.min(size, block.requestedSize)));
+    this.#release(block);
+    return moved;
+  }
+
+  /** Lets `write` write to the block just allocated at `address`; frees the block when that fails. */
+  fill(address: Address, write: (block: LiveBlock) => void): void {
+    const block = this.live(address, "write to");
+    try {
+      write(block);
+    } catch (error) {
+      this.#requested -= block.requestedSize;
+      this.blocks.release(block);
+      throw error;
+    }
+  }
+
+  /** The live block at `address`; throws the error that says why there is none. */
+  live(address: Address, action: string): LiveBlock {
+    assertAddress(address);
+    this.assertNotDisposed(`${action} ${formatAddress(address)}`);
+    const block = this.blocks.find(address);
+    if (block !== undefined) return block;
+    const { kind, detail } = this.blocks.explain(address);
+    throw new InvalidFreeError(action, address, kind, detail);
+  }
+
+  /** The address of the first byte of a view of this heap's memory. */
+  addressOf(view: ArrayBufferView, action: string): Address {
+    this.assertNotDisposed(`${action} a view`);
+    if (!ArrayBuffer.isView(view)) {
+      throw new TypeError(`Cannot ${action} ${describeValue(view)}: it must be a typed array or DataView`);
+    }
+    const { buffer } = view;
+    if (buffer.byteLength === 0 && (buffer as ArrayBuffer).detached === true) {
+      throw new UseAfterFreeError(`Cannot ${action} the view: its memory was freed and its buffer detached`);
+    }
+    const origin = this.memory.originOf(buffer) ?? this.owned.originOf(buffer);
+    if (origin === undefined) throw new InvalidFreeError(action, 0, "foreign", "the view is not of this heap's memory");
+    return origin + view.byteOffset;
+  }
+
+  /** The figures of this moment. */
+  stats(): AllocatorStats {
+    this.assertNotDisposed("report");
+    return heapStats(this.blocks, this.#peakCommitted, this.#rules.limit);
+  }
+
+  /** Gives free memory back; the bytes given. */
+  trim(): number {
+    this.assertNotDisposed("trim");
+    try {
+      return this.blocks.trim();
+    } finally {
+      this.renew();
+    }
+  }
+
+  /** Notes the peak and has the heap renew its copies. */
+  renew(): void {
+    const committed = this.blocks.committedBytes;
+    if (committed > this.#peakCommitted) this.#peakCommitted = committed;
+    this.#renew();
+  }
+
+  /** Throws when the heap is disposed. */
+  assertNotDisposed(action: string): void {
+    if (this.#disposed) throw new DisposedError(action, "heap");
+  }
+
+  /** Detaches and gives back everything; the second time nothing. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.isPlain = false;
+    this.owned.revokeAll();
+    this.blocks.dispose();
+  }
+
+  #resize(block: LiveBlock, size: number): boolean {
+    const { limit, zeroOnFree } = this.#rules;
+    const extra = size - block.requestedSize;
+    if (this.#requested + extra > limit) return false;
+    // What a block is cut off is freed, and cleared as such; unless it stays as it is because its link cannot say so little.
+    const stays = block.link !== 0 && block.usableSize - size > SLACK_MASK;
+    if (zeroOnFree && extra < 0 && !stays) this.memory.clearTail(block, size);
+    if (!this.blocks.resize(block, size)) return false;
+    this.#requested += extra;
+    return true;
+  }
+
+  /** Allocates what is about to take the place of `block`: the limit must have room for the difference only. */
+  #replace(block: LiveBlock, size: number): Address {
+    this.#assertWithinLimit(size - block.requestedSize, size);
+    return this.#place(size, block.alignment);
+  }
+
+  #place(size: number, alignment: number): Address {
+    try {
+      const address = this.blocks.allocate(size, alignment);
+      this.#requested += size;
+      return address;
+    } finally {
+      this.renew();
+    }
+  }
+
+  #release(block: LiveBlock): void {
+    if (this.#rules.zeroOnFree) this.memory.clear(block, block.usableSize);
+    this.#requested -= block.requestedSize;
+    this.blocks.release(block);
+  }
+
+  #assertWithinLimit(extra: number, size: number): void {
+    const { limit } = this.#rules;
+    if (limit === Infinity || this.#requested + extra <= limit) return;
+    throw new OutOfMemoryError(
+      `Cannot allocate ${size} bytes: ${this.#requested} of the limit of ${limit} bytes are live, ` +
+        `and ${extra} more would exceed it`,
+      size,
+      limit,
+    );
+  }
+}
+
+function refuseOwned(block: LiveBlock, action: string): void {
+  if (!block.owned) return;
+  const detail = "a NativeBuffer owns the block; use its resize method";
+  throw new InvalidFreeError(action, block.address, "foreign", detail);
+}
