@@ -22,7 +22,9 @@ import { parseArgs } from "node:util";
 import { readTrace, type Trace } from "../examples/support/trace.ts";
 import { elapsed, openClock, type Times } from "./support/clock.ts";
 import { CHUNK, type Driver, makeDriver, makeSlots, type Slots } from "./support/drivers.ts";
-import { collectGarbage, openResidentProbe, type ResidentFigures } from "./support/resident.ts";
+import { collectGarbage, openResidentProbe, type ResidentFigures, type ResidentProbe } from "./support/resident.ts";
+import { openLibc, type RawAddress } from "./support/libc.ts";
+import { OwnPages } from "./support/own_pages.ts";
 import { openSubject, type SubjectOptions } from "./support/subjects.ts";
 
 /** The line of JSON that this program and the native replayer print. */
@@ -33,7 +35,7 @@ export interface ReplayReport {
   readonly replays: readonly Times[];
   /** With `--sample`: the resident set. */
   readonly rss?: ResidentFigures;
-  /** With `--sample`: the allocator's own figures when the resident set was largest. */
+  /** With `--sample`: the allocator's own figures after the last record. */
   readonly stats?: object;
 }
 
@@ -106,48 +108,76 @@ async function time(trace: Trace, options: Options, subjectOptions: SubjectOptio
 }
 
 /** Records of the rehearsals at most: enough to compile everything, and to bring the collector to its steady state. */
-const REHEARSAL = 1_000_000;
+const REHEARSAL_RECORDS = 1_000_000;
+const REHEARSALS = 4;
+/** The runtime counts as at rest when it used less CPU time than this in so many milliseconds; waited for at most so often. */
+const REST = { cpuMs: 3, ms: 100, attempts: 30 } as const;
 
 /**
  * Replays once, watching the resident set. The subject itself is opened under watch, so its tables count. Compiled code
- * and the runtime's own heap are not what is asked for, so the same is rehearsed on other instances: once before and, as
- * a collection throws compiled code away, once after the last collection.
+ * and the runtime's own heap are not what is asked for, so the same is rehearsed on other instances first, the last time
+ * with no collection after it, as that throws compiled code away.
  */
 async function watch(trace: Trace, options: Options, subjectOptions: SubjectOptions): Promise<ReplayReport> {
   const probe = openResidentProbe();
   const clock = await openClock();
+  const libc = await openLibc<RawAddress>();
   const step = Math.min(options.sample, CHUNK);
   let slots: Slots | undefined;
-  for (let rehearsal = 0; rehearsal < 2; rehearsal++) {
-    const subject = await openSubject(options.allocator, subjectOptions);
+  for (let rehearsal = 1; rehearsal <= REHEARSALS; rehearsal++) {
+    const pages = new OwnPages(libc);
+    const subject = await openSubject(options.allocator, { ...subjectOptions, pages });
     slots ??= makeSlots(subject.kind, trace);
     const driver = makeDriver(subject, trace, slots);
-    const run = selectRun(driver, options);
-    const records = Math.min(trace.records, REHEARSAL);
-    for (let from = 0; from < records; from += step) {
-      run(from, Math.min(from + step, records));
-      probe.sample();
-    }
+    replaySampled(driver, options, Math.min(trace.records, REHEARSAL_RECORDS), step, probe, pages);
     driver.drain();
     subject.close();
-    if (rehearsal === 0) collectGarbage();
+    if (rehearsal < REHEARSALS) collectGarbage();
+    await rest(clock);
   }
 
+  const pages = new OwnPages(libc);
   probe.start();
-  const subject = await openSubject(options.allocator, subjectOptions);
+  const subject = await openSubject(options.allocator, { ...subjectOptions, pages });
   const driver = makeDriver(subject, trace, slots);
-  const run = selectRun(driver, options);
-  let stats: object | undefined;
   const start = clock();
-  for (let from = 0; from < trace.records; from += step) {
-    run(from, Math.min(from + step, trace.records));
-    if (probe.sample()) stats = subject.stats?.();
-  }
+  replaySampled(driver, options, trace.records, step, probe, pages);
   const times = elapsed(start, clock());
   const rss = probe.finish();
+  const stats = subject.stats?.();
   driver.drain();
   subject.close();
-  return { records: trace.records, replays: [times], rss, ...(stats === undefined ? {} : { stats }) };
+  return {
+    records: trace.records,
+    replays: [times],
+    rss: { ...rss, ...(pages.peakBytes === 0 ? {} : { ownPages: pages.peakBytes }) },
+    ...(stats === undefined ? {} : { stats }),
+  };
+}
+
+/** Waits until the runtime's own threads, which compile and give memory back when they find the time, are done. */
+async function rest(clock: () => Times): Promise<void> {
+  for (let attempt = 0; attempt < REST.attempts; attempt++) {
+    const before = clock();
+    await new Promise((resolve) => setTimeout(resolve, REST.ms));
+    if (elapsed(before, clock()).process < REST.cpuMs * 1e6) return;
+  }
+}
+
+function replaySampled(
+  driver: Driver,
+  options: Options,
+  records: number,
+  step: number,
+  probe: ResidentProbe,
+  pages: OwnPages,
+): void {
+  const run = selectRun(driver, options);
+  for (let from = 0; from < records; from += step) {
+    run(from, Math.min(from + step, records));
+    probe.sample();
+    pages.sample();
+  }
 }
 
 function selectRun(driver: Driver, options: Options): (from: number, to: number) => void {

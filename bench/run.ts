@@ -39,6 +39,7 @@ import {
   MissingError,
   runtimeVersion,
 } from "./support/machine.ts";
+import { peakGrowth } from "./support/resident.ts";
 import { findBars, formatReport } from "./support/report.ts";
 import {
   median,
@@ -276,17 +277,15 @@ function runMemory(traces: readonly TraceFile[], runtimes: readonly string[]): M
         const watch = ["--touch", "pages", "--sample", `${SAMPLE_RECORDS}`];
         const report = tryRun<ReplayReport>(who, replayCommand(player, trace, watch));
         if (report?.rss === undefined) continue;
-        const { baseline, sampledPeak, highWaterMark } = report.rss;
-        const peak = highWaterMark === -1 ? sampledPeak : highWaterMark;
+        const { ownPages } = report.rss;
         results.push({
           trace: trace.name,
           side: player.side,
           allocator: player.allocator,
           round,
-          baseline,
-          sampledPeak,
-          highWaterMark,
-          ratio: (peak - baseline) / trace.peakLiveBytes,
+          ...report.rss,
+          ratio: peakGrowth(report.rss) / trace.peakLiveBytes,
+          ...(ownPages === undefined ? {} : { ownRatio: ownPages / trace.peakLiveBytes }),
           ...(report.stats === undefined ? {} : { stats: report.stats }),
         });
       }

@@ -199,10 +199,9 @@ int main(int argc, char **argv) {
 
   static struct times times[MAX_REPLAYS];
   int statm = open("/proc/self/statm", O_RDONLY);
-  int64_t baseline = 0, sampled = 0;
-  int reset = 0;
+  int64_t baseline = 0, sampled = 0, high_water_baseline = -1;
   if (sample > 0) {
-    reset = reset_high_water_mark();
+    if (reset_high_water_mark()) high_water_baseline = high_water_mark();
     baseline = sampled = resident(statm);
   }
   long count = 0;
@@ -236,8 +235,9 @@ int main(int argc, char **argv) {
   }
   printf("]");
   if (sample > 0) {
-    printf(",\"rss\":{\"baseline\":%lld,\"sampledPeak\":%lld,\"highWaterMark\":%lld}", (long long)baseline,
-           (long long)sampled, reset ? (long long)high_water_mark() : -1LL);
+    printf(",\"rss\":{\"baseline\":%lld,\"sampledPeak\":%lld,\"highWaterBaseline\":%lld,\"highWaterMark\":%lld}",
+           (long long)baseline, (long long)sampled, (long long)high_water_baseline,
+           high_water_baseline == -1 ? -1LL : (long long)high_water_mark());
   }
   printf("}\n");
   return 0;

@@ -37,6 +37,8 @@ export interface Libc<A extends RawAddress> {
   aligned_alloc(alignment: number, size: number): A;
   /** `void *memset(void *, int, size_t)` */
   memset(address: A, value: number, size: number): A;
+  /** `int mincore(void *, size_t, unsigned char *)` */
+  mincore(address: A, byteLength: bigint, vector: Uint8Array): number;
   /** `int clock_gettime(clockid_t, struct timespec *)` */
   clock_gettime(clock: number, timespec: Uint8Array): number;
 }
@@ -54,6 +56,7 @@ const SYMBOLS: { readonly [name: string]: Signature } = {
   calloc: { parameters: ["u32", "u32"], result: "address" },
   aligned_alloc: { parameters: ["u32", "u32"], result: "address" },
   memset: { parameters: ["address", "i32", "u32"], result: "address" },
+  mincore: { parameters: ["address", "u64", "buffer"], result: "i32" },
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
 };
 

@@ -7,6 +7,7 @@ import { CASES } from "../micro.ts";
 import {
   type Bar,
   MEMORY_LIVE_BYTES,
+  type MemoryFigure,
   memoryMean,
   memoryRatio,
   microSpeedup,
@@ -207,35 +208,37 @@ function formatMicro(results: Results): string {
 }
 
 function formatMemory(results: Results): string {
-  const columns: (readonly [Side, string])[] = [["native", "glibc"], ["native", "mimalloc"]];
-  for (const runtime of results.runtimes) columns.push([runtime, "heap"]);
+  const columns: (readonly [title: string, side: Side, allocator: string, figure: MemoryFigure])[] = [
+    ["glibc", "native", "glibc", "ratio"],
+    ["mimalloc", "native", "mimalloc", "ratio"],
+  ];
+  for (const runtime of results.runtimes) {
+    columns.push([`${runtime} heap`, runtime, "heap", "ratio"], ["own pages", runtime, "heap", "ownRatio"]);
+  }
   const measured = results.traces.filter((trace) => results.memory.some((result) => result.trace === trace.name));
   const rows = measured.map((trace) => [
     trace.name + (trace.peakLiveBytes > MEMORY_LIVE_BYTES ? "" : " (not in the mean)"),
     `${(trace.peakLiveBytes / 2 ** 20).toFixed(1)} MiB`,
-    ...columns.map(([side, allocator]) => formatSpread(memoryRatio(results, trace.name, side, allocator))),
+    ...columns.map(([, side, allocator, figure]) =>
+      formatSpread(memoryRatio(results, trace.name, side, allocator, figure))
+    ),
     results.runtimes.map((runtime) =>
       formatNumber(memoryRatio(results, trace.name, runtime, nullOf(runtime, "heap"))?.median)
-    )
-      .join(", "),
+    ).join(", "),
   ]);
-  const means = columns.map(([side, allocator]) => formatNumber(memoryMean(results, side, allocator)));
+  const means = columns.map(([, side, allocator, figure]) =>
+    formatNumber(memoryMean(results, side, allocator, figure))
+  );
   return [
     "## Memory: peak growth of the resident set over peak live bytes, every OS page of each block touched",
     "",
     formatTable(
-      [
-        "trace",
-        "peak live",
-        ...columns.map(([side, allocator]) => side === "native" ? allocator : `${side} ${allocator}`),
-        "null",
-      ],
+      ["trace", "peak live", ...columns.map(([title]) => title), "null"],
       [...rows, ["geometric mean", "", ...means]],
     ),
     "",
-    `null: the same for the loop without an allocator (${
-      results.runtimes.join(", ")
-    }), which is the noise of the runtime.`,
+    "own pages: of the growth, the OS pages of the heap's own mappings, tables included. null: the growth of the loop " +
+    `without an allocator (${results.runtimes.join(", ")}), which is the noise of the runtime.`,
   ].join("\n");
 }
 

@@ -15,8 +15,8 @@ const OS_PAGE = 4096;
 export interface ResidentProbe {
   /** Resets the high-water mark and remembers the resident set as the baseline. */
   start(): void;
-  /** Reads the resident set now; whether it is the largest so far. */
-  sample(): boolean;
+  /** Reads the resident set now. */
+  sample(): void;
   /** The figures, in bytes. */
   finish(): ResidentFigures;
 }
@@ -27,8 +27,12 @@ export interface ResidentFigures {
   readonly baseline: number;
   /** The largest sampled resident set. */
   readonly sampledPeak: number;
-  /** The kernel's high-water mark since the start; -1 where it cannot be reset. */
+  /** The kernel's high-water mark just after its reset at the start; -1 where it cannot be reset. */
+  readonly highWaterBaseline: number;
+  /** The kernel's high-water mark at the end. Its counters are off by some OS pages, at both ends alike. */
   readonly highWaterMark: number;
+  /** The most bytes of the allocator's own mappings that were resident at once, where they can be told apart. */
+  readonly ownPages?: number;
 }
 
 /** Opens the probe. */
@@ -37,7 +41,7 @@ export function openResidentProbe(): ResidentProbe {
   const text = new Uint8Array(128);
   let baseline = 0;
   let sampledPeak = 0;
-  let reset = false;
+  let highWaterBaseline = -1;
 
   function resident(): number {
     const count = readSync(statm, text, 0, text.length, 0);
@@ -51,23 +55,34 @@ export function openResidentProbe(): ResidentProbe {
     start() {
       try {
         writeFileSync("/proc/self/clear_refs", "5");
-        reset = true;
+        highWaterBaseline = highWaterMark();
       } catch {
-        reset = false;
+        highWaterBaseline = -1;
       }
       baseline = sampledPeak = resident();
     },
     sample() {
-      const bytes = resident();
-      if (bytes <= sampledPeak) return false;
-      sampledPeak = bytes;
-      return true;
+      sampledPeak = Math.max(sampledPeak, resident());
     },
     finish() {
-      const found = /VmHWM:\s*(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"));
-      return { baseline, sampledPeak, highWaterMark: reset && found !== null ? Number(found[1]) * 1024 : -1 };
+      return {
+        baseline,
+        sampledPeak,
+        highWaterBaseline,
+        highWaterMark: highWaterBaseline === -1 ? -1 : highWaterMark(),
+      };
     },
   };
+}
+
+/** The largest growth that either way of looking saw, in bytes. */
+export function peakGrowth({ baseline, sampledPeak, highWaterBaseline, highWaterMark }: ResidentFigures): number {
+  return Math.max(sampledPeak - baseline, highWaterMark - highWaterBaseline);
+}
+
+function highWaterMark(): number {
+  const found = /VmHWM:\s*(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"));
+  return found === null ? -1 : Number(found[1]) * 1024;
 }
 
 /** A full collection, where the runtime lets us ask for one (Deno: with `--v8-flags=--expose-gc`). */

@@ -51,7 +51,9 @@ export interface MemoryResult extends ResidentFigures {
   readonly round: number;
   /** Peak growth of the resident set over peak live bytes. */
   readonly ratio: number;
-  /** The allocator's own figures when the resident set was largest. */
+  /** The most resident bytes of the allocator's own mappings over peak live bytes, where they can be told apart. */
+  readonly ownRatio?: number;
+  /** The allocator's own figures after the last record. */
   readonly stats?: object;
 }
 
@@ -194,20 +196,35 @@ export function replayRatio(
 /** Live bytes that a trace needs at its peak to count for the memory figure. */
 export const MEMORY_LIVE_BYTES = 2 ** 20;
 
-/** Median of the resident growth over live bytes of one trace. */
-export function memoryRatio(results: Results, trace: string, side: Side, allocator: string): Spread | undefined {
+/** Which memory figure: the growth of the process, or the allocator's own OS pages. */
+export type MemoryFigure = "ratio" | "ownRatio";
+
+/** Median of a memory figure of one trace. */
+export function memoryRatio(
+  results: Results,
+  trace: string,
+  side: Side,
+  allocator: string,
+  figure: MemoryFigure = "ratio",
+): Spread | undefined {
   return spread(
     results.memory
       .filter((r) => r.trace === trace && r.side === side && r.allocator === allocator)
-      .map((result) => result.ratio),
+      .map((result) => result[figure])
+      .filter((ratio) => ratio !== undefined),
   );
 }
 
 /** Geometric mean of {@link memoryRatio} over the traces that count. */
-export function memoryMean(results: Results, side: Side, allocator: string): number | undefined {
+export function memoryMean(
+  results: Results,
+  side: Side,
+  allocator: string,
+  figure: MemoryFigure = "ratio",
+): number | undefined {
   const ratios = results.traces
     .filter((trace) => trace.peakLiveBytes > MEMORY_LIVE_BYTES)
-    .map((trace) => memoryRatio(results, trace.name, side, allocator)?.median)
+    .map((trace) => memoryRatio(results, trace.name, side, allocator, figure)?.median)
     .filter((ratio) => ratio !== undefined);
   return ratios.length === 0 ? undefined : geometricMean(ratios);
 }
@@ -275,6 +292,8 @@ function toCsv(results: Results): string {
   }
   for (const r of results.memory) {
     lines.push(["memory", r.trace, r.side, r.allocator, r.round, "growth/live", r.ratio.toFixed(3)].join());
+    if (r.ownRatio === undefined) continue;
+    lines.push(["memory", r.trace, r.side, r.allocator, r.round, "own pages/live", r.ownRatio.toFixed(3)].join());
   }
   for (const r of results.micro) {
     for (const metric of ["process", "thread", "wall"] as const) {

@@ -18,6 +18,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import type { OwnPages, WatchedSource } from "./own_pages.ts";
 import { detectRuntime, type Libc, openLibc, openWrap, type RawAddress } from "./libc.ts";
 
 /** The part of the package's `Allocator` that a replay needs, for subjects that give addresses. */
@@ -79,6 +80,8 @@ export interface SubjectOptions {
   readonly module?: string | undefined;
   /** The most bytes that will be live, for subjects of a fixed size. */
   readonly capacity?: number;
+  /** Watches the OS pages of a heap. */
+  readonly pages?: OwnPages;
 }
 
 /** The subjects that {@link openSubject} knows. */
@@ -96,7 +99,7 @@ export const SUBJECTS: readonly string[] = [
 export async function openSubject(name: string, options: SubjectOptions = {}): Promise<Subject> {
   switch (name) {
     case "heap":
-      return heapSubject(await openHeap(options.module));
+      return heapSubject(await openHeap(options.module, options.pages));
     case "null":
       return { kind: "address", allocator: new NullAllocator(), close() {} };
     case "null-handles":
@@ -114,11 +117,14 @@ export async function openSubject(name: string, options: SubjectOptions = {}): P
   }
 }
 
-/** A new `Heap` with its defaults, from the package or from another copy of it. */
-export async function openHeap(module?: string): Promise<HeapLike> {
+/** A new `Heap` with its defaults, from the package or from another copy of it, its OS pages watched if asked. */
+export async function openHeap(module?: string, pages?: OwnPages): Promise<HeapLike> {
   const specifier = module ?? new URL("../../mod.ts", import.meta.url).href;
-  const { Heap } = (await import(specifier)) as { readonly Heap: new () => HeapLike };
-  return new Heap();
+  const { Heap, systemPageSource } = (await import(specifier)) as {
+    readonly Heap: new (options?: { source: WatchedSource }) => HeapLike;
+    systemPageSource(): WatchedSource;
+  };
+  return pages === undefined ? new Heap() : new Heap({ source: pages.watch(systemPageSource()) });
 }
 
 function heapSubject(heap: HeapLike): AddressSubject {
@@ -160,13 +166,18 @@ class RegionViews {
     for (let i = 0; i < this.#views.length; i++) {
       if (this.#covers(i, address, size)) return this.#last = i;
     }
+    return this.#last = this.#add(address, size);
+  }
+
+  // A method of its own: JavaScriptCore allocates the scope of a function with closures at every call.
+  #add(address: number, size: number): number {
     const live = this.#views.map((view) => view.length > 0);
     this.#bases = this.#bases.filter((_, i) => live[i]);
     this.#views = this.#views.filter((_, i) => live[i]);
     const block = this.#heap.view(address, size);
     this.#bases.push(address - block.byteOffset);
     this.#views.push(new Uint8Array(block.buffer));
-    return this.#last = this.#views.length - 1;
+    return this.#views.length - 1;
   }
 
   #covers(i: number, address: number, size: number): boolean {
