@@ -1,0 +1,75 @@
+/**
+ * Size classes: the table, and what it promises of waste and alignment.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import {
+  CLASS_COUNT,
+  CLASS_GRANULES,
+  CLASS_OF,
+  CLASS_SLOTS,
+  classFor,
+  GRANULE,
+  PAGE_GRANULES,
+  PAGE_SIZE,
+  SMALL_ALIGNMENT_MAX,
+  SMALL_MAX,
+} from "../src/size_class.ts";
+
+describe("size classes", () => {
+  it("are these 36", () => {
+    const sizes = [...CLASS_GRANULES].map((granules) => granules * GRANULE);
+    const expected = [16, 32, 48, 64, 80, 96, 112, 128];
+    for (let base = 128; base < SMALL_MAX; base *= 2) {
+      for (const quarter of [1.25, 1.5, 1.75, 2]) expected.push(base * quarter);
+    }
+    assertEquals(sizes, expected);
+    assertEquals(sizes.length, CLASS_COUNT);
+    assertEquals(sizes.at(-1), SMALL_MAX);
+  });
+
+  it("have as many slots as fit a page of 64 KiB, but one less of 16 bytes", () => {
+    assertEquals(PAGE_GRANULES * GRANULE, PAGE_SIZE);
+    assertEquals(CLASS_SLOTS[0], 4095);
+    for (let sizeClass = 1; sizeClass < CLASS_COUNT; sizeClass++) {
+      assertEquals(CLASS_SLOTS[sizeClass], Math.floor(PAGE_SIZE / (CLASS_GRANULES[sizeClass]! * GRANULE)));
+    }
+  });
+
+  it("every size gets the least class that holds it", () => {
+    for (let size = 0; size <= SMALL_MAX; size++) {
+      const sizeClass = CLASS_OF[(size + 15) >>> 4]!;
+      assert(CLASS_GRANULES[sizeClass]! * GRANULE >= size, `${size}`);
+      assert(sizeClass === 0 || CLASS_GRANULES[sizeClass - 1]! * GRANULE < size, `${size}`);
+      assertEquals(classFor(size, 16), sizeClass);
+    }
+  });
+
+  it("waste less than a fifth of a block above 128 bytes, and less than 16 bytes of a smaller one", () => {
+    for (let size = 1; size <= SMALL_MAX; size++) {
+      const block = CLASS_GRANULES[classFor(size, 1)]! * GRANULE;
+      assert(size <= 128 ? block - size < 16 : block - size < block / 5, `${size} in ${block}`);
+    }
+  });
+
+  it("classFor() gives the least class of which all blocks are aligned", () => {
+    for (let alignment = 1; alignment <= SMALL_ALIGNMENT_MAX; alignment *= 2) {
+      for (let size = 0; size <= SMALL_MAX; size += 13) {
+        const least = [...CLASS_GRANULES].findIndex((granules) =>
+          granules * GRANULE >= size && granules * GRANULE % alignment === 0
+        );
+        assertEquals(classFor(size, alignment), least, `${size} at ${alignment}`);
+      }
+    }
+  });
+
+  it("classFor() gives -1 for what only a run can hold", () => {
+    assertEquals(classFor(SMALL_MAX, 1024), CLASS_COUNT - 1);
+    assertEquals(classFor(SMALL_MAX + 1, 16), -1);
+    assertEquals(classFor(0, 2048), -1);
+    assertEquals(classFor(2 ** 53 - 1, 16), -1);
+    assertEquals(classFor(1, 2 ** 30), -1);
+  });
+});
