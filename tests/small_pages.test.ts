@@ -1,0 +1,550 @@
+/**
+ * Pages of small blocks: the life of a page, its slots, and what `check` finds.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertThrows, fail } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { failingPageSource, fixedPageSource } from "../mod.ts";
+import { AddressRange } from "../src/address_range.ts";
+import { CorruptionError } from "../src/errors.ts";
+import {
+  alignmentOfLink,
+  CAPACITY,
+  CLASS,
+  EXTENDED,
+  LAST,
+  LINKS,
+  linkWithOwned,
+  LIVE,
+  liveLink,
+  NEXT,
+  NO_PAGE,
+  ONE_USED,
+  OWNED,
+  PARTIAL,
+  PREV,
+  SHAPE,
+  SLACK_MASK,
+  STATE,
+} from "../src/page_table.ts";
+import { LARGE_RUN, PAGE_RUN } from "../src/runs.ts";
+import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, classFor, GRANULE } from "../src/size_class.ts";
+import { SmallPages } from "../src/small_pages.ts";
+import { Prng } from "./support/prng.ts";
+
+const LINK = liveLink(16, 0);
+/** The class of 16 KiB: four slots a page. */
+const LAST_CLASS = CLASS_COUNT - 1;
+
+/** Pages over a fixed buffer of `count` pages. */
+function make(count = 16): SmallPages {
+  const byteLength = count * 65_536;
+  const source = fixedPageSource(new ArrayBuffer(byteLength));
+  return new SmallPages(source, new AddressRange(source, byteLength, byteLength));
+}
+
+/** Verifies both layers. */
+function check(pages: SmallPages): void {
+  pages.range.check();
+  pages.check();
+}
+
+/** Allocates slots of a class; their granules. */
+function take(pages: SmallPages, sizeClass: number, count: number): number[] {
+  return Array.from({ length: count }, () => pages.allocate(sizeClass, LINK));
+}
+
+function free(pages: SmallPages, granule: number): void {
+  const index = pages.liveLink(granule);
+  assert(index !== 0, `granule ${granule} is not live`);
+  pages.free(granule, index);
+}
+
+/** The page of a granule. */
+function pageOf(granule: number): number {
+  return (granule >>> 8) & -16;
+}
+
+describe("links", () => {
+  it("say alignment, slack and owner", () => {
+    for (let alignment = 16; alignment <= 1024; alignment *= 2) {
+      for (const slack of [0, 1, 4095]) {
+        const link = liveLink(alignment, slack);
+        assert(link >= LIVE && link < OWNED);
+        assertEquals([alignmentOfLink(link), link & SLACK_MASK], [alignment, slack]);
+        const owned = linkWithOwned(link, true);
+        assert(owned >= OWNED && owned <= 0xffff);
+        assertEquals([alignmentOfLink(owned), owned & SLACK_MASK], [alignment, slack]);
+        assertEquals([linkWithOwned(owned, true), linkWithOwned(owned, false), linkWithOwned(link, false)], [
+          owned,
+          link,
+          link,
+        ]);
+      }
+    }
+  });
+});
+
+describe("SmallPages", () => {
+  it("every slot of every class is found, and nothing between", () => {
+    const pages = make(40);
+    for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) {
+      const granules = take(pages, sizeClass, CLASS_SLOTS[sizeClass]!);
+      const page = pageOf(granules[0]!);
+      const size = CLASS_GRANULES[sizeClass]!;
+      assertEquals(granules, granules.map((_, slot) => (page << 8) + slot * size), `class ${sizeClass}`);
+      const live = new Set(granules);
+      for (let offset = 0; offset < 4096; offset++) {
+        const granule = (page << 8) + offset;
+        assertEquals(pages.liveLink(granule) !== 0, live.has(granule), `class ${sizeClass} at ${offset}`);
+        const around = (page << 8) + Math.floor(offset / size) * size;
+        assertEquals(pages.slotAround(granule), live.has(around) ? around : -1);
+      }
+      assertEquals([pages.slotSize(page << 8), pages.liveSlots(page)], [size * GRANULE, granules.length]);
+      check(pages);
+    }
+  });
+
+  it("a page goes from current to full to partial to idle, and is taken by another class", () => {
+    const pages = make();
+    const first = take(pages, LAST_CLASS, 4);
+    const page = pageOf(first[0]!);
+    assertEquals(pages.current(LAST_CLASS), page);
+    const next = pages.allocate(LAST_CLASS, LINK);
+    assert(pageOf(next) !== page, "a fifth slot is on another page");
+    const table = pages.range.pages;
+    assert(table[page + STATE]! < 0, "full");
+    assertEquals(pages.liveSlots(page), 4);
+    check(pages);
+
+    free(pages, first[2]!);
+    assertEquals([table[PARTIAL + LAST_CLASS], table[LAST + LAST_CLASS]], [page, page]);
+    assertEquals(pages.liveSlots(page), 3);
+    check(pages);
+
+    for (const granule of [first[0]!, first[3]!, first[1]!]) free(pages, granule);
+    assertEquals(table[PARTIAL + LAST_CLASS], NO_PAGE);
+    assertEquals(pages.liveSlots(page), 0);
+    assertEquals(pages.range.runs.kindAt(page), PAGE_RUN, "kept");
+    check(pages);
+
+    const small = pages.allocate(0, LINK);
+    assertEquals(pageOf(small), page, "the idle page serves the next class that needs one");
+    assertEquals(pages.liveLink(first[1]!), 0);
+    check(pages);
+  });
+
+  it("an idle page is taken as it is by its own class", () => {
+    const pages = make();
+    const first = take(pages, LAST_CLASS, 5);
+    for (const granule of [1, 0, 2, 3]) free(pages, first[granule]!);
+    take(pages, LAST_CLASS, 3);
+    const again = take(pages, LAST_CLASS, 4);
+    assertEquals(again.toSorted((a, b) => a - b), first.slice(0, 4));
+    check(pages);
+  });
+
+  it("partial pages are taken first in, first out", () => {
+    const pages = make();
+    const granules = take(pages, LAST_CLASS, 16);
+    for (const slot of [5, 1, 9]) free(pages, granules[slot]!);
+    check(pages);
+    // The fourth page is current, and full.
+    assertEquals(take(pages, LAST_CLASS, 3), [5, 1, 9].map((slot) => granules[slot]!));
+    check(pages);
+  });
+
+  it("memory is touched an OS page at a time: slots join the list 4 KiB by 4 KiB", () => {
+    const pages = make();
+    const sizeClass = classFor(64, 16);
+    const page = pageOf(pages.allocate(sizeClass, LINK));
+    const table = pages.range.pages;
+    assertEquals(table[page + EXTENDED], 64);
+    take(pages, sizeClass, 63);
+    assertEquals(table[page + EXTENDED], 64);
+    pages.allocate(sizeClass, LINK);
+    assertEquals(table[page + EXTENDED], 128);
+    check(pages);
+  });
+
+  it("sixteen idle pages are kept; more go back to the runs", () => {
+    const pages = make(40);
+    const granules = take(pages, LAST_CLASS, 4 * 30);
+    const freeUnits = pages.range.runs.freeUnits;
+    for (const granule of granules) free(pages, granule);
+    // The thirtieth page is current; sixteen are idle.
+    assertEquals(pages.range.runs.freeUnits - freeUnits, (30 - 1 - 16) * 16);
+    check(pages);
+  });
+
+  it("releaseIdle() gives idle pages, and with `all` empty current ones, back to the runs", () => {
+    const pages = make();
+    const granules = take(pages, LAST_CLASS, 5);
+    const kept = pages.allocate(3, LINK);
+    for (const granule of granules) free(pages, granule);
+    const { runs } = pages.range;
+    const before = runs.freeUnits;
+    pages.releaseIdle(false);
+    assertEquals(runs.freeUnits - before, 16);
+    check(pages);
+    pages.releaseIdle(true);
+    assertEquals(runs.freeUnits - before, 32);
+    assertEquals(pages.current(LAST_CLASS), NO_PAGE);
+    check(pages);
+    assert(pages.liveLink(kept) !== 0);
+    assertEquals(pages.allocate(LAST_CLASS, LINK) !== -1, true);
+    check(pages);
+  });
+
+  it("allocate() gives -1 when no page can be had, and works again afterwards", () => {
+    const pages = make(1);
+    const granules = take(pages, LAST_CLASS, 4);
+    assertEquals(pages.allocate(LAST_CLASS, LINK), -1);
+    assertEquals(pages.allocate(0, LINK), -1);
+    check(pages);
+    for (const granule of granules) free(pages, granule);
+    assert(pages.allocate(0, LINK) !== -1);
+    check(pages);
+  });
+
+  it("allocate() gives -1 when the links of a page cannot be had, and the page goes back", () => {
+    const inner = fixedPageSource(new ArrayBuffer(2 ** 24));
+    // Lazy, so that tables are mappings too, which can fail.
+    const source = failingPageSource({ ...inner, lazy: true }, Infinity, { operations: ["commit"] });
+    const pages = new SmallPages(source, new AddressRange(source, 2 ** 20, 2 ** 20));
+    pages.allocate(LAST_CLASS, LINK);
+    const before = pages.range.runs.freeUnits;
+    source.rearm(0);
+    assertEquals(pages.allocate(0, LINK), -1);
+    assertEquals(pages.range.runs.freeUnits, before);
+    assert(pages.range.failure !== undefined);
+    check(pages);
+    source.rearm(Infinity);
+    assert(pages.allocate(0, LINK) !== -1);
+    check(pages);
+  });
+
+  it("wasLive() is true of slots that were in the free list, and of nothing else", () => {
+    const pages = make();
+    const sizeClass = classFor(48, 16);
+    const granule = pages.allocate(sizeClass, LINK);
+    free(pages, granule);
+    assertEquals([0, 1, 2, 3].map((offset) => pages.wasLive(granule + offset)), [true, false, false, true]);
+    assertEquals(pages.wasLive(granule + 4095), false);
+    const large = pages.range.take(1, 16, LARGE_RUN);
+    assertEquals([pages.wasLive(large << 8), pages.slotAround(large << 8)], [false, -1]);
+  });
+
+  it("liveSlotsOf() lists the live slots of a page", () => {
+    const pages = make();
+    const granules = take(pages, 10, 5);
+    free(pages, granules[1]!);
+    free(pages, granules[3]!);
+    assertEquals(pages.liveSlotsOf(pageOf(granules[0]!)), [granules[0]!, granules[2]!, granules[4]!]);
+  });
+
+  for (const seed of [1, 2, 3]) {
+    it(`does what a set of granules does, check() after each of 1,500 steps, seed ${seed}`, () => {
+      const pages = make(24);
+      const random = new Prng(seed);
+      const live = new Map<number, number>();
+      for (let step = 0; step < 1500; step++) {
+        if (random.chance(step % 500 < 300 ? 65 : 25) || live.size === 0) {
+          const sizeClass = random.chance(70) ? random.between(28, LAST_CLASS) : random.below(CLASS_COUNT);
+          const granule = pages.allocate(sizeClass, LINK);
+          if (granule === -1) continue;
+          for (let at = granule; at < granule + CLASS_GRANULES[sizeClass]!; at++) {
+            assert(!live.has(at), `step ${step}`);
+          }
+          live.set(granule, sizeClass);
+        } else {
+          const granule = [...live.keys()][random.below(live.size)]!;
+          live.delete(granule);
+          free(pages, granule);
+          assertEquals(pages.liveLink(granule), 0);
+        }
+        if (random.chance(1)) pages.releaseIdle(random.chance(50));
+        check(pages);
+      }
+      for (const [granule, sizeClass] of live) {
+        assertEquals(pages.slotSize(granule), CLASS_GRANULES[sizeClass]! * GRANULE);
+      }
+    });
+  }
+});
+
+describe("SmallPages.check()", () => {
+  const CLASS_13 = 13;
+
+  /** Of the class of 16 KiB a full page, two partial ones, the current one, and one idle; of another class a current one. */
+  function populated(): {
+    pages: SmallPages;
+    full: number;
+    partial: number[];
+    current: number;
+    idle: number;
+    other: number;
+  } {
+    const pages = make();
+    const granules = take(pages, LAST_CLASS, 18);
+    const numbers = [0, 4, 8, 12, 16].map((slot) => pageOf(granules[slot]!));
+    for (const slot of [4, 8, 9, 12, 13, 14, 15]) free(pages, granules[slot]!);
+    const other = pageOf(take(pages, CLASS_13, 25)[0]!);
+    check(pages);
+    // The idle page went to the other class; make another.
+    assertEquals(other, numbers[3]);
+    const more = take(pages, LAST_CLASS, 6);
+    for (const granule of more) free(pages, granule);
+    const extra = take(pages, LAST_CLASS, 4 * 3);
+    for (const granule of extra) free(pages, granule);
+    check(pages);
+    const table = pages.range.pages;
+    const partial: number[] = [];
+    for (let page = table[PARTIAL + LAST_CLASS]!; page !== NO_PAGE; page = table[page + NEXT]!) partial.push(page);
+    const all = new Set<number>();
+    for (let unit = 0; unit < pages.range.endUnit; unit += pages.range.runs.lengthAt(unit)) {
+      if (pages.range.runs.kindAt(unit) === PAGE_RUN) all.add(unit);
+    }
+    const full = [...all].find((page) => table[page + STATE]! < 0)!;
+    const current = pages.current(LAST_CLASS);
+    const idle = [...all].find((page) => pages.liveSlots(page) === 0 && page !== current)!;
+    assert(full !== undefined && idle !== undefined && partial.length >= 2, "the pages are not as described");
+    return { pages, full, partial, current, idle, other };
+  }
+
+  function assertFinds(pages: SmallPages, message: string): void {
+    assertThrows(() => pages.check(), CorruptionError, message);
+  }
+
+  it("finds a page that is wrongly linked among the partial ones", () => {
+    for (const field of [CLASS, PREV]) {
+      const { pages, partial } = populated();
+      const page = partial[1]!;
+      pages.range.pages[page + field]! ^= 16;
+      assertFinds(
+        pages,
+        `Cannot trust the page at unit ${page}: it is wrongly linked among the partial pages of class 35`,
+      );
+    }
+    const { pages, partial } = populated();
+    pages.range.pages[partial[1]! + NEXT] = partial[0]!;
+    assertFinds(pages, "it is wrongly linked among the partial pages of class 35");
+  });
+
+  it("finds a wrong last partial page", () => {
+    const { pages, partial } = populated();
+    pages.range.pages[LAST + LAST_CLASS] = partial[0]!;
+    assertFinds(
+      pages,
+      `Cannot trust the page at unit ${partial.at(-1)}: it should be the last partial page of its class`,
+    );
+  });
+
+  it("finds a page that is twice among the idle and partial ones", () => {
+    const { pages, idle, partial } = populated();
+    for (const next of [idle, partial[0]!]) {
+      pages.range.pages[idle + NEXT] = next;
+      assertFinds(pages, `Cannot trust the page at unit ${next}: it is twice among the idle and partial pages`);
+    }
+  });
+
+  it("finds a wrong count of idle pages", () => {
+    const { pages, current, idle } = populated();
+    assertEquals(pages.range.pages[idle + NEXT], NO_PAGE);
+    pages.range.pages[idle + NEXT] = current;
+    pages.range.pages[current + NEXT] = NO_PAGE;
+    assertFinds(pages, "2 pages are idle, not 1");
+  });
+
+  it("finds a run that is no page", () => {
+    const { pages } = populated();
+    const { range } = pages;
+    const unit = range.take(3, 4096, PAGE_RUN);
+    range.check();
+    assertFinds(pages, `Cannot trust the page at unit ${unit}: its run is no page`);
+  });
+
+  it("finds a page that is in no state, or in two", () => {
+    const { pages, full, partial } = populated();
+    const table = pages.range.pages;
+    const state = table[full + STATE]!;
+    table[full + STATE] = 4 * ONE_USED;
+    assertFinds(
+      pages,
+      `Cannot trust the page at unit ${full}: it is not exactly one of current, partial, full and idle`,
+    );
+    table[full + STATE] = state;
+    pages.check();
+    table[partial[0]! + STATE]! |= 1 << 31;
+    assertFinds(pages, `Cannot trust the page at unit ${partial[0]}: it is not exactly one of`);
+  });
+
+  it("finds a page in a list that is no page", () => {
+    const { pages, partial } = populated();
+    const { range } = pages;
+    const unit = range.take(16, 65_536, LARGE_RUN);
+    const table = range.pages;
+    table[unit + CLASS] = LAST_CLASS;
+    table[unit + PREV] = partial.at(-1)!;
+    table[unit + NEXT] = NO_PAGE;
+    table[partial.at(-1)! + NEXT] = unit;
+    table[LAST + LAST_CLASS] = unit;
+    assertFinds(pages, `Cannot trust the page at unit ${unit}: it is in a list and not a page`);
+  });
+
+  it("finds links that overlap, or leave the table", () => {
+    const { pages, other, full } = populated();
+    const table = pages.range.pages;
+    const links = table[other + LINKS]!;
+    const count = table[other + CAPACITY]!;
+    const { end } = populatedEnd(pages);
+    // Moved with their contents, so that only the place is wrong.
+    pages.links.copyWithin(end, links, links + count);
+    table[other + LINKS] = end;
+    assertFinds(pages, `the links from ${end} to ${end + count} overlap others`);
+    table[other + LINKS] = links;
+    pages.check();
+    const target = table[full + LINKS]!;
+    const page = pages.current(LAST_CLASS);
+    table[page + LINKS] = target;
+    assertThrows(() => pages.check(), CorruptionError);
+  });
+
+  /** The end of the chunks: behind the last slot's link and the zero behind it. */
+  function populatedEnd(pages: SmallPages): { end: number } {
+    const table = pages.range.pages;
+    let end = 0;
+    for (let unit = 0; unit < pages.range.endUnit; unit += pages.range.runs.lengthAt(unit)) {
+      if (pages.range.runs.kindAt(unit) !== PAGE_RUN) continue;
+      end = Math.max(end, table[unit + LINKS]! + table[unit + CAPACITY]! + 1);
+    }
+    return { end };
+  }
+
+  it("finds slots that are not those of the class", () => {
+    for (const field of [SHAPE, CAPACITY]) {
+      const { pages, full } = populated();
+      pages.range.pages[full + field]!++;
+      assertFinds(pages, `Cannot trust the page at unit ${full}: its slots are not those of class 35`);
+    }
+  });
+
+  it("finds a live slot that was never free", () => {
+    const { pages, other } = populated();
+    const table = pages.range.pages;
+    const slot = table[other + EXTENDED]!;
+    pages.links[table[other + LINKS]! + slot] = LINK;
+    assertFinds(pages, `Cannot trust the page at unit ${other}: slot ${slot} is live and was never free`);
+  });
+
+  it("finds a wrong count of live slots", () => {
+    const { pages, other } = populated();
+    pages.range.pages[other + STATE]! += ONE_USED;
+    assertFinds(pages, `Cannot trust the page at unit ${other}: 25 slots are live, 26 are counted`);
+  });
+
+  it("finds a free list that leaves the page, or goes round", () => {
+    const { pages, partial } = populated();
+    const table = pages.range.pages;
+    const page = partial[0]!;
+    const first = (table[page + STATE]! & 4095) - 1;
+    const index = table[page + LINKS]! + first;
+    const link = pages.links[index]!;
+    pages.links[index] = 5;
+    assertFinds(pages, `Cannot trust the page at unit ${page}: its free list leaves the page at slot 4`);
+    pages.links[index] = first + 1;
+    assertFinds(pages, `Cannot trust the page at unit ${page}: its free list leaves the page at slot ${first}`);
+    pages.links[index] = link;
+    pages.check();
+  });
+
+  it("finds a slot that is lost", () => {
+    const { pages, other } = populated();
+    const table = pages.range.pages;
+    const first = (table[other + STATE]! & 4095) - 1;
+    pages.links[table[other + LINKS]! + first] = 0;
+    const extended = table[other + EXTENDED]!;
+    assertFinds(pages, `Cannot trust the page at unit ${other}: 1 free and 25 live slots are not ${extended}`);
+  });
+
+  it("finds a page that left slots unused", () => {
+    const { pages, partial } = populated();
+    const table = pages.range.pages;
+    const page = partial.find((one) => pages.links[table[one + LINKS]! + 3]! < LIVE)!;
+    assert(page !== undefined, "no partial page has its last slot free");
+    // Take the last slot, which is free, out of the list.
+    const base = table[page + LINKS]!;
+    let link = table[page + STATE]! & 4095;
+    if (link === 4) table[page + STATE] = table[page + STATE]! - 4 + pages.links[base + 3]!;
+    else {
+      while (pages.links[base + link - 1] !== 4) link = pages.links[base + link - 1]!;
+      pages.links[base + link - 1] = pages.links[base + 3]!;
+    }
+    table[page + EXTENDED] = 3;
+    assertFinds(pages, `Cannot trust the page at unit ${page}: it left slots unused`);
+  });
+
+  it("finds every flipped bit of every field that means something", () => {
+    const { pages, full, partial, current, idle, other } = populated();
+    const table = pages.range.pages;
+    const fields = { STATE, SHAPE, LINKS, CLASS, CAPACITY, EXTENDED, NEXT, PREV };
+    const kinds = { full, partial: partial[0]!, last: partial.at(-1)!, current, idle, other };
+    for (const [kind, page] of Object.entries(kinds)) {
+      for (const [name, field] of Object.entries(fields)) {
+        const isLinked = kind === "partial" || kind === "last";
+        if (name === "PREV" && !isLinked) continue;
+        if (name === "NEXT" && !isLinked && kind !== "idle") continue;
+        for (let bit = 0; bit < 32; bit++) {
+          table[page + field]! ^= 1 << bit;
+          const found = finds(pages);
+          table[page + field]! ^= 1 << bit;
+          if (!found) fail(`bit ${bit} of ${name} of the ${kind} page was flipped, and nothing was found`);
+        }
+      }
+    }
+    for (const head of [PARTIAL, LAST]) {
+      for (let bit = 0; bit < 32; bit++) {
+        table[head + LAST_CLASS]! ^= 1 << bit;
+        const found = finds(pages);
+        table[head + LAST_CLASS]! ^= 1 << bit;
+        if (!found) {
+          fail(`bit ${bit} of the ${head === PARTIAL ? "first" : "last"} partial page was flipped, and nothing found`);
+        }
+      }
+    }
+    check(pages);
+  });
+
+  it("finds a wrong entry of any size in the table of current pages", () => {
+    const { pages, current } = populated();
+    const table = pages.range.pages;
+    // 14,337 to 16,384 bytes: the entries of one class.
+    for (let granules = 897; granules <= 1024; granules++) {
+      const at = 96 + granules;
+      assertEquals(table[at], current);
+      table[at] = NO_PAGE;
+      const found = finds(pages);
+      table[at] = current;
+      if (!found) fail(`the current page for ${granules} granules was changed, and nothing was found`);
+    }
+  });
+
+  it("finds a live link that says more slack than its slot has", () => {
+    const { pages, other } = populated();
+    const base = pages.range.pages[other + LINKS]!;
+    const slotSize = CLASS_GRANULES[CLASS_13]! * GRANULE;
+    pages.links[base] = liveLink(16, slotSize + 1);
+    assert(finds(pages), "nothing was found");
+  });
+
+  function finds(pages: SmallPages): boolean {
+    try {
+      pages.check();
+    } catch (error) {
+      if (error instanceof CorruptionError) return true;
+      throw error;
+    }
+    return false;
+  }
+});
