@@ -21,10 +21,10 @@ describe("memchr()", () => {
   it("memchr() finds the first byte where indexOf() finds it, or nothing", () => {
     using heap = new Heap();
     const random = new Prng(1);
-    for (const size of [1, 16, 100, 4096, 20_000, 300_000, 5_000_000]) {
+    for (const size of [1, 16, 100, 4096, 20_000, 300_000, 4_500_000]) {
       const address = heap.allocate(size);
-      const bytes = heap.view(address, size);
-      for (let i = 0; i < size; i += 1 + random.below(64)) bytes[i] = random.below(250);
+      const bytes = heap.view(address, size).fill(1);
+      for (let i = 0; i < size; i += 1 + random.below(size < 10_000 ? 64 : 5000)) bytes[i] = random.below(250);
       for (const wanted of [0, 7, 249, 255]) {
         const found = libc().memchr(toPointer(address), wanted, size);
         const expected = bytes.indexOf(wanted);
@@ -73,7 +73,7 @@ describe("qsort()", () => {
   it("qsort() with a callback sorts doubles as sort() does", () => {
     using heap = new Heap();
     const random = new Prng(2);
-    for (const count of [0, 1, 2, 100, 3000]) {
+    for (const count of [0, 1, 2, 100, 1000]) {
       const numbers = heap.array(Float64Array, count);
       for (let i = 0; i < count; i++) numbers[i] = random.below(2 ** 30) / 1024 - 2 ** 19;
       const expected = numbers.slice().sort();
