@@ -16,6 +16,7 @@ import type { Address } from "./page_source.ts";
 export type AllocatorErrorCode =
   | "ERR_OUT_OF_MEMORY"
   | "ERR_INVALID_FREE"
+  | "ERR_SIZE_MISMATCH"
   | "ERR_USE_AFTER_FREE"
   | "ERR_CORRUPTION"
   | "ERR_DISPOSED"
@@ -67,6 +68,27 @@ export class InvalidFreeError extends AllocatorError {
     super("ERR_INVALID_FREE", `Cannot ${action} ${formatAddress(address)}: ${detail}`);
     this.kind = kind;
     this.address = address;
+  }
+}
+
+/** The size that was handed back with a block is not the one that was asked for. */
+export class SizeMismatchError extends AllocatorError {
+  /** The address of the block, which is still live. */
+  readonly address: Address;
+  /** The size as it was passed, in bytes. */
+  readonly size: number;
+  /** The size that was asked for, in bytes. */
+  readonly requestedSize: number;
+
+  /** Makes the error for `action` ("free") on the block at `address`. */
+  constructor(action: string, address: Address, size: number, requestedSize: number) {
+    super(
+      "ERR_SIZE_MISMATCH",
+      `Cannot ${action} ${formatAddress(address)} as a block of ${size} bytes: ${requestedSize} were asked for`,
+    );
+    this.address = address;
+    this.size = size;
+    this.requestedSize = requestedSize;
   }
 }
 
