@@ -282,6 +282,29 @@ function zeroedOnDirtyHeap(trial: Trial): void {
   allocator.check();
 }
 
+/** Memory that a block grew into and gave up again is dirty, although no block ever started there. */
+function zeroedAfterGrowth(trial: Trial): void {
+  const most = Math.min(400_000, trial.expected.largestBlock, Math.floor(trial.expected.budget / 16));
+  for (const size of [20, 3000, 20_000, 70_000].filter((size) => size < most)) {
+    for (const grown of [most >>> 3, most >>> 1, most].filter((grown) => grown > size)) {
+      for (const zeroed of [1, 100, 4096, 20_000, 50_000, grown].filter((bytes) => bytes <= most)) {
+        for (const byReallocate of [false, true]) {
+          const allocator = trial.make();
+          let address = allocator.allocate(size);
+          if (byReallocate) address = allocator.reallocate(address, grown);
+          else allocator.resize(address, grown);
+          allocator.view(address, allocator.usableSize(address)).fill(0xff);
+          if (byReallocate) address = allocator.reallocate(address, size);
+          else allocator.resize(address, size);
+          const block = allocator.allocateZeroed(zeroed);
+          verifyZero(allocator.view(block), `allocateZeroed(${zeroed}) where a block of ${grown} bytes had been`);
+          allocator[Symbol.dispose]();
+        }
+      }
+    }
+  }
+}
+
 function ownedBuffer(allocator: Allocator, size: number, alignment: number): { buffer: Uint8Array; free: () => void } {
   const buffer = allocator.buffer(size, { alignment });
   return { buffer: buffer.bytes, free: () => buffer.free() };
@@ -398,6 +421,7 @@ export const REALLOCATION_CASES: readonly ConformanceCase[] = [
     name: "allocateZeroed() and buffer() give zeros from dirty memory of every size",
     run: zeroedOnDirtyHeap,
   },
+  { id: "E1", name: "allocateZeroed() gives zeros where a block had grown and shrunk", run: zeroedAfterGrowth },
   {
     id: "E3",
     name: "zeroOnFree clears freed blocks, cut-off tails and the places that blocks moved from",

@@ -42,6 +42,9 @@ const STEP = 4001;
 const WORD = 8;
 const FREED_KEPT = 64;
 
+/** The longest block that is filled whole before the samples are written. */
+const FILLED_UP_TO = 2 ** 18;
+
 const ARRAY_TYPES: readonly TypedArrayConstructor<TypedArray>[] = [
   ...[Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array, Float32Array],
   ...[Float64Array, BigInt64Array, BigUint64Array],
@@ -364,6 +367,8 @@ function byteAt(seed: number, offset: number): number {
 /** Writes the pattern of `seed`: whole up to two edges and a step, else in samples. */
 function writeBytes(view: Uint8Array, seed: number, size: number): void {
   const samples = size > 2 * EDGE + STEP;
+  // What lies between the samples must not be zero, or memory that should have been cleared could not be told.
+  if (samples && size <= FILLED_UP_TO) view.fill(0xee);
   for (let i = 0, end = samples ? EDGE : size; i < end; i++) view[i] = byteAt(seed, i);
   if (!samples) return;
   for (let sample = STEP; sample + WORD <= size; sample += STEP) {
