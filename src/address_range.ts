@@ -184,6 +184,11 @@ export class AddressRange {
     const region = this.regionOf(unit);
     this.#dirtyUnits += this.runs.lengthAt(unit);
     this.runs.release(unit, region.firstUnit, region.endUnit);
+    this.#discardSurplus();
+  }
+
+  /** Gives free memory back when there is more of it than is worth keeping. */
+  #discardSurplus(): void {
     const used = this.endUnit - this.runs.freeUnits;
     if (this.#dirtyUnits <= DIRTY_UNITS_KEPT || this.#dirtyUnits <= used / 2) return;
     try {
@@ -208,8 +213,13 @@ export class AddressRange {
   /** Grows or shrinks the used run at `unit` in place; false when the space after it does not allow it. */
   resize(unit: number, count: number): boolean {
     const region = this.regionOf(unit);
+    const length = this.runs.lengthAt(unit);
     if (!this.runs.resize(unit, count, region.endUnit)) return false;
     region.frontier = Math.max(region.frontier, unit + count);
+    if (count < length) {
+      this.#dirtyUnits += length - count;
+      this.#discardSurplus();
+    }
     return true;
   }
 
@@ -302,13 +312,14 @@ export class AddressRange {
       for (let unit = region.firstUnit; unit < region.endUnit;) {
         const length = this.runs.lengthAt(unit);
         if (this.runs.kindAt(unit) === FREE_RUN && length >= least && !this.runs.isDiscarded(unit)) {
+          // Whole OS pages only, and none that was never used.
           const from = alignUp(unit, step);
-          const to = alignDown(Math.min(unit + length, region.frontier), step);
+          const to = Math.min(alignDown(unit + length, step), alignUp(region.frontier, step));
           if (to > from) {
             this.#source.discard(this.base + from * UNIT, (to - from) * UNIT);
             given += (to - from) * UNIT;
+            if (to >= region.frontier) region.frontier = from;
           }
-          if (from === unit && unit + length >= region.frontier) region.frontier = unit;
           this.runs.markDiscarded(unit);
         }
         unit += length;
@@ -318,8 +329,15 @@ export class AddressRange {
   }
 
   #dropRegion(region: Region): void {
+    const length = (region.endUnit - region.firstUnit) * UNIT;
     this.#source.unwrap(region.bytes);
-    this.#source.decommit(region.address, (region.endUnit - region.firstUnit) * UNIT);
+    try {
+      this.#source.decommit(region.address, length);
+    } catch (error) {
+      // It stays a region, with a wrap of its own again.
+      this.regions[region.index] = { ...region, ...wrappedBytes(this.#source.wrap(region.address, length)) };
+      throw error;
+    }
     this.runs.remove(region.firstUnit);
     this.regions.pop();
     this.endUnit = region.firstUnit;
@@ -354,6 +372,15 @@ export class AddressRange {
     }
     if (unit !== this.endUnit) throw new CorruptionError("Cannot trust the range: its regions do not end at its end");
     this.runs.check(this.regions);
+    for (const { index, firstUnit, endUnit, frontier } of this.regions) {
+      for (unit = firstUnit; unit < endUnit; unit += this.runs.lengthAt(unit)) {
+        if (this.runs.kindAt(unit) !== FREE_RUN && unit + this.runs.lengthAt(unit) > frontier) {
+          throw new CorruptionError(
+            `Cannot trust region ${index}: unit ${unit} is in use above its frontier ${frontier}`,
+          );
+        }
+      }
+    }
   }
 }
 

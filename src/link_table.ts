@@ -18,12 +18,18 @@
  *
  * @module
  */
-import { CLASS_COUNT, CLASS_SLOTS, GRANULE } from "./size_class.ts";
+import { CLASS_COUNT, CLASS_SLOTS, PAGE_SIZE } from "./size_class.ts";
 import type { PageSource } from "./page_source.ts";
 import { Table } from "./table.ts";
 
 /** The first link that a page can have; links[0] stays 0 for what is no page. */
 const FIRST_LINK = 8;
+
+/**
+ * Links that a page can need in its life, one chunk of each class: as a chunk stays with its class, so many are reserved (a
+ * reservation costs nothing), as far as one wrap can reach.
+ */
+const LINKS_PER_PAGE_MAX = CLASS_SLOTS.reduce((sum, slots) => sum + slots + 1, 0);
 
 /** The links of one range. */
 export class LinkTable {
@@ -37,7 +43,8 @@ export class LinkTable {
 
   /** Reserves links for `byteLength` bytes of blocks, and commits the first. */
   constructor(source: PageSource, byteLength: number) {
-    this.#table = new Table(source, (byteLength / GRANULE + FIRST_LINK) * 2);
+    const links = FIRST_LINK + Math.ceil(byteLength / PAGE_SIZE) * LINKS_PER_PAGE_MAX;
+    this.#table = new Table(source, Math.min(links * 2, source.maxWrapBytes));
     try {
       this.#ensure(FIRST_LINK);
     } catch (error) {

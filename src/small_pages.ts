@@ -47,10 +47,11 @@ import {
   PREV,
   SHAPE,
   shapeOf,
+  SLACK_MASK,
   STATE,
 } from "./page_table.ts";
 import { PAGE_RUN, PAGE_UNITS } from "./runs.ts";
-import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, GRANULE, PAGE_GRANULES, PAGE_SIZE } from "./size_class.ts";
+import { CLASS_COUNT, CLASS_GRANULES, CLASS_OF, CLASS_SLOTS, GRANULE, PAGE_GRANULES, PAGE_SIZE } from "./size_class.ts";
 
 /** Bytes of slots that join the free list at once: an OS page, so that memory is touched as late as possible. */
 const EXTEND_BYTES = 4096;
@@ -339,6 +340,15 @@ export class SmallPages {
   /** Verifies every page, slot and list. The range has been checked. */
   check(): void {
     const pages = this.range.pages;
+    for (let granules = 0; granules < CLASS_OF.length; granules++) {
+      const sizeClass = CLASS_OF[granules]!;
+      if (pages[CURRENT + granules] !== this.current(sizeClass)) {
+        throw corrupt(
+          pages[CURRENT + granules]!,
+          `it is current for ${granules} granules, and not for all of class ${sizeClass}`,
+        );
+      }
+    }
     const listed = new Set<number>();
     for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) {
       let prev = NO_PAGE;
@@ -392,6 +402,9 @@ export class SmallPages {
     let live = 0;
     for (let slot = 0; slot < capacity; slot++) {
       if (links[base + slot]! < LIVE) continue;
+      if ((links[base + slot]! & SLACK_MASK) > CLASS_GRANULES[sizeClass]! * GRANULE) {
+        throw corrupt(page, `slot ${slot} has more slack than bytes`);
+      }
       if (slot >= extended) throw corrupt(page, `slot ${slot} is live and was never free`);
       live++;
     }

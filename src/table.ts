@@ -17,6 +17,7 @@
  * @module
  */
 import { alignUp } from "./arguments.ts";
+import { OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 
 /** A growable, zero-initialised span of bytes for the records of one allocator. */
@@ -54,6 +55,13 @@ export class Table {
     const old = this.#bytes;
     if (byteLength <= old.byteLength) return false;
     const source = this.#source;
+    if (source.lazy && byteLength > this.#reserved) {
+      throw new OutOfMemoryError(
+        `Cannot make a table of ${byteLength} bytes: ${this.#reserved} are reserved for it`,
+        byteLength,
+        this.#reserved,
+      );
+    }
     let length = alignUp(Math.max(byteLength, old.byteLength * 2), source.pageSize);
     if (!source.lazy) {
       this.#bytes = new Uint8Array(length);
