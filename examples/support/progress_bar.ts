@@ -25,7 +25,7 @@ export class ProgressBar {
   constructor(label: string, total: number) {
     this.#label = label;
     this.#total = total;
-    this.#shown = process.stdout.isTTY === true && process.env["TERM"] !== "dumb";
+    this.#shown = process.stdout.isTTY === true;
   }
 
   /** Adds `amount` to what is done, and draws when it is time; `phase` says what is being done. */
