@@ -31,6 +31,7 @@ import { REALLOCATION_CASES } from "./conformance/reallocation.ts";
 import { STATISTICS_CASES } from "./conformance/statistics.ts";
 import { STRUCTURE_CASES } from "./conformance/structure.ts";
 import { VIEW_CASES } from "./conformance/views.ts";
+import { ZEROING_CASES } from "./conformance/zeroing.ts";
 
 export type {
   ConformanceCase,
@@ -47,6 +48,7 @@ export const CONFORMANCE_CASES: readonly ConformanceCase[] = [
   ...ALIGNMENT_CASES,
   ...ARGUMENT_CASES,
   ...REALLOCATION_CASES,
+  ...ZEROING_CASES,
   ...INVALID_FREE_CASES,
   ...STRUCTURE_CASES,
   ...STATISTICS_CASES,

@@ -40,6 +40,8 @@ export interface ConformanceOptions {
   isolating?: boolean;
   /** Whether the allocator takes its memory from the source that `wrapSource` returns. @defaultValue true */
   observable?: boolean;
+  /** Whether the allocator wraps several reservations that touch as one. @defaultValue false */
+  joining?: boolean;
   /** Whether `make` knows `limit`. @defaultValue true */
   limitable?: boolean;
   /** Whether `make` knows `zeroOnFree`. @defaultValue true */
@@ -82,6 +84,7 @@ export function expectations(options: ConformanceOptions = {}): Expectations {
     largestAlignment: 2 ** 30,
     isolating: true,
     observable: true,
+    joining: false,
     limitable: true,
     zeroing: true,
     refusesToShrink: () => false,
@@ -138,7 +141,7 @@ export class Trial {
   ): Opened {
     let recorder: Recorder | undefined;
     const wrapSource = (source: PageSource): PageSource => {
-      recorder = new Recorder(source, recorderOptions);
+      recorder = new Recorder(source, { joining: this.expected.joining, ...recorderOptions });
       this.#recorders.push(recorder);
       return adapt(recorder.source);
     };

@@ -145,7 +145,7 @@ function reuseByAnotherSize(trial: Trial): void {
       const address = stale[i] as Address;
       if (live.has(address)) continue;
       const below = sorted[upperBound(sorted, address) - 1] ?? -Infinity;
-      const inside = address < below + allocator.usableSize(sorted[0] as Address);
+      const inside = live.has(below) && address < below + allocator.usableSize(below);
       const kinds: readonly InvalidFreeKind[] = inside ? ["interior"] : UNKNOWN_KINDS;
       const what = `a stale block of ${first} bytes in memory now used for ${second}`;
       for (const method of ADDRESS_METHODS) assertInvalidCall(allocator, method, address, kinds, what);

@@ -36,35 +36,9 @@ import {
 } from "../../src/errors.ts";
 import { type NativeBuffer, OwnedBlocks } from "../../src/native_buffer.ts";
 import type { Address, PageSource } from "../../src/page_source.ts";
+import { type Flaw, type Mapping, NaiveMappings } from "./naive_mappings.ts";
 
-/** Mistakes that a {@link NaiveAllocator} makes on purpose. */
-export type Flaw =
-  | "blocks overlap"
-  | "alignment ignored"
-  | "alignment lost by reallocate"
-  | "usable size above the block"
-  | "NaN accepted as a size"
-  | "count times size wraps around at 2^32"
-  | "dirty memory called zeroed"
-  | "contents cut by reallocate"
-  | "old block kept by reallocate"
-  | "block lost by a failed reallocate"
-  | "resize claims what it cannot"
-  | "second free accepted"
-  | "interior free accepted"
-  | "foreign free ignored"
-  | "bad free counted"
-  | "mapping leaked by a failed allocation"
-  | "mapping leaked by dispose"
-  | "views alive after dispose"
-  | "usable after dispose"
-  | "live bytes miscounted"
-  | "walk leaves a block out"
-  | "limit off by one"
-  | "out of memory swallowed"
-  | "memory never reused"
-  | "buffer not detached"
-  | "unmapped while wrapped";
+export type { Flaw } from "./naive_mappings.ts";
 
 /** Options of a {@link NaiveAllocator}. */
 export interface NaiveOptions {
@@ -76,18 +50,6 @@ export interface NaiveOptions {
   zeroOnFree?: boolean;
   /** The mistake to make. */
   flaw?: Flaw | undefined;
-}
-
-/** One mapping: a chunk of small blocks, or a large block. */
-interface Mapping {
-  readonly address: Address;
-  readonly byteLength: number;
-  readonly isChunk: boolean;
-  /** Wrapped when first looked at. */
-  bytes: Uint8Array | undefined;
-  /** Where the next small block of a chunk is cut. */
-  cut: number;
-  live: number;
 }
 
 interface Block {
@@ -114,15 +76,13 @@ export class NaiveAllocator implements Allocator {
   readonly #flaw: Flaw | undefined;
   readonly #owned: OwnedBlocks;
   readonly #blocks = new Map<Address, Block>();
-  readonly #mappings = new Set<Mapping>();
+  readonly #mappings: NaiveMappings;
   /** Freed small blocks, by size. */
   readonly #free = new Map<number, { address: Address; mapping: Mapping }[]>();
   /** Every address that was ever given out and is not live. */
   readonly #stale = new Set<Address>();
   #chunk: Mapping | undefined;
   #requested = 0;
-  #committed = 0;
-  #peak = 0;
   #ownedBytes = 0;
   #disposed = false;
   #count = 0;
@@ -135,6 +95,7 @@ export class NaiveAllocator implements Allocator {
     this.#limit = limit;
     this.#zeroOnFree = zeroOnFree;
     this.#flaw = flaw;
+    this.#mappings = new NaiveMappings(source, flaw);
     this.#owned = new OwnedBlocks(this, {
       setOwned: (address, owned) => {
         const block = this.#live(address, "free");
@@ -289,20 +250,19 @@ export class NaiveAllocator implements Allocator {
   stats(): AllocatorStats {
     this.#assertNotDisposed("report");
     let liveBytes = 0;
-    let wrappedBytes = this.#ownedBytes;
     for (const block of this.#blocks.values()) {
       liveBytes += this.#flaw === "live bytes miscounted" ? block.requestedSize : block.usableSize;
     }
-    for (const mapping of this.#mappings) wrappedBytes += mapping.bytes === undefined ? 0 : mapping.byteLength;
+    const { committed, peak, wrappedBytes, all } = this.#mappings;
     return {
       liveBlocks: this.#blocks.size,
       liveBytes,
-      committedBytes: this.#committed,
-      peakCommittedBytes: this.#peak,
+      committedBytes: committed,
+      peakCommittedBytes: peak,
       tableBytes: 0,
-      reservedBytes: this.#committed,
-      wrappedBytes,
-      regions: this.#mappings.size,
+      reservedBytes: committed,
+      wrappedBytes: wrappedBytes + this.#ownedBytes,
+      regions: all.size,
       limit: this.#limit,
     };
   }
@@ -320,27 +280,25 @@ export class NaiveAllocator implements Allocator {
         `Cannot trust the count of requested bytes: it is ${this.#requested}, not ${requested}`,
       );
     }
-    for (const mapping of this.#mappings) {
+    for (const mapping of this.#mappings.all) {
       if (mapping.live !== (live.get(mapping) ?? 0)) {
         throw new CorruptionError(`Cannot trust the mapping at ${formatAddress(mapping.address)}: its count is wrong`);
       }
-      if (mapping.bytes !== undefined && mapping.bytes.byteLength !== mapping.byteLength) {
-        throw new CorruptionError(`Cannot use the mapping at ${formatAddress(mapping.address)}: it was detached`);
-      }
+      this.#mappings.assertAttached(mapping);
     }
   }
 
   trim(): number {
     this.#assertNotDisposed("trim");
     let given = 0;
-    for (const mapping of [...this.#mappings]) {
+    for (const mapping of [...this.#mappings.all]) {
       if (mapping.live > 0) continue;
       for (const list of this.#free.values()) {
         const kept = list.filter((place) => place.mapping !== mapping);
         list.splice(0, list.length, ...kept);
       }
       if (this.#chunk === mapping) this.#chunk = undefined;
-      this.#unmap(mapping);
+      this.#mappings.unmap(mapping);
       given += mapping.byteLength;
     }
     return given;
@@ -351,20 +309,11 @@ export class NaiveAllocator implements Allocator {
     this.#disposed = this.#flaw !== "usable after dispose";
     this.#owned.revokeAll();
     this.#ownedBytes = 0;
-    let failure: unknown;
-    for (const mapping of [...this.#mappings]) {
-      if (this.#flaw === "mapping leaked by dispose" && mapping.live > 0) continue;
-      try {
-        this.#unmap(mapping);
-      } catch (error) {
-        failure = error;
-      }
-    }
     this.#blocks.clear();
     this.#free.clear();
     this.#chunk = undefined;
     this.#requested = 0;
-    if (failure !== undefined) throw failure;
+    this.#mappings.dispose();
   }
 
   #allocate(size: number, alignment: number): Block {
@@ -373,13 +322,13 @@ export class NaiveAllocator implements Allocator {
     if (this.#flaw === "alignment ignored" && align > 16) return this.#allocate(size, 16);
     if (usableSize > SMALL_MAX) {
       const byteLength = alignUp(Math.max(size, 1), Math.max(this.source.pageSize, this.source.granularity));
-      return this.#add(this.#map(byteLength, align, false), 0, byteLength, size, align);
+      return this.#add(this.#mappings.map(byteLength, align, false), 0, byteLength, size, align);
     }
     const place = this.#flaw === "memory never reused" ? undefined : this.#free.get(usableSize)?.pop();
     if (place !== undefined) return this.#add(place.mapping, place.address, usableSize, size, align);
     let chunk = this.#chunk;
     if (chunk === undefined || alignUp(chunk.cut, usableSize) + usableSize > chunk.byteLength) {
-      chunk = this.#map(CHUNK, SMALL_MAX, true);
+      chunk = this.#mappings.map(CHUNK, SMALL_MAX, true);
       this.#chunk = chunk;
     }
     const offset = alignUp(chunk.cut, usableSize);
@@ -406,7 +355,7 @@ export class NaiveAllocator implements Allocator {
     mapping.live--;
     this.#requested -= block.requestedSize;
     if (!mapping.isChunk) {
-      this.#unmap(mapping);
+      this.#mappings.unmap(mapping);
       return;
     }
     const list = this.#free.get(usableSize);
@@ -414,51 +363,8 @@ export class NaiveAllocator implements Allocator {
     else list.push({ address, mapping });
   }
 
-  #map(byteLength: number, alignment: number, isChunk: boolean): Mapping {
-    if (byteLength > Number.MAX_SAFE_INTEGER) throw new OutOfMemoryError(`Cannot map ${byteLength} bytes`, byteLength);
-    let address: Address;
-    try {
-      address = this.source.reserve(byteLength, Math.max(alignment, this.source.pageSize));
-    } catch (error) {
-      if (this.#flaw === "out of memory swallowed") throw new Error("Cannot map", { cause: error });
-      throw error;
-    }
-    try {
-      this.source.commit(address, byteLength);
-    } catch (error) {
-      if (this.#flaw !== "mapping leaked by a failed allocation") this.source.unmap(address, byteLength);
-      throw error;
-    }
-    const mapping = { address, byteLength, isChunk, bytes: undefined, cut: 0, live: 0 };
-    this.#mappings.add(mapping);
-    this.#committed += byteLength;
-    this.#peak = Math.max(this.#peak, this.#committed);
-    return mapping;
-  }
-
-  #unmap(mapping: Mapping): void {
-    const { bytes } = mapping;
-    this.#mappings.delete(mapping);
-    this.#committed -= mapping.byteLength;
-    mapping.bytes = undefined;
-    if (this.#disposed && this.#flaw === "views alive after dispose") return;
-    if (bytes !== undefined && this.#flaw !== "unmapped while wrapped") this.source.unwrap(bytes);
-    this.source.unmap(mapping.address, mapping.byteLength);
-  }
-
   #bytes(block: Block, byteLength: number): Uint8Array {
-    const { mapping } = block;
-    if (byteLength > this.source.maxWrapBytes) {
-      throw new RangeError(
-        `Cannot view ${byteLength} bytes: more than ${this.source.maxWrapBytes}, the most of a buffer`,
-      );
-    }
-    mapping.bytes ??= this.source.wrap(mapping.address, mapping.byteLength);
-    const { buffer, byteOffset } = mapping.bytes;
-    if (mapping.bytes.byteLength === 0) {
-      throw new CorruptionError(`Cannot use the mapping at ${formatAddress(mapping.address)}: it was detached`);
-    }
-    return new Uint8Array(buffer, byteOffset + block.address - mapping.address, byteLength);
+    return this.#mappings.bytes(block.mapping, block.address, byteLength);
   }
 
   #live(address: Address, action: string): Block {
@@ -490,17 +396,14 @@ export class NaiveAllocator implements Allocator {
   #addressOf(view: ArrayBufferView, action: string): Address {
     this.#assertNotDisposed(`${action} a view`);
     if (!ArrayBuffer.isView(view)) throw new TypeError(`Cannot ${action} ${describeValue(view)}: it is no view`);
-    const { buffer, byteOffset } = view;
+    const { buffer } = view;
     if (buffer.byteLength === 0 && (buffer as ArrayBuffer).detached === true) {
       throw new UseAfterFreeError(`Cannot ${action} the view: its buffer is detached`);
     }
     const origin = this.#owned.originOf(buffer);
-    if (origin !== undefined) return origin + byteOffset;
-    for (const { address, byteLength, bytes } of this.#mappings) {
-      if (bytes === undefined || bytes.buffer !== buffer) continue;
-      const offset = byteOffset - bytes.byteOffset;
-      if (offset >= 0 && offset < byteLength) return address + offset;
-    }
+    if (origin !== undefined) return origin + view.byteOffset;
+    const address = this.#mappings.addressOf(view);
+    if (address !== undefined) return address;
     throw new InvalidFreeError(action, 0, "foreign", "the view is not of this allocator's memory");
   }
 
