@@ -8,7 +8,8 @@ import { fixedPageSource, systemPageSource } from "../mod.ts";
 import type { PageSource } from "../mod.ts";
 import { Arena } from "../src/arena.ts";
 import { BumpAllocator } from "../src/bump_allocator.ts";
-import { conformance, type ConformanceOptions, type MakeAllocator } from "./conformance.ts";
+import { PoolAllocator } from "../src/pool_allocator.ts";
+import { conformance, type ConformanceOptions, type MakeAllocator, type MakeOverrides } from "./conformance.ts";
 import { fromEnvironment, randomTest } from "./random.ts";
 
 const KIB = 2 ** 10;
@@ -88,6 +89,52 @@ describe("random operations on an Arena", () => {
     const buffer = new ArrayBuffer(4 * MIB);
     const options = { seed: 64, operations: 30_000, maxLiveBlocks: 500, maxLiveBytes: 2 ** 24, checkEvery: 50 };
     const make = (): Arena => new Arena({ source: fixedPageSource(buffer), limit: 2 * MIB });
+    randomTest(make, fromEnvironment({ ...options, mayRunOut: true, isolating: false }));
+  });
+});
+
+function makePool({ wrapSource = (source: PageSource) => source }: MakeOverrides = {}): PoolAllocator {
+  return new PoolAllocator({ source: wrapSource(systemPageSource()), slotSize: 512 * KIB, alignment: 64 * KIB });
+}
+
+// Whatever its size, a block takes a slot: so many of them fit over the system only, where untouched memory costs nothing.
+conformance("PoolAllocator over the system", makePool, {
+  largestBlock: 512 * KIB,
+  budget: 8 * MIB,
+  largestAlignment: 64 * KIB,
+  limitable: false,
+  zeroing: false,
+  without: {
+    A10: "a budget of bytes is none of slots; see pool_allocator.test.ts",
+    D4: "a slot never moves",
+    D5: "no memory makes a block larger than a slot",
+  },
+});
+
+describe("random operations on a PoolAllocator", () => {
+  it("50,000 operations over the system; what does not fit in a slot runs out", () => {
+    const options = { seed: 65, operations: 50_000, maxLiveBlocks: 1000, maxAlignment: 64, arrays: false };
+    const make = (): PoolAllocator => new PoolAllocator({ slotSize: 4000, alignment: 64 });
+    randomTest(make, fromEnvironment({ ...options, mayRunOut: true }));
+  });
+
+  it("20,000 operations with few blocks that cannot grow, check() after each second one", () => {
+    const options = { seed: 66, operations: 20_000, maxLiveBlocks: 40, maxAlignment: 64, arrays: false, checkEvery: 2 };
+    const make = (): PoolAllocator => new PoolAllocator({ slotSize: 1000, capacity: 20, growable: false });
+    randomTest(make, fromEnvironment({ ...options, mayRunOut: true }));
+  });
+
+  it("20,000 operations over a fixed buffer that is too small", () => {
+    const buffer = new ArrayBuffer(MIB);
+    const options = {
+      seed: 67,
+      operations: 20_000,
+      maxLiveBlocks: 600,
+      maxAlignment: 64,
+      arrays: false,
+      checkEvery: 50,
+    };
+    const make = (): PoolAllocator => new PoolAllocator({ slotSize: 4000, source: fixedPageSource(buffer) });
     randomTest(make, fromEnvironment({ ...options, mayRunOut: true, isolating: false }));
   });
 });

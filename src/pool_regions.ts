@@ -1,0 +1,229 @@
+/**
+ * The regions of a pool: from the number of a slot to its address, and back.
+ *
+ * @module
+ */
+import type { MemoryRegion } from "./allocator_memory.ts";
+import { wrappedBytes } from "./bytes.ts";
+import { largestRegion, regionBytes } from "./bump_region.ts";
+import { CorruptionError, OutOfMemoryError } from "./errors.ts";
+import type { Address, PageSource } from "./page_source.ts";
+
+/** Bytes of the first region, if the pool was not made with a capacity. */
+const FIRST_BYTES = 65_536;
+
+/** Regions stop doubling here. */
+const REGION_MAX = 64 * 2 ** 20;
+
+/** Slots that lie behind each other. */
+export interface PoolRegion {
+  /** Where the first slot starts. */
+  readonly address: Address;
+  /** Bytes of the region, in whole OS pages. */
+  readonly byteLength: number;
+  /** How many slots there are. */
+  readonly slots: number;
+  /** Its views. */
+  readonly memory: MemoryRegion;
+  /** The number of the first slot. */
+  first: number;
+  /** How many slots were ever given out: those before this one. */
+  used: number;
+}
+
+/** All memory of one pool. */
+export class PoolRegions {
+  /** The regions by the numbers of their slots. */
+  readonly inOrder: PoolRegion[] = [];
+  /** Bytes from one slot to the next. */
+  readonly stride: number;
+  /** How many slots there are. */
+  slots = 0;
+  /** Bytes of all regions. */
+  committedBytes = 0;
+  /** The most that `committedBytes` ever was. */
+  peakBytes = 0;
+  readonly #source: PageSource;
+  readonly #alignment: number;
+  readonly #byAddress: PoolRegion[] = [];
+  /** The region that was found last: with a single one, all but always the right one. */
+  #recent: PoolRegion | undefined;
+
+  /** Starts with none. */
+  constructor(source: PageSource, stride: number, alignment: number) {
+    this.#source = source;
+    this.stride = stride;
+    this.#alignment = alignment;
+  }
+
+  /** The address of a slot. */
+  addressOf(slot: number): Address {
+    const recent = this.#recent;
+    if (recent !== undefined) {
+      const place = slot - recent.first;
+      if (place >= 0 && place < recent.slots) return recent.address + place * this.stride;
+    }
+    const region = this.inOrder[lastNotAbove(this.inOrder, slot, "first")]!;
+    this.#recent = region;
+    return region.address + (slot - region.first) * this.stride;
+  }
+
+  /** The region that `address` lies in. */
+  around(address: Address): PoolRegion | undefined {
+    const recent = this.#recent;
+    if (recent !== undefined && address >= recent.address && address < recent.address + recent.byteLength) {
+      return recent;
+    }
+    const region = this.#byAddress[lastNotAbove(this.#byAddress, address, "address")];
+    if (region === undefined || !(address < region.address + region.byteLength)) return undefined;
+    this.#recent = region;
+    return region;
+  }
+
+  /** A slot that nobody had yet. There is one. */
+  takeNew(): number {
+    const region = this.inOrder.find(({ used, slots }) => used < slots)!;
+    return region.first + region.used++;
+  }
+
+  /** Whether a slot was ever given out. */
+  isUsed(slot: number): boolean {
+    const region = this.inOrder[lastNotAbove(this.inOrder, slot, "first")];
+    return region !== undefined && slot - region.first < region.used;
+  }
+
+  /**
+   * Takes memory for `least` more slots: for just these, or for more if that can be had.
+   *
+   * @throws {OutOfMemoryError} When not even these can be had; none are taken then.
+   */
+  add(least: number, exactly: boolean): void {
+    const had = this.inOrder.length;
+    try {
+      for (let left = least; left > 0;) left -= this.#map(left, exactly);
+    } catch (error) {
+      this.giveBack(this.inOrder.slice(had));
+      throw error;
+    }
+  }
+
+  /** Takes one region for up to `least` slots or more; how many it has. */
+  #map(least: number, exactly: boolean): number {
+    const { stride } = this;
+    const source = this.#source;
+    const most = Math.floor(largestRegion(source) / stride);
+    if (most === 0 || least * stride > Number.MAX_SAFE_INTEGER) {
+      throw new OutOfMemoryError(
+        `Cannot have ${least} slots of ${stride} bytes: a region has ${largestRegion(source)} bytes at most`,
+        least * stride,
+      );
+    }
+    const needed = Math.min(least, most);
+    const doubled = Math.min(Math.max(this.slots * stride, FIRST_BYTES), REGION_MAX);
+    let wanted = exactly ? needed : Math.min(Math.max(needed, Math.floor(doubled / stride)), most);
+    for (;; wanted = Math.max(needed, wanted >>> 1)) {
+      try {
+        return this.#mapSlots(wanted, exactly);
+      } catch (error) {
+        if (wanted === needed || !(error instanceof OutOfMemoryError)) throw error;
+      }
+    }
+  }
+
+  #mapSlots(wanted: number, exactly: boolean): number {
+    const source = this.#source;
+    const byteLength = regionBytes(source, wanted * this.stride);
+    const address = source.reserve(byteLength, Math.max(this.#alignment, source.pageSize));
+    let bytes: Uint8Array;
+    try {
+      source.commit(address, byteLength);
+      bytes = source.wrap(address, byteLength);
+    } catch (error) {
+      source.unmap(address, byteLength);
+      throw error;
+    }
+    const slots = exactly ? wanted : Math.floor(byteLength / this.stride);
+    const memory = { ...wrappedBytes(bytes), address };
+    const region = { address, byteLength, slots, memory, first: this.slots, used: 0 };
+    this.inOrder.push(region);
+    this.#byAddress.splice(lastNotAbove(this.#byAddress, address, "address") + 1, 0, region);
+    this.#recent ??= region;
+    this.slots += slots;
+    this.committedBytes += byteLength;
+    this.peakBytes = Math.max(this.peakBytes, this.committedBytes);
+    return slots;
+  }
+
+  /** Gives regions back and renumbers the slots of the others; the bytes given. */
+  giveBack(regions: readonly PoolRegion[]): number {
+    this.#recent = undefined;
+    for (const region of regions) {
+      this.inOrder.splice(this.inOrder.indexOf(region), 1);
+      this.#byAddress.splice(this.#byAddress.indexOf(region), 1);
+    }
+    this.slots = 0;
+    for (const region of this.inOrder) {
+      region.first = this.slots;
+      this.slots += region.slots;
+    }
+    let given = 0;
+    for (const region of regions) {
+      region.used = 0;
+      this.committedBytes -= region.byteLength;
+      this.#source.unwrap(region.memory.bytes);
+      this.#source.unmap(region.address, region.byteLength);
+      given += region.byteLength;
+    }
+    return given;
+  }
+
+  /** Verifies numbers and order. */
+  check(): void {
+    let slots = 0;
+    let committed = 0;
+    for (const region of this.inOrder) {
+      const { first, used, address, byteLength } = region;
+      if (first !== slots || used > region.slots || region.slots * this.stride > byteLength) {
+        throw new CorruptionError(`Cannot trust the numbers of the region of slot ${first}`);
+      }
+      if (this.around(address) !== region) throw new CorruptionError("Cannot trust the order of the regions");
+      slots += region.slots;
+      committed += byteLength;
+    }
+    if (slots !== this.slots || committed !== this.committedBytes || this.#byAddress.length !== this.inOrder.length) {
+      throw new CorruptionError(`Cannot trust the count of slots: it is ${this.slots}, the regions have ${slots}`);
+    }
+  }
+
+  /**
+   * Detaches and gives back everything. When giving back fails the rest is given back all the same, and what failed
+   * first is thrown at the end.
+   */
+  dispose(): void {
+    for (const { memory } of this.inOrder) this.#source.unwrap(memory.bytes);
+    const failures: unknown[] = [];
+    for (const region of this.inOrder) {
+      region.used = 0;
+      try {
+        this.#source.unmap(region.address, region.byteLength);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    this.inOrder.length = this.#byAddress.length = this.slots = 0;
+    this.#recent = undefined;
+    if (failures.length > 0) throw failures[0];
+  }
+}
+
+/** The last region whose `key` is at most `value`, or -1. */
+function lastNotAbove(regions: readonly PoolRegion[], value: number, key: "first" | "address"): number {
+  let low = 0;
+  let high = regions.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (regions[middle]![key] <= value) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
