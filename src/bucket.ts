@@ -210,18 +210,20 @@ export class Bucket {
   #allocateFresh(need: number, alignment: number): number {
     const layout = this.#layout;
     const { source, committedBytes } = this.#regions;
-    const aligned = layout.first * GRANULE % alignment === 0 && alignment <= source.granularity;
+    // Where address space costs nothing the region itself is aligned; elsewhere there is padding, which stays free.
+    const placed = source.lazy && alignment > source.granularity;
+    const aligned = placed || (layout.first * GRANULE % alignment === 0 && alignment <= source.granularity);
     const padding = aligned ? 0 : alignment / GRANULE - 1 + layout.minimum;
-    const least = (layout.first + need + padding) * GRANULE;
+    const least = (layout.first + need + padding) * GRANULE + (placed && layout.header > 0 ? source.granularity : 0);
     // A number of regions that grows with the logarithm of the memory, not with the memory.
     const share = source.lazy ? committedBytes / (this.#policy.joinRegions ? 8 : 64) : 0;
     const wanted = Math.max(least, this.#policy.regionSize, Math.min(share, 2 ** 26));
     let region: Region;
     try {
-      region = this.#regions.map(wanted, this.index);
+      region = this.#regions.map(wanted, this.index, placed ? alignment : 1);
     } catch (error) {
       if (!(error instanceof OutOfMemoryError) || wanted === least) throw error;
-      region = this.#regions.map(least, this.index);
+      region = this.#regions.map(least, this.index, placed ? alignment : 1);
     }
     if (this.#policy.onEvent !== undefined) this.#emit("grow", region.address, region.byteLength);
     let start = region.first;

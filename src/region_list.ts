@@ -20,7 +20,7 @@
  * @module
  */
 import type { MemoryRegion } from "./allocator_memory.ts";
-import { type BlockLayout, GRANULE, MAX_GRANULES } from "./block.ts";
+import { type BlockLayout, GRANULE, MAX_GRANULES, STALE } from "./block.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
 import { OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
@@ -28,8 +28,11 @@ import type { Address, PageSource } from "./page_source.ts";
 /** Numbers of regions are below this: two of them fit into one word of a node. */
 export const MAX_REGIONS = 4096;
 
-/** How many regions that were given back are remembered, to say "double" of an address in one. */
-const REMEMBERED_RELEASES = 64;
+/** How many regions that were given back are remembered. */
+const REMEMBERED_RELEASES = 16;
+
+/** How many granules of each: the first MiB. */
+const REMEMBERED_GRANULES = 65_536;
 
 /** A mapping as it was reserved. */
 interface Mapping {
@@ -78,10 +81,17 @@ export class Region implements MemoryRegion {
   readonly mappings: Mapping[];
 
   /** Made by {@link RegionList}. */
-  constructor(number: number, bucket: number, mapping: Mapping, wrapped: WrappedBytes, layout: BlockLayout) {
+  constructor(
+    number: number,
+    bucket: number,
+    address: Address,
+    mapping: Mapping,
+    wrapped: WrappedBytes,
+    layout: BlockLayout,
+  ) {
     this.number = number;
     this.bucket = bucket;
-    this.address = mapping.address;
+    this.address = address;
     this.first = layout.first;
     this.mappings = [mapping];
     this.rewrap(wrapped, layout);
@@ -119,16 +129,17 @@ export class RegionList {
   readonly byNumber: (Region | undefined)[] = [undefined];
   /** By address. */
   readonly sorted: Region[] = [];
+  /** Bytes of all mappings of regions. */
+  #mappedBytes = 0;
   /** Bytes committed. */
   committedBytes = 0;
   /** The most there ever were. */
   peakCommittedBytes = 0;
-  /** Bytes wrapped, older wraps included. */
-  wrappedBytes = 0;
   /** Mappings that the source failed to unmap. */
   readonly unreleased: Mapping[] = [];
   readonly #freeNumbers: number[] = [];
-  readonly #released: Mapping[] = [];
+  /** Starts of the regions that were given back last, to say "double" of an address in one. */
+  readonly #released: { readonly address: Address; readonly marks: Uint16Array }[] = [];
   #last: Region | undefined;
 
   /** Starts with none. */
@@ -165,34 +176,40 @@ export class RegionList {
   }
 
   /**
-   * Maps a region of at least `byteLength` bytes.
+   * Maps a region of at least `byteLength` bytes. One for an alignment beyond the source's own begins right below an
+   * address that is aligned so far, where there is room for a header; what lies under that is reserved and never touched.
    *
    * @throws {OutOfMemoryError} When it cannot be had; nothing has changed then.
    */
-  map(byteLength: number, bucket: number): Region {
+  map(byteLength: number, bucket: number, alignment = 1): Region {
     const { source } = this;
-    const rounded = Math.ceil(byteLength / source.granularity) * source.granularity;
+    const { granularity } = source;
+    const rounded = Math.ceil(byteLength / granularity) * granularity;
     if (rounded > source.maxWrapBytes || rounded / GRANULE > MAX_GRANULES) {
       const most = Math.min(source.maxWrapBytes, MAX_GRANULES * GRANULE);
       throw new OutOfMemoryError(`a region has at most ${most} bytes, ${rounded} are needed`, byteLength);
     }
     const number = this.#freeNumbers.at(-1) ?? this.byNumber.length;
     if (number >= MAX_REGIONS) throw new OutOfMemoryError(`there are ${MAX_REGIONS - 1} regions already`, byteLength);
-    const address = source.reserve(rounded, source.granularity);
+    const skipped = alignment > granularity && this.layout.header > 0 ? alignment - granularity : 0;
+    const mapping = {
+      address: source.reserve(skipped + rounded, Math.max(granularity, alignment)),
+      byteLength: skipped + rounded,
+    };
+    const address = mapping.address + skipped;
     let bytes: Uint8Array;
     try {
       source.commit(address, rounded);
       bytes = source.wrap(address, rounded);
     } catch (error) {
-      source.unmap(address, rounded);
+      source.unmap(mapping.address, mapping.byteLength);
       throw error;
     }
-    const mapping = { address, byteLength: rounded };
-    const region = new Region(number, bucket, mapping, wrappedBytes(bytes), this.layout);
+    const region = new Region(number, bucket, address, mapping, wrappedBytes(bytes), this.layout);
+    this.#mappedBytes += mapping.byteLength;
     if (number === this.byNumber.length) this.byNumber.push(region);
     else this.byNumber[this.#freeNumbers.pop()!] = region;
     this.sorted.splice(this.#countUpTo(address), 0, region);
-    this.wrappedBytes += rounded;
     this.committedBytes += rounded;
     if (this.committedBytes > this.peakCommittedBytes) this.peakCommittedBytes = this.committedBytes;
     return region;
@@ -224,13 +241,12 @@ export class RegionList {
     } catch {
       return false;
     }
-    this.wrappedBytes += byteLength;
     for (const region of [lower, upper]) {
       if (region.viewed) {
         const { address, bytes, buffer, byteOffset, words, doubles } = region;
         lower.oldWraps.push({ address, byteLength: region.byteLength, bytes, buffer, byteOffset, words, doubles });
       } else {
-        this.#unwrap(region.bytes, region.byteLength);
+        source.unwrap(region.bytes);
       }
     }
     lower.oldWraps.push(...upper.oldWraps);
@@ -250,26 +266,22 @@ export class RegionList {
     if (this.#last === region) this.#last = undefined;
   }
 
-  #unwrap(bytes: Uint8Array, byteLength: number): void {
-    this.wrappedBytes -= byteLength;
-    this.source.unwrap(bytes);
-  }
-
   /** Detaches every view of a region and unmaps it; the bytes given back. What cannot be unmapped is kept for later. */
   release(region: Region): number {
     const { byteLength } = region;
     this.#unwrapAll(region);
     this.#forget(region);
     this.committedBytes -= byteLength;
+    for (const mapping of region.mappings) this.#mappedBytes -= mapping.byteLength;
     if (this.#released.length === REMEMBERED_RELEASES) this.#released.shift();
-    this.#released.push({ address: region.address, byteLength });
+    this.#released.push({ address: region.address, marks: region.marks.slice(0, REMEMBERED_GRANULES) });
     return this.#unmap(region.mappings);
   }
 
   #unwrapAll(region: Region): void {
-    for (const { bytes, byteLength } of region.oldWraps) this.#unwrap(bytes, byteLength);
+    for (const { bytes } of region.oldWraps) this.source.unwrap(bytes);
     region.oldWraps.length = 0;
-    this.#unwrap(region.bytes, region.byteLength);
+    this.source.unwrap(region.bytes);
   }
 
   #unmap(mappings: readonly Mapping[]): number {
@@ -292,14 +304,26 @@ export class RegionList {
 
   /** Bytes of address space held. */
   get reservedBytes(): number {
-    let total = this.committedBytes;
+    let total = this.#mappedBytes;
     for (const { byteLength } of this.unreleased) total += byteLength;
     return total;
   }
 
-  /** Whether `address` lies in a region that was given back lately. */
+  /** Bytes wrapped. Of wraps that begin at the same address the longest counts. */
+  get wrappedBytes(): number {
+    let total = 0;
+    for (const { address, byteLength, oldWraps } of this.sorted) {
+      const longest = new Map<Address, number>();
+      for (const old of oldWraps) longest.set(old.address, Math.max(old.byteLength, longest.get(old.address) ?? 0));
+      longest.set(address, byteLength);
+      for (const length of longest.values()) total += length;
+    }
+    return total;
+  }
+
+  /** Whether a block at `address` was freed in one of the regions that were given back last. */
   wasReleased(address: Address): boolean {
-    return this.#released.some((gone) => address >= gone.address && address < gone.address + gone.byteLength);
+    return this.#released.some((gone) => ((gone.marks[(address - gone.address) / GRANULE] ?? 0) & STALE) !== 0);
   }
 
   /** Every wrap, older ones included. */
@@ -327,7 +351,7 @@ export class RegionList {
     this.byNumber.length = 1;
     this.#last = undefined;
     this.committedBytes = 0;
-    this.wrappedBytes = 0;
+    this.#mappedBytes = 0;
     if (failures.length > 0) throw failures[0];
   }
 }

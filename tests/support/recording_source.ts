@@ -101,6 +101,8 @@ export interface RecordedMapping {
 export interface RecorderOptions {
   /** A multiple of the true one: simulates systems with larger OS pages. */
   pageSize?: number;
+  /** Whether one wrap may cover several reservations that touch. @defaultValue false */
+  joining?: boolean;
   /** As the arguments of {@link Recorder.failAfter}, from the start. */
   succeed?: number;
   /** As the arguments of {@link Recorder.failAfter}, from the start. */
@@ -111,6 +113,7 @@ export interface RecorderOptions {
 export class Recorder {
   /** The watched source; a plain object. */
   readonly source: PageSource;
+  readonly #joining: boolean;
   /** Every offence against the contract so far, also those whose exception somebody swallowed. */
   readonly violations: string[] = [];
   /** Calls of any method that changes something. */
@@ -136,6 +139,7 @@ export class Recorder {
   constructor(inner: PageSource, options: RecorderOptions = {}) {
     const pageSize = options.pageSize ?? inner.pageSize;
     this.#inner = inner;
+    this.#joining = options.joining ?? false;
     if (options.succeed !== undefined) this.failAfter(options.succeed, options.times);
     this.source = {
       name: inner.name,
@@ -324,7 +328,7 @@ export class Recorder {
 
   #wrap(address: Address, byteLength: number): Uint8Array {
     this.calls++;
-    const holder = this.#holder(address, byteLength);
+    const holder = this.#holder(address, this.#joining ? Math.min(byteLength, this.source.pageSize) : byteLength);
     if (holder === undefined || !this.isCommitted(address, byteLength)) {
       this.#offence(`wrap ${formatAddress(address)}, ${byteLength} bytes: not committed, or not one reservation`);
     }
