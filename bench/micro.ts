@@ -94,7 +94,9 @@ function measure(batch: Batch, clock: () => Times, rounds: number, roundMs: numb
   for (let trial = 0; trial < 24; trial++) {
     const start = performance.now();
     batch(size);
-    if (performance.now() - start < 1 && size < LARGEST_BATCH) size *= 2;
+    const took = performance.now() - start;
+    if (took > 50) break;
+    if (took < 1 && size < LARGEST_BATCH) size *= 2;
   }
   const warmUp = Math.ceil(rounds / 5);
   const operations: number[] = [];
