@@ -429,7 +429,7 @@ describe("Heap over odd budgets", () => {
         operations: 20_000,
         maxLiveBlocks: 200,
         maxLiveBytes: budget * 2,
-        checkEvery: 20,
+        checkEvery: 100,
       };
       const make = (): Heap => new Heap({ source: fixedPageSource(buffer) });
       randomTest(make, fromEnvironment({ ...options, mayRunOut: true, isolating: false }));

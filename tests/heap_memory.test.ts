@@ -1,0 +1,317 @@
+/**
+ * What the operating system sees of a `Heap`: resident memory, mappings, large alignments, blocks above 4 GiB, many heaps.
+ *
+ * Resident memory is compared with wide margins, as a garbage collector works beside.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import process from "node:process";
+import { type Address, Heap, OutOfMemoryError, systemPageSource } from "../mod.ts";
+import { isLinux, isWindows, mappingCount, rssBytes, runtimeName } from "./support/runtime.ts";
+
+const KIB = 2 ** 10;
+const MIB = 2 ** 20;
+const GIB = 2 ** 30;
+
+/** Whether an emulator runs this, whose own memory comes and goes beside, and which has less address space. */
+const EMULATED = (process.env["OFFHEAP_RUNTIME"] ?? "") !== "";
+
+/** Whether resident memory and mappings are those of this process alone. */
+const MEASURED = isLinux && !EMULATED;
+
+/** Resident memory that an action added, in MiB. */
+function grown(action: () => void): number {
+  const before = rssBytes();
+  action();
+  return (rssBytes() - before) / MIB;
+}
+
+/** Writes one byte to every OS page of a block. */
+function touch(heap: Heap, address: Address): void {
+  const view = heap.view(address);
+  for (let offset = 0; offset < view.length; offset += 4096) view[offset] = 1;
+}
+
+describe("Heap and resident memory", { ignore: !MEASURED }, () => {
+  // Warms up what the first heap of a process loads.
+  {
+    using heap = new Heap();
+    touch(heap, heap.allocate(100_000));
+    heap.check();
+  }
+
+  it("an idle heap with one live block takes less than 200 KiB", () => {
+    const heaps: Heap[] = [];
+    const added = grown(() => {
+      for (let i = 0; i < 50; i++) {
+        const heap = new Heap();
+        heap.view(heap.allocate(64)).fill(1);
+        heaps.push(heap);
+      }
+    });
+    for (const heap of heaps) heap[Symbol.dispose]();
+    assert(added / 50 < 200 / 1024, `${Math.round(added * 1024 / 50)} KiB a heap`);
+  });
+
+  it("memory is taken when it is touched, not when it is allocated", () => {
+    using heap = new Heap();
+    let address = 0;
+    const allocated = grown(() => address = heap.allocate(256 * MIB));
+    assert(allocated < 16, `${allocated} MiB for an untouched block`);
+    const touched = grown(() => heap.view(address, 128 * MIB).fill(1));
+    assert(touched > 120, `${touched} MiB for 128`);
+    const freed = grown(() => heap.free(address));
+    assert(freed < -120, `${freed} MiB when it was freed`);
+  });
+
+  it("allocateZeroed() does not touch fresh memory", () => {
+    using heap = new Heap();
+    heap.allocate(3 * MIB);
+    const added = grown(() => {
+      for (let i = 0; i < 64; i++) heap.allocateZeroed(3 * MIB);
+    });
+    assert(added < 32, `${added} MiB for 192 untouched`);
+  });
+
+  it("trim() gives back what is free and keeps what is live", () => {
+    using heap = new Heap();
+    const kept: Address[] = [];
+    const freed: Address[] = [];
+    const added = grown(() => {
+      for (let i = 0; i < 24 * 1024; i++) {
+        const address = heap.allocate(1000);
+        heap.view(address).fill(i & 255);
+        (i % 1024 === 0 ? kept : freed).push(address);
+      }
+      for (let i = 0; i < 100; i++) {
+        const address = heap.allocate(80 * KIB);
+        heap.view(address).fill(1);
+        freed.push(address);
+      }
+    });
+    assert(added > 28, `${added} MiB for 32`);
+    for (const address of freed) heap.free(address);
+    let given = 0;
+    const change = grown(() => given = heap.trim());
+    assert(change < -12, `${change} MiB by trim()`);
+    assert(given >= -change * MIB * 0.8, `${given} bytes said, ${-change} MiB seen`);
+    for (let i = 0; i < kept.length; i++) assertEquals(heap.view(kept[i]!)[999], (i * 1024) & 255);
+    heap.check();
+  });
+
+  it("memory goes back by itself after a run of frees, without trim()", () => {
+    using heap = new Heap();
+    const addresses: Address[] = [];
+    const added = grown(() => {
+      for (let i = 0; i < 150; i++) {
+        const address = heap.allocate(MIB);
+        touch(heap, address);
+        addresses.push(address);
+      }
+    });
+    assert(added > 140, `${added} MiB for 150`);
+    const change = grown(() => {
+      for (const address of addresses) heap.free(address);
+    });
+    assert(change < -100, `${change} MiB after all was freed`);
+    const view = heap.view(heap.allocateZeroed(4 * MIB));
+    assertEquals(view.findIndex((byte) => byte !== 0), -1);
+    heap.check();
+  });
+
+  it("small blocks give theirs back too", () => {
+    using heap = new Heap();
+    const addresses: Address[] = [];
+    const added = grown(() => {
+      for (let i = 0; i < 100_000; i++) {
+        const address = heap.allocate(1000);
+        heap.view(address)[0] = 1;
+        addresses.push(address);
+      }
+    });
+    assert(added > 90, `${added} MiB for 100`);
+    const change = grown(() => {
+      for (const address of addresses) heap.free(address);
+    });
+    assert(change < -50, `${change} MiB after all was freed`);
+    heap.check();
+  });
+
+  it("after dispose() mappings and resident memory are where they were", () => {
+    const round = (): void => {
+      using heap = new Heap();
+      for (let i = 0; i < 3000; i++) heap.view(heap.allocate(i * 7)).fill(1);
+      for (let i = 0; i < 20; i++) touch(heap, heap.allocate(500_000 + i * 4096));
+      for (let i = 0; i < 5; i++) touch(heap, heap.allocate(6 * MIB));
+      for (let i = 0; i < 20; i++) heap.buffer(10_000).bytes.fill(1);
+      heap.allocate(100, 4 * MIB);
+    };
+    round();
+    round();
+    const mappings = mappingCount();
+    const change = grown(() => {
+      for (let i = 0; i < 8; i++) round();
+    });
+    // A leak of one of the mappings of each heap would be 8 or more.
+    assert(mappingCount() - mappings < 8, `${mappings} mappings before, ${mappingCount()} after`);
+    assert(change < 60, `${change} MiB more, of 8 times 60`);
+  });
+
+  it("mappings come back exactly when a heap of many huge blocks is disposed", () => {
+    const heap = new Heap();
+    const before = mappingCount();
+    const addresses = Array.from({ length: 200 }, () => heap.allocate(5 * MIB));
+    for (const address of addresses) heap.view(address)[0] = 1;
+    for (let i = 0; i < 100; i++) heap.free(addresses[i]!);
+    heap[Symbol.dispose]();
+    assert(mappingCount() <= before, `${before} mappings before, ${mappingCount()} after`);
+  });
+});
+
+describe("Heap and large alignments", () => {
+  const largest = EMULATED ? 2 ** 24 : GIB;
+
+  it(`every power of two up to ${largest}, for small, large and huge blocks`, () => {
+    using heap = new Heap();
+    for (let alignment = 16; alignment <= largest; alignment *= 2) {
+      const addresses = [1, 100, 5000, 20_000, 5 * MIB].map((size) => {
+        const address = heap.allocate(size, alignment);
+        assertEquals(address % alignment, 0, `${size} at ${alignment}`);
+        const view = heap.view(address);
+        view[0] = 1;
+        view[size - 1] = 2;
+        return address;
+      });
+      assertEquals([...heap.blocks()].map((block) => block.alignment), addresses.map(() => alignment));
+      for (const address of addresses) heap.free(address);
+    }
+    heap.check();
+    assertEquals(heap.stats().liveBlocks, 0);
+  });
+
+  it("alignment survives reallocate(), also of the largest", () => {
+    using heap = new Heap();
+    for (const alignment of [512, 4096, 2 ** 20, largest]) {
+      let address = heap.allocate(10, alignment);
+      heap.view(address).fill(9);
+      for (const size of [1000, 30_000, 5 * MIB, 10]) {
+        address = heap.reallocate(address, size);
+        assertEquals([address % alignment, heap.view(address)[9]], [0, 9], `${size} at ${alignment}`);
+      }
+      heap.free(address);
+    }
+    heap.check();
+  });
+
+  it("above 1 GiB, and what is no power of two, is a RangeError", () => {
+    using heap = new Heap();
+    for (const alignment of [2 * GIB, 3, 0, -16, 24]) {
+      assertThrows(() => heap.allocate(1, alignment), RangeError, `Cannot use ${alignment} as alignment`);
+    }
+  });
+});
+
+describe("Heap and blocks above 4 GiB", { ignore: EMULATED || isWindows }, () => {
+  const size = 5 * GIB + 4096;
+
+  it("an allocation by address works, and is given back whole", () => {
+    using heap = new Heap();
+    const address = heap.allocate(size, 2 * MIB);
+    assertEquals([address % (2 * MIB), heap.usableSize(address)], [0, size]);
+    assertEquals([...heap.blocks()], [{ address, requestedSize: size, usableSize: size, alignment: 2 * MIB }]);
+    assertEquals(assertKind(heap, address + 2 ** 32), "interior");
+    heap.check();
+    heap.free(address);
+    assertEquals(heap.stats().liveBytes, 0);
+    assertEquals(assertKind(heap, address), "double");
+  });
+
+  it("a view of all of it works, or is a RangeError that says why", () => {
+    using heap = new Heap();
+    const address = heap.allocate(size);
+    const most = systemPageSource().maxWrapBytes;
+    assertEquals(most < size, runtimeName === "bun");
+    if (most < size) {
+      const error = assertThrows(() => heap.view(address), RangeError);
+      const message = `Cannot view ${size} bytes at 0x${
+        address.toString(16)
+      }: this runtime's largest ArrayBuffer has ${most} bytes`;
+      assertEquals(error.message, message);
+      const view = heap.view(address, most);
+      view[most - 1] = 3;
+      assertEquals([view.length, heap.view(address, 16).length], [most, 16]);
+    } else {
+      const view = heap.view(address);
+      view[0] = 1;
+      view[size - 1] = 2;
+      assertEquals([view.length, view[0], view[size - 1], view[2 ** 32]], [size, 1, 2, 0]);
+      assertEquals(heap.addressOf(view.subarray(2 ** 32 + 7)), address + 2 ** 32 + 7);
+    }
+    assertThrows(() => heap.view(address, size + 1), RangeError, `the block has ${size}`);
+    heap.free(address);
+    heap.check();
+  });
+
+  it("reallocate() copies beyond the largest wrap", () => {
+    using heap = new Heap();
+    const address = heap.allocate(3 * MIB);
+    const view = heap.view(address);
+    view[0] = 1;
+    view[3 * MIB - 1] = 2;
+    const moved = heap.reallocate(address, size);
+    assertEquals([heap.view(moved, 1)[0], heap.view(moved, 3 * MIB)[3 * MIB - 1]], [1, 2]);
+    assertEquals(heap.view(heap.reallocate(moved, 3 * MIB))[3 * MIB - 1], 2);
+    heap.check();
+  });
+
+  function assertKind(heap: Heap, address: Address): string {
+    try {
+      heap.free(address);
+    } catch (error) {
+      return (error as { kind: string }).kind;
+    }
+    return "freed";
+  }
+});
+
+describe("Heap beside other heaps", () => {
+  it("64 at once do not know each other's blocks", { ignore: EMULATED }, () => {
+    const heaps = Array.from({ length: 64 }, () => new Heap());
+    const addresses = heaps.map((heap, index) =>
+      [10, 20_000].map((size) => {
+        const address = heap.allocate(size + index);
+        heap.view(address).fill(index);
+        return address;
+      })
+    );
+    for (const [index, heap] of heaps.entries()) {
+      const [small, large] = addresses[index]!;
+      assertEquals([heap.view(small!)[9], heap.view(large!)[19_999]], [index, index]);
+      for (const other of [heaps[(index + 1) % 64]!, heaps[(index + 63) % 64]!]) {
+        assert(!other.owns(small!) && !other.owns(large!));
+        assertThrows(() => other.free(small!), "had none");
+        assertThrows(() => other.addressOf(heap.view(large!)), "not of this heap's memory");
+      }
+      heap.check();
+    }
+    for (const heap of heaps.filter((_, index) => index % 2 === 0)) heap[Symbol.dispose]();
+    for (const [index, heap] of heaps.entries()) {
+      if (index % 2 === 0) continue;
+      assertEquals(heap.view(addresses[index]![1]!)[0], index);
+      heap[Symbol.dispose]();
+    }
+  });
+
+  it("a heap that the machine cannot serve says so, and goes on", () => {
+    using heap = new Heap();
+    const address = heap.allocate(100);
+    const error = assertThrows(() => heap.allocate(2 ** 50), OutOfMemoryError);
+    assertEquals(error.requested, 2 ** 50);
+    assert(error.message.startsWith(`Cannot allocate ${2 ** 50} bytes at alignment 16: `), error.message);
+    assertEquals(heap.tryAllocate(2 ** 50), 0);
+    heap.free(address);
+    heap.check();
+  });
+});
