@@ -90,6 +90,17 @@ export const POSIX_SYMBOLS = {
   getpagesize: { parameters: [], result: "i32" },
 } as const satisfies SymbolTable;
 
+/** The program break, which all of them still have. Bound apart, so that a system without it lacks nothing else. */
+export const BRK_SYMBOLS = {
+  // void *sbrk(intptr_t increment);
+  sbrk: {
+    parameters: [
+      "i64", // intptr_t increment
+    ],
+    result: "pointer", // (void *)-1 on failure
+  },
+} as const satisfies SymbolTable;
+
 /** Linux with glibc or musl. */
 export const LINUX_SYMBOLS = {
   ...POSIX_SYMBOLS,
