@@ -8,7 +8,7 @@
  *     --processes N         processes per figure (5, quick 3)
  *     --runtimes deno,bun   which runtimes
  *     --phases LIST         of traces,micro,memory
- *     --peers               replay the other JavaScript allocators on the traces too (on unless --quick)
+ *     --peers, --no-peers   whether to replay the other JavaScript allocators on the traces too (yes unless --quick)
  *     --allocators A,B      exactly these JavaScript allocators on the traces, besides heap
  *     --module FILE         measure the Heap that this module exports
  *     --deno FILE, --bun FILE   the runtimes' binaries
@@ -24,7 +24,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { parseArgs } from "node:util";
+import { parseArgs, type ParseArgsConfig } from "node:util";
 import { gunzipSync } from "node:zlib";
 import { readTrace, traceName } from "../examples/support/trace.ts";
 import { CASES, type MicroReport } from "./micro.ts";
@@ -92,23 +92,22 @@ const QUICK_CASES: { readonly [name: string]: readonly string[] } = {
 /** Records between two readings of the resident set. The peak itself is the kernel's and misses nothing. */
 const SAMPLE_RECORDS = 2048;
 
-const { values: options } = parseArgs({
-  options: {
-    quick: { type: "boolean", default: false },
-    traces: { type: "string" },
-    "only-traces": { type: "string" },
-    processes: { type: "string" },
-    runtimes: { type: "string", default: "deno,bun" },
-    phases: { type: "string", default: "traces,micro,memory" },
-    peers: { type: "boolean" },
-    allocators: { type: "string" },
-    module: { type: "string" },
-    deno: { type: "string" },
-    bun: { type: "string" },
-    output: { type: "string" },
-    "no-write": { type: "boolean", default: false },
-    check: { type: "boolean", default: false },
-  },
+const options = readOptions({
+  quick: { type: "boolean", default: false },
+  traces: { type: "string" },
+  "only-traces": { type: "string" },
+  processes: { type: "string" },
+  runtimes: { type: "string", default: "deno,bun" },
+  phases: { type: "string", default: "traces,micro,memory" },
+  peers: { type: "boolean", default: false },
+  "no-peers": { type: "boolean", default: false },
+  allocators: { type: "string" },
+  module: { type: "string" },
+  deno: { type: "string" },
+  bun: { type: "string" },
+  output: { type: "string" },
+  "no-write": { type: "boolean", default: false },
+  check: { type: "boolean", default: false },
 });
 
 const effort: Effort = {
@@ -119,12 +118,25 @@ const effort: Effort = {
   roundMs: options.quick ? 10 : 20,
   memoryProcesses: options.quick ? 1 : 3,
 };
+const withPeers = options.peers || (!options.quick && !options["no-peers"]);
 const scratch = mkdtempSync(join(tmpdir(), "offheap-bench-"));
 const missing: Missing[] = [];
 const versions: { [name: string]: string } = {};
 const binaries: { [runtime: string]: string } = {};
 let nativePath: string | undefined;
 let mimallocPath: string | undefined;
+
+/** Parses the command line; a mistake in it is one line, not a stack. */
+function readOptions<const T extends NonNullable<ParseArgsConfig["options"]>>(options: T) {
+  try {
+    return parseArgs({ options }).values;
+  } catch (error) {
+    console.error(
+      `bench: ${error instanceof Error ? error.message : error} (the options are at the top of bench/run.ts)`,
+    );
+    process.exit(2);
+  }
+}
 
 function main(): void {
   const phases = options.phases.split(",");
@@ -244,7 +256,7 @@ function listPlayers(runtimes: readonly string[]): Player[] {
     players.push({ side: "native", allocator: "null", processes }, { side: "native", allocator: "glibc", processes });
     if (mimallocPath !== undefined) players.push({ side: "native", allocator: "mimalloc", processes });
   }
-  const others = options.allocators?.split(",") ?? ((options.peers ?? !options.quick) ? PEERS : []);
+  const others = options.allocators?.split(",") ?? (withPeers ? PEERS : []);
   for (const side of runtimes) {
     players.push({ side, allocator: "null", processes }, { side, allocator: "heap", processes });
     if (others.length > 0) players.push({ side, allocator: "null-handles", processes: PEER_PROCESSES });
