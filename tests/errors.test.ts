@@ -1,0 +1,122 @@
+/**
+ * The errors: classes, codes, names and what they carry.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import {
+  AllocatorError,
+  CorruptionError,
+  DisposedError,
+  InvalidFreeError,
+  OutOfMemoryError,
+  UnsupportedPlatformError,
+  UseAfterFreeError,
+} from "../mod.ts";
+import { describeValue, formatAddress, SizeMismatchError } from "../src/errors.ts";
+
+describe("AllocatorError", () => {
+  const errors: [AllocatorError, string, string, string][] = [
+    [new OutOfMemoryError("Cannot x", 5), "OutOfMemoryError", "ERR_OUT_OF_MEMORY", "Cannot x"],
+    [
+      new InvalidFreeError("free", 0x1000, "double", "it is gone"),
+      "InvalidFreeError",
+      "ERR_INVALID_FREE",
+      "Cannot free 0x1000: it is gone",
+    ],
+    [
+      new SizeMismatchError("free", 0x1000, 5, 7),
+      "SizeMismatchError",
+      "ERR_SIZE_MISMATCH",
+      "Cannot free 0x1000 as a block of 5 bytes: 7 were asked for",
+    ],
+    [new UseAfterFreeError("Cannot view"), "UseAfterFreeError", "ERR_USE_AFTER_FREE", "Cannot view"],
+    [new CorruptionError("Cannot trust"), "CorruptionError", "ERR_CORRUPTION", "Cannot trust"],
+    [new DisposedError("free 0x10", "heap"), "DisposedError", "ERR_DISPOSED", "Cannot free 0x10: the heap is disposed"],
+    [
+      new UnsupportedPlatformError("Cannot load"),
+      "UnsupportedPlatformError",
+      "ERR_UNSUPPORTED_PLATFORM",
+      "Cannot load",
+    ],
+  ];
+
+  for (const [error, name, code, message] of errors) {
+    it(`${name} has its name, code and message, and is an Error`, () => {
+      assertEquals([error.name, error.code, error.message], [name, code, message]);
+      assert(error instanceof AllocatorError && error instanceof Error);
+      assertEquals(`${error}`, `${name}: ${message}`);
+      assert(error.stack!.includes(message));
+    });
+  }
+
+  it("OutOfMemoryError carries the size, the limit and the cause", () => {
+    const cause = new Error("inner");
+    const error = new OutOfMemoryError("Cannot x", 5, 9, { cause });
+    assertEquals([error.requested, error.limit], [5, 9]);
+    assert(error.cause === cause);
+    const plain = new OutOfMemoryError("Cannot x", 5);
+    assertEquals([plain.limit, "cause" in plain], [Infinity, false]);
+  });
+
+  it("InvalidFreeError carries the kind and the address as it was passed", () => {
+    const error = new InvalidFreeError("view", -1.5, "foreign", "no");
+    assertEquals([error.kind, error.address, error.message], ["foreign", -1.5, "Cannot view -1.5: no"]);
+  });
+
+  it("SizeMismatchError carries the address and both sizes", () => {
+    const error = new SizeMismatchError("free", 64, 5, 7);
+    assertEquals([error.address, error.size, error.requestedSize], [64, 5, 7]);
+  });
+
+  it("UnsupportedPlatformError carries its cause", () => {
+    const cause = new Error("inner");
+    assert(new UnsupportedPlatformError("Cannot x", { cause }).cause === cause);
+  });
+});
+
+describe("formatAddress()", () => {
+  it("is hexadecimal for an address, and anything else as it is", () => {
+    const cases: [unknown, string][] = [
+      [0, "0x0"],
+      [2 ** 47, "0x800000000000"],
+      [2 ** 53 - 1, "0x1fffffffffffff"],
+      [-1, "-1"],
+      [1.5, "1.5"],
+      [NaN, "NaN"],
+      [Infinity, "Infinity"],
+      ["16", '"16"'],
+      [undefined, "undefined"],
+    ];
+    for (const [value, text] of cases) assertEquals(formatAddress(value), text);
+  });
+});
+
+describe("describeValue()", () => {
+  it("says what any value is, and never throws", () => {
+    const hostile = {
+      toString(): string {
+        throw new Error("toString was called");
+      },
+    };
+    const cases: [unknown, string][] = [
+      ["a", '"a"'],
+      ["x".repeat(50), `"${"x".repeat(40)}..."`],
+      ["x".repeat(40), `"${"x".repeat(40)}"`],
+      [10n, "10n"],
+      [Symbol("s"), "a symbol"],
+      [() => 1, "a function"],
+      [null, "null"],
+      [[1], "an array"],
+      [{}, "an object"],
+      [hostile, "an object"],
+      [1.5, "1.5"],
+      [-0, "-0"],
+      [NaN, "NaN"],
+      [undefined, "undefined"],
+      [true, "true"],
+    ];
+    for (const [value, text] of cases) assertEquals(describeValue(value), text);
+  });
+});
