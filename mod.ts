@@ -33,6 +33,9 @@ export type {
   TypedArrayConstructor,
   ViewConstructor,
 } from "./src/allocator.ts";
+export { Arena, type ArenaOptions, type ArenaResetMode } from "./src/arena.ts";
+export { type ArenaMark, type ArenaScope } from "./src/arena_mark.ts";
+export { BumpAllocator, type BumpAllocatorOptions } from "./src/bump_allocator.ts";
 export {
   AllocatorError,
   type AllocatorErrorCode,
@@ -51,9 +54,20 @@ export {
   type PageOperation,
 } from "./src/failing_page_source.ts";
 export { fixedPageSource, type FixedPageSourceOptions } from "./src/fixed_page_source.ts";
+export {
+  allocate,
+  allocateZeroed,
+  free,
+  globalAllocator,
+  reallocate,
+  setGlobalAllocator,
+  tryAllocate,
+} from "./src/global_allocator.ts";
 export { Heap, type HeapOptions } from "./src/heap.ts";
 export type { HeapLayout, HeapRegion, HeapSizeClass, HeapSpan } from "./src/heap_layout.ts";
 export { heapMap, type HeapMapOptions } from "./src/heap_map.ts";
 export { type LimitedPageSource, limitedPageSource } from "./src/limited_page_source.ts";
 export { NativeBuffer } from "./src/native_buffer.ts";
 export type { Address, NativePointer, PageSource, Protection } from "./src/page_source.ts";
+export { PoolAllocator, type PoolAllocatorOptions } from "./src/pool_allocator.ts";
+export { Vec, type VecOptions } from "./src/vec.ts";
