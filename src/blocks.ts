@@ -109,7 +109,7 @@ export class Blocks {
   }
 
   /** An address for the block, or 0. */
-  #place(size: number, alignment: number): Address {
+  #place(size: number, alignment: number, mayAddRange = true): Address {
     this.#failure = undefined;
     const sizeClass = classFor(size, alignment);
     if (sizeClass !== -1) {
@@ -118,7 +118,7 @@ export class Blocks {
         const granule = pages.allocate(sizeClass, link);
         if (granule !== -1) return pages.range.base + granule * GRANULE;
       }
-      if (this.#addRangeIfFull(PAGE_SIZE)) return this.#place(size, alignment);
+      if (mayAddRange && this.#addRangeIfFull(PAGE_SIZE)) return this.#place(size, alignment, false);
     }
     if (size <= RUN_MAX && alignment <= RUN_ALIGNMENT_MAX) {
       const count = Math.max(1, Math.ceil(size / UNIT));
@@ -129,7 +129,9 @@ export class Blocks {
         this.isFresh = range.isFresh;
         return range.base + unit * UNIT;
       }
-      if (sizeClass === -1 && this.#addRangeIfFull(count * UNIT)) return this.#place(size, alignment);
+      if (mayAddRange && sizeClass === -1 && this.#addRangeIfFull(count * UNIT)) {
+        return this.#place(size, alignment, false);
+      }
     }
     const huge = this.#attempt(() => this.huge.allocate(size, alignment), undefined);
     if (huge === undefined) return 0;
@@ -285,6 +287,7 @@ export class Blocks {
 
   /** The fast path for freeing large blocks: of the first range, and not owned. False when `address` is not that of one. */
   freeLarge(address: Address): boolean {
+    if (typeof address !== "number") return false;
     const { range } = this.ranges[0]!;
     const unit = (address - range.base) / UNIT;
     if (!(unit >= 0 && unit < range.endUnit) || !Number.isInteger(unit)) return false;
@@ -371,6 +374,15 @@ export class Blocks {
       pages.releaseIdle(true);
       given += pages.range.trim();
     }
+    // The first range stays, empty or not: the heap's fast paths work on it.
+    for (
+      let last = this.ranges.at(-1)!;
+      this.ranges.length > 1 && last.range.endUnit === 0;
+      last = this.ranges.at(-1)!
+    ) {
+      this.ranges.pop();
+      this.#disposeRange(last, (giveBack) => giveBack());
+    }
     return given;
   }
 
@@ -404,6 +416,7 @@ export class Blocks {
   }
 
   #disposeRange(pages: SmallPages, attempt: (giveBack: () => void) => void): void {
+    pages.range.unwrapAll();
     attempt(() => pages.dispose());
     pages.range.dispose(attempt);
   }

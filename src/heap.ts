@@ -154,9 +154,9 @@ export class Heap implements Allocator {
 
   /** See {@link Allocator.free}. Constant time. */
   free(address: Address): void {
-    const quotient = (address - this.#base) * 0.0625;
+    const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
-    if (typeof address === "number" && granule === quotient && (granule >>> 8) < this.#fastUnits) {
+    if (granule === quotient && (granule >>> 8) < this.#fastUnits) {
       const pages = this.#pages;
       const page = (granule >>> 8) & -16;
       const offset = granule & 4095;
@@ -219,11 +219,11 @@ export class Heap implements Allocator {
   /** See {@link Allocator.reallocate}. A block that would keep less than half of its size moves to a smaller one. */
   reallocate(address: Address, size: number): Address {
     const bytes = size >>> 0;
-    const quotient = (address - this.#base) * 0.0625;
+    const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
     if (
       bytes === size && bytes <= this.#fastSize && bytes > 0 &&
-      typeof address === "number" && granule === quotient && (granule >>> 8) < this.#fastUnits
+      granule === quotient && (granule >>> 8) < this.#fastUnits
     ) {
       const index = this.#first.liveLink(granule);
       const link = this.#links[index]!;
@@ -279,9 +279,9 @@ export class Heap implements Allocator {
    * is the runtime's own.
    */
   view(address: Address, byteLength?: number): Uint8Array {
-    const quotient = (address - this.#base) * 0.0625;
+    const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
-    if (typeof address === "number" && granule === quotient && (granule >>> 8) < this.#fastUnits) {
+    if (granule === quotient && (granule >>> 8) < this.#fastUnits) {
       const { range } = this.#first;
       const unit = granule >>> 8;
       const index = this.#first.liveLink(granule);
@@ -345,8 +345,12 @@ export class Heap implements Allocator {
   }
 
   /** See {@link Allocator.blocks}. */
-  *blocks(): IterableIterator<BlockInfo> {
+  blocks(): IterableIterator<BlockInfo> {
     this.#core.assertNotDisposed("walk the blocks");
+    return this.#walk();
+  }
+
+  *#walk(): IterableIterator<BlockInfo> {
     for (const { address, requestedSize, usableSize, alignment } of this.#core.blocks.live()) {
       yield { address, requestedSize, usableSize, alignment };
     }

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { describeValue } from "./errors.ts";
 import type { HeapLayout, HeapRegion } from "./heap_layout.ts";
 
 /** What a cell of the map covers at least, in bytes. */
@@ -26,6 +27,11 @@ export interface HeapMapOptions {
 /** Draws what `heap.layout()` returned. */
 export function heapMap(layout: HeapLayout, options: HeapMapOptions = {}): string {
   const { columns = 64, lines = 8 } = options;
+  for (const [name, value] of Object.entries({ columns, lines })) {
+    if (!(Number.isSafeInteger(value) && value > 0)) {
+      throw new RangeError(`Cannot use ${describeValue(value)} as ${name}: it must be a positive whole number`);
+    }
+  }
   const text = [`${FILL[0]}${FILL[2]}${FILL[4]} page of small blocks, by how full   L large block   . free`];
   for (const region of layout.regions) {
     let cell = CELL;

@@ -10,7 +10,7 @@
  */
 import { alignUp } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
-import { formatAddress, OutOfMemoryError } from "./errors.ts";
+import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 
 /** Addresses of freed huge blocks that are remembered, so that freeing one twice is told from freeing a stranger. */
@@ -129,6 +129,11 @@ export class HugeBlocks {
       const length = Math.min(block.byteLength, this.#source.maxWrapBytes);
       block.wrapped = wrappedBytes(this.#source.wrap(block.address, length));
       this.wrappedBytes += length;
+    }
+    if (block.wrapped.bytes.byteLength === 0) {
+      throw new CorruptionError(
+        `Cannot use the huge block at ${formatAddress(block.address)}: its ArrayBuffer was detached from outside`,
+      );
     }
     return block.wrapped;
   }
