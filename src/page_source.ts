@@ -85,7 +85,10 @@ export interface PageSource {
   discard(address: Address, byteLength: number): void;
   /** Changes what may be done with committed memory. A forbidden access ends the process. */
   protect(address: Address, byteLength: number, protection: Protection): void;
-  /** Ends a reservation: exactly the `address` and `byteLength` of one `reserve`. Unwrap it first. */
+  /**
+   * Ends a reservation: exactly the `address` and `byteLength` of one `reserve`. Unwrap it first; only a wrap that nobody can
+   * reach any more may be left to the collector.
+   */
   unmap(address: Address, byteLength: number): void;
   /**
    * Makes committed memory visible to JavaScript without copying. `byteOffset` of the result is 0 for
