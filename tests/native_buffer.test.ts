@@ -1,0 +1,288 @@
+/**
+ * Owned buffers over a `Heap`: their own ArrayBuffer, `resize`, and what they do once freed.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertNotEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import {
+  CorruptionError,
+  DisposedError,
+  failingPageSource,
+  fixedPageSource,
+  fromPointer,
+  Heap,
+  InvalidFreeError,
+  NativeBuffer,
+  OutOfMemoryError,
+  type RuntimePointer,
+  systemPageSource,
+  UnsupportedPlatformError,
+  UseAfterFreeError,
+} from "../mod.ts";
+import { Recorder } from "./support/recording_source.ts";
+
+const MIB = 2 ** 20;
+
+/** Both sides of the kinds of blocks, and the least. */
+const SIZES = [0, 1, 100, 16_384, 50_000, 5 * MIB];
+
+function hex(address: number): string {
+  return `0x${address.toString(16)}`;
+}
+
+describe("NativeBuffer", () => {
+  it("has an ArrayBuffer of its own, of exactly its size", () => {
+    using heap = new Heap();
+    for (const size of SIZES) {
+      const buffer = heap.buffer(size);
+      assert(buffer instanceof NativeBuffer);
+      assertEquals([buffer.byteLength, buffer.bytes.length, buffer.arrayBuffer.byteLength], [size, size, size]);
+      assertStrictEquals(buffer.bytes.buffer, buffer.arrayBuffer);
+      assertEquals([buffer.isolated, buffer.freed], [true, false]);
+      assert(heap.owns(buffer.address));
+      assertEquals(heap.addressOf(buffer.bytes), buffer.address);
+      buffer.bytes.fill(7);
+      assertEquals(heap.view(buffer.address).every((byte) => byte === 7), true, "the same memory");
+      buffer.free();
+      heap.check();
+    }
+  });
+
+  it("is zero, unless that was not asked for, and aligned", () => {
+    using heap = new Heap();
+    for (const size of SIZES) {
+      const used = heap.allocate(size);
+      heap.view(used).fill(255);
+      heap.free(used);
+      const buffer = heap.buffer(size);
+      assertEquals(buffer.bytes.findIndex((byte) => byte !== 0), -1, `${size}`);
+      buffer.bytes.fill(255);
+      const { address } = buffer;
+      buffer.free();
+      const dirty = heap.buffer(size, { zeroed: false });
+      if (size > 0 && size < MIB && dirty.address === address) assertEquals(dirty.bytes[size - 1], 255);
+      dirty.free();
+    }
+    for (const alignment of [1, 64, 4096, 4 * MIB]) assertEquals(heap.buffer(10, { alignment }).address % alignment, 0);
+  });
+
+  it("checks its arguments before anything happens", () => {
+    using heap = new Heap();
+    assertThrows(() => heap.buffer(-1), RangeError, "Cannot use -1 as byteLength");
+    assertThrows(() => heap.buffer("1" as never), TypeError, 'Cannot use "1" as byteLength');
+    assertThrows(() => heap.buffer(1, { alignment: 3 }), RangeError, "Cannot use 3 as alignment");
+    assertThrows(
+      () => heap.buffer(1, { zeroed: 0 as never }),
+      TypeError,
+      "Cannot use 0 as zeroed: it must be a boolean",
+    );
+    const buffer = heap.buffer(4);
+    assertThrows(() => buffer.resize(1.5), RangeError, "Cannot use 1.5 as byteLength");
+    assertThrows(
+      () => buffer.view(5 as never),
+      TypeError,
+      "Cannot use 5 as a view type: it must be a typed array or DataView",
+    );
+    assertEquals(heap.stats().liveBlocks, 1);
+  });
+
+  it("view() gives whole elements of any type, and a DataView of all", () => {
+    using heap = new Heap();
+    const buffer = heap.buffer(31);
+    buffer.bytes.set([1, 2, 3, 4, 5, 6, 7, 8]);
+    assertEquals(buffer.view(Float64Array).length, 3);
+    assertEquals(buffer.view(Uint16Array)[0], 0x201);
+    assertEquals(buffer.view(BigUint64Array)[0], 0x0807060504030201n);
+    assertEquals(buffer.view(Uint8ClampedArray).length, 31);
+    const data = buffer.view(DataView);
+    assertEquals([data.byteLength, data.getUint32(0)], [31, 0x01020304]);
+    const empty = heap.buffer(0);
+    assertEquals([empty.view(Float64Array).length, empty.view(DataView).byteLength], [0, 0]);
+  });
+
+  it("pointer is the address as the runtime's FFI takes it", () => {
+    using heap = new Heap();
+    const buffer = heap.buffer(10);
+    assertEquals(fromPointer(buffer.pointer as RuntimePointer), buffer.address);
+  });
+
+  it("free() detaches every view, and every accessor throws afterwards", () => {
+    using heap = new Heap();
+    for (const size of SIZES.slice(1)) {
+      const buffer = heap.buffer(size);
+      const { address, bytes } = buffer;
+      const data = buffer.view(DataView);
+      buffer.free();
+      assertEquals([bytes.length, bytes[0], buffer.freed, heap.owns(address)], [0, undefined, true, false]);
+      assertThrows(() => data.getUint8(0), TypeError);
+      const cases: [string, () => unknown][] = [
+        ["read the address of", () => buffer.address],
+        ["read the length of", () => buffer.byteLength],
+        ["view", () => buffer.bytes],
+        ["view", () => buffer.arrayBuffer],
+        ["view", () => buffer.view(Uint8Array)],
+        ["take a pointer to", () => buffer.pointer],
+        ["resize", () => buffer.resize(1)],
+      ];
+      for (const [action, call] of cases) {
+        const error = assertThrows(call, UseAfterFreeError);
+        assertEquals(error.message, `Cannot ${action} the buffer at ${hex(address)}: it is freed`);
+      }
+      const error = assertThrows(() => buffer.free(), InvalidFreeError);
+      assertEquals([error.message, error.kind], [`Cannot free ${hex(address)}: the buffer is already freed`, "double"]);
+      buffer[Symbol.dispose]();
+      heap.check();
+    }
+  });
+
+  it("is freed at the end of a `using` scope, and by free() of its address or of a view", () => {
+    using heap = new Heap();
+    let bytes: Uint8Array;
+    {
+      using buffer = heap.buffer(100);
+      bytes = buffer.bytes;
+    }
+    assertEquals([bytes.length, heap.stats().liveBlocks], [0, 0]);
+    for (const size of [100, 50_000, 5 * MIB]) {
+      const first = heap.buffer(size);
+      heap.free(first.address);
+      const second = heap.buffer(size);
+      heap.freeArray(second.view(Float32Array));
+      assertEquals([first.freed, second.freed], [true, true]);
+    }
+    const empty = heap.buffer(0);
+    heap.freeArray(empty.bytes);
+    assertEquals([empty.freed, heap.stats().liveBlocks], [true, 0]);
+    heap.check();
+  });
+
+  it("a freed buffer does not mistake the block that comes after it for its own", () => {
+    using heap = new Heap();
+    const buffer = heap.buffer(100);
+    const { address } = buffer;
+    buffer.free();
+    const other = heap.buffer(100);
+    assertEquals(other.address, address);
+    assertThrows(() => buffer.free(), InvalidFreeError);
+    buffer[Symbol.dispose]();
+    assert(!other.freed && heap.owns(address));
+  });
+
+  it("ends with its heap", () => {
+    const heap = new Heap();
+    const buffer = heap.buffer(100);
+    const { bytes } = buffer;
+    heap[Symbol.dispose]();
+    assertEquals([buffer.freed, bytes.length], [true, 0]);
+    assertThrows(() => buffer.bytes, UseAfterFreeError);
+    assertThrows(() => heap.buffer(1), DisposedError, "Cannot allocate a buffer: the heap is disposed");
+    buffer[Symbol.dispose]();
+  });
+});
+
+describe("NativeBuffer.resize()", () => {
+  it("keeps the contents, clears what is new, and detaches older views", () => {
+    using heap = new Heap();
+    for (const from of SIZES) {
+      for (const to of SIZES) {
+        const buffer = heap.buffer(from, { alignment: 256 });
+        for (let i = 0; i < from; i += 89) buffer.bytes[i] = i | 1;
+        const { bytes } = buffer;
+        buffer.resize(to);
+        const after = buffer.bytes;
+        assertEquals([buffer.byteLength, after.length, bytes.length, buffer.address % 256], [to, to, 0, 0]);
+        const kept = Math.min(from, to);
+        for (let i = 0; i < kept; i += 89) {
+          if (after[i] !== ((i | 1) & 255)) assertEquals(after[i], (i | 1) & 255, `${from} to ${to} at ${i}`);
+        }
+        assertEquals(after.subarray(kept).findIndex((byte) => byte !== 0), -1, `${from} to ${to}`);
+        assertEquals(heap.addressOf(after), buffer.address);
+        buffer.free();
+      }
+    }
+    assertEquals(heap.stats().liveBlocks, 0);
+    heap.check();
+  });
+
+  it("leaves new bytes as they are when the buffer was made with zeroed: false", () => {
+    using heap = new Heap();
+    const buffer = heap.buffer(100, { zeroed: false });
+    buffer.bytes.fill(3);
+    buffer.resize(200);
+    assertEquals(buffer.bytes.subarray(0, 100).every((byte) => byte === 3), true);
+    assertEquals(buffer.byteLength, 200);
+  });
+
+  it("changes nothing when memory or a wrap cannot be had", () => {
+    for (const operations of [["reserve", "commit"], ["wrap"]] as const) {
+      const recorder = new Recorder(systemPageSource());
+      const failing = failingPageSource(recorder.source, Infinity, { operations });
+      const heap = new Heap({ source: failing });
+      const buffer = heap.buffer(100);
+      buffer.bytes.fill(9);
+      const { address, bytes } = buffer;
+      failing.rearm(0);
+      assertThrows(() => buffer.resize(6 * MIB), OutOfMemoryError, "fails on purpose");
+      assertEquals([buffer.address, buffer.byteLength, buffer.freed], [address, 100, false]);
+      assertStrictEquals(buffer.bytes, bytes);
+      assertEquals([bytes.length, bytes[99], heap.stats().liveBlocks], [100, 9, 1]);
+      failing.rearm(Infinity);
+      buffer.resize(6 * MIB);
+      assertNotEquals(buffer.address, address);
+      heap.check();
+      heap[Symbol.dispose]();
+      assertEquals(recorder.complaint(), "");
+    }
+  });
+
+  it("a buffer that cannot be wrapped is not made", () => {
+    const recorder = new Recorder(systemPageSource());
+    const failing = failingPageSource(recorder.source, Infinity, { operations: ["wrap"] });
+    const heap = new Heap({ source: failing });
+    heap.allocate(1);
+    failing.rearm(0);
+    assertThrows(() => heap.buffer(100), OutOfMemoryError, "fails on purpose");
+    failing.rearm(Infinity);
+    assertEquals(heap.stats().liveBlocks, 1);
+    heap.check();
+    heap[Symbol.dispose]();
+    assertEquals(recorder.complaint(), "");
+  });
+
+  it("is a CorruptionError when the ArrayBuffer was transferred elsewhere; free() still works", () => {
+    const recorder = new Recorder(systemPageSource());
+    const heap = new Heap({ source: recorder.source });
+    const buffer = heap.buffer(100);
+    const { address } = buffer;
+    (buffer.arrayBuffer as ArrayBuffer).transfer(0);
+    const error = assertThrows(() => buffer.resize(10), CorruptionError);
+    assertEquals(
+      error.message,
+      `Cannot resize the buffer at ${hex(address)}: its ArrayBuffer was transferred elsewhere`,
+    );
+    assertEquals([buffer.byteLength, buffer.bytes.length], [100, 0]);
+    buffer.free();
+    heap.check();
+    heap[Symbol.dispose]();
+    assertEquals(recorder.complaint(), "");
+  });
+});
+
+describe("NativeBuffer over a fixed buffer", () => {
+  it("has no ArrayBuffer of its own: older views stay readable, accessors throw all the same", () => {
+    const memory = new ArrayBuffer(MIB);
+    using heap = new Heap({ source: fixedPageSource(memory) });
+    const buffer = heap.buffer(100);
+    const { bytes, address } = buffer;
+    assertEquals([buffer.isolated, bytes.length, bytes.buffer === memory], [false, 100, true]);
+    assertEquals(heap.addressOf(bytes), address);
+    assertThrows(() => buffer.pointer, UnsupportedPlatformError);
+    buffer.resize(200);
+    assertEquals([bytes.length, buffer.bytes.length], [100, 200]);
+    buffer.free();
+    assertThrows(() => buffer.bytes, UseAfterFreeError);
+    assertEquals(bytes.length, 100);
+    heap.check();
+  });
+});
