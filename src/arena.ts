@@ -302,7 +302,7 @@ export class Arena implements Allocator {
       throw new UseAfterFreeError(
         `Cannot rewind to the mark at ${
           formatAddress(mark.address)
-        }: the arena was rewound to before it, or reset, since`,
+        }: it is stale, as the arena was rewound to before it, or reset, since`,
       );
     }
     this.#marks.length = place + 1;

@@ -235,16 +235,18 @@ export class ArenaChunks {
     this.#stepBack(pinned);
     const before = this.committedBytes;
     this.#giveBackEmpty();
-    if (this.current?.count === 0 && this.index > pinned) this.#unmap(this.current);
     let given = before - this.committedBytes;
     for (const chunk of [...this.chunks, ...this.#large.keys()]) given += chunk.discardUnused();
     return given;
   }
 
-  /** Gives back the empty chunks behind the current one, and the spares; false when there are none. */
+  /**
+   * Gives back the spares, the empty chunks behind the current one, and that too if it is empty; false when there are none. A mark
+   * that stands at the start of such a chunk is as good without it.
+   */
   #giveBackEmpty(): boolean {
     const had = this.#giveBackSpares();
-    const behind = this.chunks.slice(this.index + 1);
+    const behind = this.chunks.slice(this.current?.count === 0 ? this.index : this.index + 1);
     for (const chunk of behind) this.#unmap(chunk);
     return had || behind.length > 0;
   }
