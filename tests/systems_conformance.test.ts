@@ -71,27 +71,29 @@ function without(releaseRegions = false, joinRegions = false): Record<string, st
 
 const NATIVE: ConformanceOptions = {
   ...IN_BAND,
-  largestBlock: 2 ** 24,
-  budget: 2 ** 25,
+  largestBlock: 2 ** 22,
+  budget: 2 ** 23,
+  sizes: [64, 40_000, 1_500_000],
   largestAlignment: 2 ** 22,
-  stride: 97,
+  stride: 211,
 };
 
 const SMALL: ConformanceOptions = {
   ...IN_BAND,
-  largestBlock: MIB,
-  budget: 4 * MIB,
+  largestBlock: MIB / 4,
+  budget: MIB,
+  sizes: [64, 9000],
   largestAlignment: 4096,
   isolating: false,
-  stride: 211,
+  stride: 1511,
 };
 
 function fixed(): PageSource {
-  return fixedPageSource(new ArrayBuffer(6 * MIB));
+  return fixedPageSource(new ArrayBuffer(1.5 * MIB));
 }
 
 function limited(): PageSource {
-  return limitedPageSource(systemPageSource(), 2 ** 26);
+  return limitedPageSource(systemPageSource(), 2 ** 24);
 }
 
 for (const { name, make } of SYSTEMS) {
@@ -118,11 +120,12 @@ conformance(
 
 for (const options of COMBINATIONS) {
   const name = Object.values(options).join(" ");
-  const make = (source: PageSource): Allocator => new FreeListAllocator({ ...options, source });
-  conformance(`FreeListAllocator, ${name}`, over(make, fixed), {
+  const make = (source: PageSource): Allocator => new FreeListAllocator({ ...options, source, regionSize: 16_384 });
+  const small = (): PageSource => fixedPageSource(new ArrayBuffer(1.25 * MIB));
+  conformance(`FreeListAllocator, ${name}`, over(make, small), {
     ...SMALL,
-    sizes: [64, 40_000],
-    stride: 1511,
+    largestBlock: MIB / 8,
+    budget: MIB * 0.75,
     joining: options.joinRegions === true,
     without: without(options.releaseRegions, options.joinRegions),
   });

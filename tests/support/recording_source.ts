@@ -328,7 +328,7 @@ export class Recorder {
 
   #wrap(address: Address, byteLength: number): Uint8Array {
     this.calls++;
-    const holder = this.#holder(address, this.#joining ? Math.min(byteLength, this.source.pageSize) : byteLength);
+    const holder = this.#holder(address, this.#joining ? 1 : byteLength);
     if (holder === undefined || !this.isCommitted(address, byteLength)) {
       this.#offence(`wrap ${formatAddress(address)}, ${byteLength} bytes: not committed, or not one reservation`);
     }
