@@ -1,6 +1,6 @@
 /**
  * Native memory for Deno and Bun: it never moves, is never garbage-collected, is freed when you say so, and a
- * view of freed memory is empty instead of a crash.
+ * view of freed memory is stale or empty, but never a crash.
  *
  * Nothing is loaded and no permission is asked for before the first allocator is made.
  *

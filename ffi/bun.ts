@@ -2,8 +2,8 @@
  * The loader for Bun.
  *
  * Spelling: 64-bit parameters are `u64_fast`/`i64_fast`, which take numbers as they are. A pointer result is `i64_fast`
- * too: as `ptr` the value of MAP_FAILED would arrive as a BigInt although good pointers are numbers; as `i64_fast` it is
- * -1. The fast types still give a BigInt for values at the end of what a number can hold, which are made numbers.
+ * too: as `ptr` the value of MAP_FAILED would arrive as a BigInt although good pointers are numbers; as `i64_fast` it
+ * is -1. The fast types still give a BigInt for values at the end of what a number can hold, which are made numbers.
  *
  * `toArrayBuffer` always gets all three arguments (without a length it would look for a terminating zero byte) and
  * never the length 0, which throws.

@@ -2,7 +2,8 @@
  * The numbers that the C headers of each operating system give to the flags we pass.
  *
  * Sources: `asm-generic/mman-common.h` and `asm-generic/mman.h` (Linux, Android), `sys/mman.h` (macOS, FreeBSD),
- * `winnt.h` (Windows). `PROT_*`, `MAP_PRIVATE` and `MAP_FIXED` are the same on every POSIX system here; the rest differs.
+ * `winnt.h` (Windows). `PROT_*`, `MAP_PRIVATE` and `MAP_FIXED` are the same on every POSIX system here; the rest
+ * differs.
  *
  * @module
  */
@@ -27,8 +28,8 @@ export interface PosixConstants {
   /** `MAP_NORESERVE`: do not set swap space aside. 0 where the flag does not exist or does nothing. */
   readonly MAP_NORESERVE: number;
   /**
-   * The `madvise` advice after which private anonymous memory reads as zero at once: `MADV_DONTNEED` of Linux. Elsewhere
-   * the same name means "not soon", and `MADV_FREE` keeps old contents for a while, so there it is null and
+   * The `madvise` advice after which private anonymous memory reads as zero at once: `MADV_DONTNEED` of Linux.
+   * Elsewhere the same name means "not soon", and `MADV_FREE` keeps old contents for a while, so there it is null and
    * `discard` maps fresh memory over the old.
    */
   readonly MADV_ZERO: number | null;

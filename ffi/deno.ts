@@ -2,9 +2,9 @@
  * The loader for Deno.
  *
  * Spelling: 64-bit parameters are `u64`/`i64` and given as numbers, which is exact up to 2^53 and costs 75 ns a call (a
- * BigInt made for the call 35 ns, and the wrapper that would make it more than the difference). A pointer result is
- * `i64`, so that MAP_FAILED arrives as -1 and no pointer object is made. Pointer objects appear only where Deno asks for
- * one: at a wrap and in `toPointer`.
+ * BigInt argument would be passed in 35 ns, but making it costs more than the difference). A pointer result is `i64`,
+ * so that MAP_FAILED arrives as -1 and no pointer object is made. Pointer objects appear only where Deno asks for one:
+ * at a wrap and in `toPointer`.
  *
  * Permission: Deno asks `--allow-ffi` for pointers and views as such, not for a library, so a grant for a path is
  * never enough. Before a library is opened a pointer is made, because that asks for the permission as a whole:

@@ -1,8 +1,8 @@
 /**
  * The loader for Node.js 26 and its experimental `node:ffi`.
  *
- * Spelling: 64-bit values are BigInts in both directions, and arguments are checked. A pointer result is `int64`, so that
- * MAP_FAILED arrives as -1. The third argument of `toArrayBuffer` must be false: its default is to copy.
+ * Spelling: 64-bit values are BigInts in both directions, and arguments are checked. A pointer result is `int64`, so
+ * that MAP_FAILED arrives as -1. The third argument of `toArrayBuffer` must be false: its default is to copy.
  *
  * @module
  */

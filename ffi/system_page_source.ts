@@ -71,8 +71,8 @@ export function openPageSource(
 }
 
 /**
- * A function that reads this thread's `errno` out of memory. Made ahead of any failure, because nothing may come between
- * a failed call and the reading: an allocation or a collection can change `errno`.
+ * A function that reads this thread's `errno` out of memory. Made ahead of any failure, because nothing may come
+ * between a failed call and the reading: an allocation or a collection can change `errno`.
  */
 function errnoReader(native: NativeInterface, location: number): () => number {
   const errno = new Int32Array(native.wrap(location, 4));

@@ -11,8 +11,8 @@
  *
  * Memory that escaped (wraps.ts) is never released or left decommitted: it is committed anew at once.
  *
- * A reservation cannot be trimmed. One that must be aligned beyond the granularity is found by reserving more, releasing
- * it, and reserving the aligned part of where it was; when another thread takes the place in between, again.
+ * A reservation cannot be trimmed. One that must be aligned beyond the granularity is found by reserving more,
+ * releasing it, and reserving the aligned part of where it was; when another thread takes the place in between, again.
  *
  * @module
  */
@@ -61,7 +61,7 @@ const PROTECTIONS: { readonly [protection in Protection]: number } = {
 export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions): PageSource {
   const { VirtualAlloc, VirtualFree, VirtualProtect, GetLastError } = kernel32;
 
-  // One granule, kept for as long as the program: where calls that return something through a pointer put it.
+  // One OS page, kept for as long as the program: where calls that return something through a pointer put it.
   const scratch = VirtualAlloc(0, SYSTEM_INFO_BYTES, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
   if (scratch === 0) throw outOfMemory("commit", SYSTEM_INFO_BYTES, "VirtualAlloc", GetLastError());
   kernel32.GetSystemInfo(scratch);

@@ -2,8 +2,8 @@
  * The ArrayBuffers over native memory, and what became of those that others took away.
  *
  * Ending a wrap detaches its buffer, and with it every view, so that memory can be unmapped without leaving anything
- * behind that could touch it. One thing gets past that: `buffer.transfer()`, `postMessage(..., [buffer])`, a BYOB stream
- * reader and the like move the memory to a new buffer that we never see. Ours is then detached already:
+ * behind that could touch it. One thing gets past that: `buffer.transfer()`, `postMessage(..., [buffer])`, a BYOB
+ * stream reader and the like move the memory to a new buffer that we never see. Ours is then detached already:
  *
  * ```text
  *   bytes.buffer ──✕          transfer()
@@ -11,8 +11,8 @@
  * ```
  *
  * Such memory has escaped. The page sources keep its OS pages accessible for ever: instead of unmapping or decommitting
- * they replace them by fresh memory that reads as zero and costs nothing until touched. The allocator loses address space,
- * the program does not crash.
+ * they replace them by fresh memory that reads as zero and costs nothing until touched. The allocator loses address
+ * space, the program does not crash.
  *
  * @module
  */
@@ -40,8 +40,8 @@ class Given {
 }
 
 /**
- * What `unwrap` must know of the bytes it gets: private fields on the Uint8Array itself. Nobody else sees them, and they
- * cost 50-100 ns where an entry in a WeakMap costs 150-250 in V8.
+ * What `unwrap` must know of the bytes it gets: private fields on the Uint8Array itself. Nobody else sees them, and
+ * they cost 50-100 ns where an entry in a WeakMap costs 150-250 in V8.
  */
 class WrapRecord extends Given {
   #address: Address;
@@ -90,8 +90,8 @@ export class Wraps {
   }
 
   /**
-   * Ends a wrap: transferring the buffer to length 0 detaches it and every view of it, and leaves the native memory as it
-   * is. If the buffer is detached already, its memory has escaped.
+   * Ends a wrap: transferring the buffer to length 0 detaches it and every view of it, and leaves the native memory as
+   * it is. If the buffer is detached already, its memory has escaped.
    */
   unwrap(bytes: Uint8Array): void {
     const address = WrapRecord.end(bytes);
