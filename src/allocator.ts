@@ -68,7 +68,7 @@ export interface AllocatorStats {
 
 /** Options of {@link Allocator.buffer}. */
 export interface BufferOptions {
-  /** A power of two. @defaultValue 16 */
+  /** In bytes: a power of two up to 2^30. @defaultValue 16 */
   alignment?: number;
   /** Whether all bytes are zero at first. @defaultValue true */
   zeroed?: boolean;
@@ -113,18 +113,25 @@ export interface Allocator extends Disposable {
    * A view of a live block, without copying. After the block is freed the view is still readable, and shows whatever
    * the memory is used for next; after `dispose` it is empty.
    *
-   * @param byteLength At most `usableSize`. @defaultValue the size that was asked for
+   * @param byteLength In bytes, at most `usableSize`. @defaultValue the size that was asked for
    */
   view(address: Address, byteLength?: number): Uint8Array;
   /** Allocates a typed array of `length` elements, not cleared. Free it with `freeArray`. */
   array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T;
   /** Frees the block that a view starts at. */
   freeArray(array: ArrayBufferView): void;
-  /** The address of the first byte of a view of this allocator's memory. */
+  /**
+   * The address of the first byte of a view of this allocator's memory.
+   *
+   * @throws {InvalidFreeError} When the view is of other memory.
+   * @throws {UseAfterFreeError} When the view is detached.
+   */
   addressOf(view: ArrayBufferView): Address;
   /** Allocates an owned buffer: one whose views are detached when it is freed. */
   buffer(byteLength: number, options?: BufferOptions): NativeBuffer;
-  /** The live blocks, in no promised order. Allocating or freeing during the walk is allowed; it may or may not show. */
+  /**
+   * The live blocks, in no promised order. Allocating or freeing during the walk is allowed; it may or may not show.
+   */
   blocks(): Iterable<BlockInfo>;
   /** Figures of this moment. Changes nothing. */
   stats(): AllocatorStats;

@@ -11,7 +11,7 @@ import { describeValue } from "./errors.ts";
 /** The alignment in bytes of a block when none is asked for, and the least that any block has. */
 export const DEFAULT_ALIGNMENT = 16;
 
-/** The largest alignment in bytes: 1 GiB, the largest page of today's processors. */
+/** The largest alignment in bytes: 1 GiB, the largest OS page of x86-64. */
 export const MAX_ALIGNMENT = 2 ** 30;
 
 /**
@@ -51,7 +51,10 @@ export function assertAddress(address: unknown): asserts address is number {
   }
 }
 
-/** Throws unless `type` is the constructor of a typed array. (`DataView` has a BYTES_PER_ELEMENT too, in JavaScriptCore.) */
+/**
+ * Throws unless `type` is the constructor of a typed array. (`DataView` has a BYTES_PER_ELEMENT too, in
+ * JavaScriptCore.)
+ */
 export function assertTypedArrayConstructor(type: unknown): void {
   const isTypedArray = typeof type === "function" && type !== DataView && "BYTES_PER_ELEMENT" in type;
   if (!isTypedArray) {

@@ -1,8 +1,8 @@
 /**
  * The bytes of blocks: views of them, and copying and clearing them, whatever kind of block they are.
  *
- * Small and large blocks lie in a region that is wrapped already; a huge block is wrapped when its bytes are first wanted, and may be
- * longer than any wrap.
+ * Small and large blocks lie in a region that is wrapped already; a huge block is wrapped when its bytes are first
+ * wanted, and may be longer than any wrap.
  *
  * @module
  */

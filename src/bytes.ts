@@ -1,8 +1,9 @@
 /**
  * Copying and clearing bytes inside wrapped memory.
  *
- * Short spans go word by word: a call of `copyWithin` or `fill` costs as much as some thirty words. What is copied goes as
- * 32-bit integers and not as doubles, as an engine may change the bits of a NaN when it loads one; zeros go as doubles.
+ * Short spans go word by word: a call of `copyWithin` or `fill` costs as much as some thirty words. What is copied goes
+ * as 32-bit integers and not as doubles, as an engine may change the bits of a NaN when it loads one; zeros go as
+ * doubles.
  *
  * @module
  */
@@ -21,9 +22,9 @@ export interface WrappedBytes {
   readonly buffer: ArrayBufferLike;
   /** Where in `buffer` they start. */
   readonly byteOffset: number;
-  /** The same memory as 32-bit words. */
+  /** The same memory as 32-bit words, for copying. */
   readonly words: Int32Array;
-  /** The same memory as 64-bit words. */
+  /** The same memory as doubles, for clearing. */
   readonly doubles: Float64Array;
 }
 

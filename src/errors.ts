@@ -42,7 +42,7 @@ export class OutOfMemoryError extends AllocatorError {
   /** The limit in bytes that stood in the way, where one did; otherwise `Infinity`. */
   readonly limit: number;
 
-  /** Makes the error from a message without its reason, the bytes asked for, and the limit. */
+  /** Makes the error from its message, the bytes that were asked for, and the limit in bytes. */
   constructor(message: string, requested: number, limit = Infinity, options?: ErrorOptions) {
     super("ERR_OUT_OF_MEMORY", message, options);
     this.requested = requested;

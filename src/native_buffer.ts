@@ -8,26 +8,28 @@
  *                    ArrayBuffer ◀── every view made from it: length 0 after free
  * ```
  *
- * A detached typed array fails silently (it reads `undefined`), so the accessors of a freed `NativeBuffer` throw. Making one costs
- * about a microsecond, most of it the runtime's wrap; a plain `view` of a block costs a twentieth of that.
+ * A detached typed array fails silently (it reads `undefined`), so the accessors of a freed `NativeBuffer` throw.
+ * Making one costs about a microsecond, most of it the runtime's wrap; a plain `view` of a block costs a twentieth of
+ * that.
  *
- * Over a page source that cannot isolate (a fixed buffer) there is no ArrayBuffer for the block alone: the accessors throw after free
- * all the same, but views taken before stay readable. `isolated` tells which it is.
+ * Over a page source that cannot isolate (a fixed buffer) there is no ArrayBuffer for the block alone: the accessors
+ * throw after free all the same, but views taken before stay readable. `isolated` tells which it is.
  *
  * @module
  */
-import type { Allocator, BufferOptions, TypedArrayConstructor, ViewConstructor } from "./allocator.ts";
-import type { TypedArray } from "./allocator.ts";
+import type { Allocator, BufferOptions, TypedArray, TypedArrayConstructor, ViewConstructor } from "./allocator.ts";
 import { assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { CorruptionError, describeValue, formatAddress, InvalidFreeError, UseAfterFreeError } from "./errors.ts";
 import type { Address, NativePointer, PageSource } from "./page_source.ts";
 
 /** One owned block as its allocator knows it. `bytes` is undefined once it is freed. */
 interface OwnedBlock {
+  /** Where it starts; another after `resize`. */
   address: Address;
   /** The size that was asked for; that of `bytes` is 0 when somebody transferred its ArrayBuffer. */
   byteLength: number;
   bytes: Uint8Array | undefined;
+  /** Whether bytes that `resize` adds are zero. */
   readonly zeroed: boolean;
 }
 
@@ -121,7 +123,10 @@ export class OwnedBlocks {
     allocator.free(old.address);
   }
 
-  /** Makes the block just allocated at `address` that of `block`; when wrapping it fails it is freed, and `block` as it was. */
+  /**
+   * Makes the block just allocated at `address` that of `block`; when wrapping it fails it is freed, and `block` as it
+   * was.
+   */
   #attach(block: OwnedBlock, address: Address, byteLength: number): void {
     let bytes: Uint8Array;
     try {
@@ -142,7 +147,8 @@ export class OwnedBlocks {
   #detach(block: OwnedBlock): void {
     const bytes = block.bytes!;
     block.bytes = undefined;
-    // Also when `bytes` is empty because its ArrayBuffer was transferred: the source must know that the memory is still seen.
+    // Also when `bytes` is empty because its ArrayBuffer was transferred: the source must know that the memory is still
+    // seen.
     if (block.byteLength > 0) this.#allocator.source.unwrap(bytes);
   }
 }
@@ -206,7 +212,11 @@ export class NativeBuffer implements Disposable {
     return this.#live("view").buffer;
   }
 
-  /** The address as the runtime's foreign function interface takes it. */
+  /**
+   * The address as the runtime's foreign function interface takes it.
+   *
+   * @throws {UnsupportedPlatformError} Over a fixed buffer, whose addresses mean nothing to C.
+   */
   get pointer(): NativePointer {
     this.#live("take a pointer to");
     return this.#allocator.source.toPointer(this.#block.address);
@@ -225,10 +235,11 @@ export class NativeBuffer implements Disposable {
   }
 
   /**
-   * Changes the size, keeping the contents up to the lesser of both. The address may change and older views are detached.
-   * New bytes are zero unless the buffer was made with `zeroed: false`.
+   * Changes the size, keeping the contents up to the lesser of both. The address may change and older views are
+   * detached. New bytes are zero unless the buffer was made with `zeroed: false`.
    *
    * @throws {OutOfMemoryError} When the memory cannot be had; the buffer is as before.
+   * @throws {CorruptionError} When somebody has transferred the ArrayBuffer, so that the contents cannot be read.
    */
   resize(byteLength: number): void {
     this.#live("resize");

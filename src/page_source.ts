@@ -9,11 +9,12 @@
  * The life of a piece of address space:
  *
  * ```text
- *            reserve            commit              wrap
+ *            reserve            commit             wrap
  *  (nothing) ───────▶ reserved ───────▶ committed ───────▶ committed and wrapped
- *      ▲                 │  ▲              │   ▲ │               │
- *      │      unmap      │  └── decommit ──┘   └─┘ discard       │ unwrap (detaches every view)
- *      └─────────────────┴──────────◀───────────────────────────┘
+ *      ▲               │    ▲            │ │  ▲ │ ▲               │
+ *      │               │    └─ decommit ─┘ │  └─┘ └─── unwrap ────┘
+ *      │     unmap     │                   │ discard     (detaches every view)
+ *      └───────────────┴───────────────────┘
  * ```
  *
  * Rules every source keeps and every allocator relies on:
@@ -86,8 +87,8 @@ export interface PageSource {
   /** Changes what may be done with committed memory. A forbidden access ends the process. */
   protect(address: Address, byteLength: number, protection: Protection): void;
   /**
-   * Ends a reservation: exactly the `address` and `byteLength` of one `reserve`. Unwrap it first; only a wrap that nobody can
-   * reach any more may be left to the collector.
+   * Ends a reservation: exactly the `address` and `byteLength` of one `reserve`. Unwrap it first; only a wrap that
+   * nobody can reach any more may be left to the collector.
    */
   unmap(address: Address, byteLength: number): void;
   /**
