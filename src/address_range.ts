@@ -1,10 +1,11 @@
 /**
  * One reservation of address space and the regions committed in it.
  *
- * An address range is reserved once and never moves, so that an address becomes a granule number by one subtraction, and a
- * granule number stays a 32-bit integer: hence 32 GiB. Regions are committed from its start, each wrapped once as an
- * ArrayBuffer. The first is small and each next one doubles, because a runtime's garbage collector is told about wrapped bytes
- * whether they are used or not (Bun keeps up to sixteen times as much garbage beside 1 GiB of idle wrapped memory).
+ * An address range is reserved once and never moves, so that an address becomes a granule number by one subtraction,
+ * and a granule number stays a 32-bit integer: hence 32 GiB. Regions are committed from its start, each wrapped once as
+ * an ArrayBuffer. The first is small and each next one doubles, because a runtime's garbage collector is told about
+ * wrapped bytes whether they are used or not (Bun keeps up to sixteen times as much garbage beside 1 GiB of idle
+ * wrapped memory).
  *
  * ```text
  *   base                                                                     base + byteLength
@@ -13,8 +14,9 @@
  *      ╵units 0..255    ╵256..767                 ╵768..1791
  * ```
  *
- * Invariants: regions are contiguous from the base and in order; a run never crosses from one region into the next, as no
- * view could cover it; `frontier` of a region is above every unit that was ever handed out since it was committed.
+ * Invariants: regions are contiguous from the base and in order; a run never crosses from one region into the next, as
+ * no view could cover it; no unit from the `frontier` of a region up was handed out since the region was committed or
+ * its contents there were given back.
  *
  * @module
  */
@@ -39,8 +41,8 @@ const REGION_MAX = 2 ** 32;
 const REGION_COUNT_MAX = 255;
 
 /**
- * Free memory that was used is given back when it exceeds this many units (32 MiB) and half of what is in use: never in the middle of a
- * loop that frees and allocates the same few megabytes, and soon after a program has passed its peak.
+ * Free memory that was used is given back when it exceeds this many units (32 MiB) and half of what is in use: never in
+ * the middle of a loop that frees and allocates the same few megabytes, and soon after a program has passed its peak.
  */
 const DIRTY_UNITS_KEPT = 8192;
 
@@ -54,7 +56,10 @@ export interface Region extends WrappedBytes {
   readonly firstUnit: number;
   /** The unit after its last. */
   readonly endUnit: number;
-  /** No unit from here to the end was handed out since the region was committed or trimmed: they read as zero. */
+  /**
+   * No unit from here to the end was handed out since the region was committed or they were given back: they read as
+   * zero.
+   */
   frontier: number;
 }
 
@@ -77,7 +82,10 @@ export class AddressRange {
   /** The records of pages (page_table.ts), long enough for every committed page; set again whenever they grow. */
   pages: Int32Array = new Int32Array(0);
   readonly #source: PageSource;
-  /** Units in free runs that were used and not given back since: an estimate, as which of a merged run's it is unknown. */
+  /**
+   * Units of free runs whose contents were not given back: an estimate, as a merged run does not say how many of its
+   * units are.
+   */
   #dirtyUnits = 0;
   readonly #units: Table;
   readonly #pages: Table;
@@ -158,9 +166,11 @@ export class AddressRange {
   }
 
   /**
-   * Takes a run of `count` units at a multiple of `alignment` bytes, merging parked runs or adding a region when no free run fits.
+   * Takes a run of `count` units at a multiple of `alignment` bytes, merging parked runs or adding a region when no
+   * free run fits.
    *
-   * @returns Its first unit, or -1 when the range is full or the source has no memory; `isFresh` says whether it is zero.
+   * @returns Its first unit, or -1 when the range is full or the source has no memory; `isFresh` says whether it is
+   * zero.
    */
   take(count: number, alignment: number, kind: RunKind): number {
     const alignmentUnits = Math.max(1, alignment / UNIT);
@@ -287,7 +297,8 @@ export class AddressRange {
   }
 
   /**
-   * Gives the contents of all free runs back, and whole free regions from the end of the range, which are detached first.
+   * Gives the contents of all free runs back, and whole free regions from the end of the range, which are detached
+   * first.
    *
    * @returns The bytes given back.
    */
@@ -334,7 +345,7 @@ export class AddressRange {
     try {
       this.#source.decommit(region.address, length);
     } catch (error) {
-      // It stays a region, with a wrap of its own again.
+      // It stays a region, with a new wrap.
       this.regions[region.index] = { ...region, ...wrappedBytes(this.#source.wrap(region.address, length)) };
       throw error;
     }
@@ -344,7 +355,7 @@ export class AddressRange {
     if (region.firstUnit % PAGE_UNITS !== 0) this.#regionOfPage[region.firstUnit >>> 4] = region.index - 1;
   }
 
-  /** Detaches every region. */
+  /** Detaches every region; the range is of no more use than to be disposed. */
   unwrapAll(): void {
     for (const region of this.regions) this.#source.unwrap(region.bytes);
     this.regions.length = 0;
@@ -360,7 +371,11 @@ export class AddressRange {
     attempt(() => this.#source.unmap(this.base, this.byteLength));
   }
 
-  /** Verifies the regions and the runs. */
+  /**
+   * Verifies the regions and the runs. Time in the number of units.
+   *
+   * @throws {CorruptionError} When two records disagree.
+   */
   check(): void {
     let unit = 0;
     for (const region of this.regions) {

@@ -1,10 +1,12 @@
 /**
  * The heap without its fast paths: every rule of the `Allocator` contract, for every kind of block.
  *
- * `Heap` answers the usual small calls by itself and comes here with all others: wrong arguments, bad addresses, blocks that are
- * large, aligned or owned, and everything when there is a limit or memory is cleared on free. What is decided here and nowhere else:
+ * `Heap` answers the usual small calls by itself and comes here with all others: wrong arguments, bad addresses, blocks
+ * that are large, aligned or owned, and everything when there is a limit or memory is cleared on free. What is decided
+ * here and nowhere else:
  *
- * - the limit: `requested` is the sum of the sizes that were asked for, and is kept only when there is a limit or clearing;
+ * - the limit: `#requested` is the sum of the sizes that were asked for; the fast paths do not keep it, so it is right
+ *   only in a heap that has none;
  * - bad addresses: {@link HeapCore.live} is the one place that turns an address into a block or an error;
  * - failures: whatever fails after a block was placed gives the block back.
  *
@@ -54,8 +56,8 @@ export class HeapCore {
   #disposed = false;
 
   /**
-   * Reserves the first range for the blocks of `heap`. `renew` is called after whatever can add or drop a region or lengthen a table:
-   * what `heap` has copied of them for its fast paths is stale then.
+   * Reserves the first range for the blocks of `heap`. `renew` is called after whatever can add or drop a region or
+   * lengthen a table: what `heap` has copied of them for its fast paths is stale then.
    */
   constructor(heap: OwningAllocator, rules: HeapRules, renew: () => void) {
     this.#rules = rules;
@@ -69,7 +71,11 @@ export class HeapCore {
     });
   }
 
-  /** Places a block within the limit. */
+  /**
+   * Places a block within the limit.
+   *
+   * @throws {OutOfMemoryError} When there is no place for it, or the limit would be exceeded.
+   */
   allocate(size: number, alignment: number): Address {
     assertSize(size);
     assertAlignment(alignment);
@@ -78,7 +84,7 @@ export class HeapCore {
     return this.#place(size, alignment);
   }
 
-  /** Frees the block at `address`; nothing for 0. */
+  /** Frees the block at `address`; does nothing for 0. */
   free(address: Address): void {
     assertAddress(address);
     this.assertNotDisposed(`free ${formatAddress(address)}`);
@@ -125,7 +131,11 @@ export class HeapCore {
     }
   }
 
-  /** The live block at `address`; throws the error that says why there is none. */
+  /**
+   * The live block at `address`.
+   *
+   * @throws {InvalidFreeError} When there is none; it says why.
+   */
   live(address: Address, action: string): LiveBlock {
     assertAddress(address);
     this.assertNotDisposed(`${action} ${formatAddress(address)}`);
@@ -156,7 +166,7 @@ export class HeapCore {
     return heapStats(this.blocks, this.#peakCommitted, this.#rules.limit);
   }
 
-  /** Gives free memory back; the bytes given. */
+  /** Gives free memory back to the source, and returns how many bytes. */
   trim(): number {
     this.assertNotDisposed("trim");
     try {
@@ -191,7 +201,8 @@ export class HeapCore {
     const { limit, zeroOnFree } = this.#rules;
     const extra = size - block.requestedSize;
     if (this.#requested + extra > limit) return false;
-    // What a block is cut off is freed, and cleared as such; unless it stays as it is because its link cannot say so little.
+    // What is cut off a block is free memory, and cleared as such; but not when the block cannot shrink so far in
+    // place, as its link has no room for the slack.
     const stays = block.link !== 0 && block.usableSize - size > SLACK_MASK;
     if (zeroOnFree && extra < 0 && !stays) this.memory.clearTail(block, size);
     if (!this.blocks.resize(block, size)) return false;

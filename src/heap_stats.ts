@@ -8,7 +8,7 @@ import type { Blocks } from "./blocks.ts";
 import { LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
 import { GRANULE } from "./size_class.ts";
 
-/** Counts. Time in the number of pages and large blocks. */
+/** The figures of this moment. Time in the number of pages and runs. */
 export function heapStats(blocks: Blocks, peakCommittedBytes: number, limit: number): AllocatorStats {
   const { huge } = blocks;
   let liveBlocks = huge.count;

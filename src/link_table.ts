@@ -7,14 +7,15 @@
  *                                                                                        ╵ end
  * ```
  *
- * The last link of a chunk is of no slot and stays 0: where a page is not divided evenly, the rest at its end begins where the next
- * slot would, and an address there must not be looked up in somebody else's chunk.
+ * The last link of a chunk is of no slot and stays 0: where a page is not divided evenly, the rest at its end begins
+ * where the next slot would, and an address there must not be looked up in somebody else's chunk.
  *
- * Indexed by 16-byte granule, as they could be, the links would take an eighth of the memory in use, as the operating system charges
- * whole OS pages; packed they take two bytes a slot.
+ * Indexed by 16-byte granule, as they could be, the links would take an eighth of the memory in use, as the operating
+ * system charges whole OS pages; packed they take two bytes a slot.
  *
- * Chunks are cut from the end of the table and come back when their page is given up, to be used by the next page of the same class.
- * A free chunk holds the index of the next one in its first two links. A chunk that is taken is all zeros.
+ * Chunks are cut from the end of the table and come back when their page is given up, to be used by the next page of
+ * the same class. A free chunk holds the index of the next one in its first two links. A chunk that is taken is all
+ * zeros.
  *
  * @module
  */
@@ -26,8 +27,8 @@ import { Table } from "./table.ts";
 const FIRST_LINK = 8;
 
 /**
- * Links that a page can need in its life, one chunk of each class: as a chunk stays with its class, so many are reserved (a
- * reservation costs nothing), as far as one wrap can reach.
+ * Links that a page can need in its life, one chunk of each class: as a chunk stays with its class, so many are
+ * reserved (a reservation costs nothing), as far as one wrap can reach.
  */
 const LINKS_PER_PAGE_MAX = CLASS_SLOTS.reduce((sum, slots) => sum + slots + 1, 0);
 
@@ -41,7 +42,11 @@ export class LinkTable {
   /** The first free chunk, by class; 0 is none. */
   readonly #free = new Int32Array(CLASS_COUNT);
 
-  /** Reserves links for `byteLength` bytes of blocks, and commits the first. */
+  /**
+   * Reserves links for `byteLength` bytes of blocks, and commits the first.
+   *
+   * @throws {OutOfMemoryError} When the source has no address space or memory for them.
+   */
   constructor(source: PageSource, byteLength: number) {
     const links = FIRST_LINK + Math.ceil(byteLength / PAGE_SIZE) * LINKS_PER_PAGE_MAX;
     this.#table = new Table(source, Math.min(links * 2, source.maxWrapBytes));

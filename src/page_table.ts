@@ -1,9 +1,10 @@
 /**
  * The records of pages and slots: layout and constants.
  *
- * A page is 64 KiB of a region that holds blocks of one size class in slots of equal size. Its record is one cache line of sixteen
- * 32-bit words. All records are in one table, so that a line is addressed by its page number times 16 (which is also the number of
- * the page's first unit), and the table starts with a header that holds two lists by size class:
+ * A page is 64 KiB of a region that holds blocks of one size class in slots of equal size. Its record is one cache line
+ * of sixteen 32-bit words. All records are in one table, so that a line is addressed by its page number times 16 (which
+ * is also the number of the page's first unit), and the table starts with a header: by size class the two ends of its
+ * list of partial pages, by size the current page:
  *
  * ```text
  *   word    0 ....... 15   16 ........... 51   52 ........... 87   96 ............ 1120   1136 .... 1151   1152 ...
@@ -15,18 +16,18 @@
  *   of a page's record    STATE SHAPE LINKS CLASS CAPACITY EXTENDED NEXT PREV - - - - - - - -
  *
  *   STATE   bit 31 .................. 12 11 ........ 0
- *          │ used                       │ first free  │   used: live slots; one more while the page is current (the heap's
- *                                                          own hold), 65536 less while it is full
- *                                                       first free: slot + 1; 0 when the free list is empty
+ *          │ used                       │ first free  │
+ *            used: live slots; one more while the page is current (the heap's own hold), 65536 less while it is full
+ *            first free: slot + 1; 0 when the free list is empty
  *   SHAPE   bit 27 .................. 11 10 ........ 0
  *          │ inverse                    │ granules    │   of a slot; inverse: 2^16 / granules, rounded up. 0: no page
  * ```
  *
- * Two words hold what four could, because each access of a typed array costs five instructions, and the bits cost one each.
- * CURRENT has an entry for every size in granules, not for every class: that saves the way from size to class.
+ * Two words hold what four could, because each access of a typed array costs five instructions, and the bits cost one
+ * each. CURRENT has an entry for every size in granules, not for every class: that saves the way from size to class.
  *
- * A page number times 16 is called `page` in the code; `NO_PAGE` is the number whose fields are read from the line of zeros,
- * so that the fast path needs no test for it: it looks like a page whose free list is empty.
+ * A page number times 16 is called `page` in the code; `NO_PAGE` is the number whose fields are read from the line of
+ * zeros, so that the fast path needs no test for it: it looks like a page whose free list is empty.
  *
  * Each slot has a link of 16 bits, out of line, in a table packed page after page:
  *
@@ -34,18 +35,19 @@
  *   link of slot s, at links[LINKS + s]
  *      0              free, the last of the list            (or never used yet)
  *      1 .. 4095      free; the next free slot is this - 1
- *      4096 ..        live: (1 + k) * 4096 + slack           k = 0..6: alignment 16 << k; 7..13: the same, and a NativeBuffer owns it
- *                                                           slack = bytes of the slot that were not asked for
+ *      4096 ..        live: (1 + k) * 4096 + slack
+ *                       k = 0..6: alignment 16 << k; 7..13: the same, and a NativeBuffer owns the block
+ *                       slack = bytes of the slot that were not asked for
  * ```
  *
- * So one load says whether an address is the start of a live block, and no write through a block, however wild, can change the
- * answer. A page of 16-byte slots has 4095 of them, so that every slot number plus one fits below 4096.
+ * So one load says whether an address is the start of a live block, and no write through a block, however wild, can
+ * change the answer. A page of 16-byte slots has 4095 of them, so that every slot number plus one fits below 4096.
  *
- * A slot's offset in the page is found, and checked, without a division: `slot = (offset * inverse) >>> 16` is exact for
- * offsets that are multiples of the slot size, and for any other `slot * granules` is not the offset.
+ * A slot's offset in the page is found, and checked, without a division: `slot = (offset * inverse) >>> 16` is exact
+ * for offsets that are multiples of the slot size, and for any other `slot * granules` is not the offset.
  *
- * A page is always one of: current (the one its class allocates from), partial (in its class's list), full, or idle (empty
- * and kept for the next class that needs a page).
+ * A page is always one of: current (the one its class allocates from), partial (in its class's list), full, or idle
+ * (empty and kept for the next class that needs a page).
  *
  * @module
  */
@@ -78,10 +80,10 @@ export const SHAPE: number = HEADER + 1;
 /** Index of the link of slot 0. 0 for what is no page of small blocks: links[0] is never live. */
 export const LINKS: number = HEADER + 2;
 
-/** The size class. */
+/** The size class of its slots. */
 export const CLASS: number = HEADER + 3;
 
-/** Count of slots. */
+/** The count of its slots. */
 export const CAPACITY: number = HEADER + 4;
 
 /** Slots from 0 that were ever in the free list; the memory of the others was never handed out by this page. */

@@ -2,8 +2,8 @@
  * The units of an address range: which are free, which belong to which run, and where a run of a wanted length is.
  *
  * A unit is 4 KiB. Consecutive units form a run: a large block, a page of small blocks, or free space. Adjacent free
- * runs of one region are always merged, so the free space is as long as it can be; free runs hang in bins by length, one bin a
- * length up to 64 units and four bins per doubling above, with one bit per bin that says whether it has any.
+ * runs of one region are always merged, so the free space is as long as it can be; free runs hang in bins by length,
+ * one bin a length up to 64 units and four bins per doubling above, with one bit per bin that says whether it has any.
  *
  * The records lie outside the memory they describe, 16 bytes a unit:
  *
@@ -16,20 +16,22 @@
  *   HEAD   at the first unit of a run: units * 8 + DISCARDED * 4 + kind; 0 at every other unit
  *   TAIL   at the last unit of a free run: its units; 0 at every other unit
  *
- *   units    │ 0 │ 1 │ 2 │ 3 │ 4 │ 5 │ 6 │ 7 │
- *            └─ large, 3 ┴─ free, 4 ─────┴───┴─ page ...
+ *   units    │ 9 │10 │11 │12 │13 │14 │15 │16 │
+ *            └─ large, 3 ┴─ free, 4 ─────┴─ page, 16 ...
  *   HEAD      25   0   0  32   0   0   0  130
- *   TAIL      0    0   0   0   0   0   4   0
+ *   TAIL       0   0   0   0   0   0   4   0
  * ```
  *
- * A run of a large block that is freed is parked first: it stays as long as it is, in a stack of runs of its length, for the next
- * block of that length. That makes allocating and freeing 64 KiB over and over four times cheaper than merging and splitting. Parked
- * runs are merged when they hold more than {@link PARKED_MAX} units together, when nothing else fits, and by `trim`.
+ * A run of a large block that is freed is parked first: it stays as long as it is, in a stack of runs of its length,
+ * for the next block of that length. That makes allocating and freeing 64 KiB over and over four times cheaper than
+ * merging and splitting. Parked runs are merged when a freed run is too long to be parked or would make them more than
+ * {@link PARKED_MAX} units together, when nothing else fits, and by `trim`.
  *
- * Invariants, verified by {@link Runs.check}: runs tile each region exactly; no two free runs of a region touch; the bins hold
- * exactly the free runs, each in the bin of its length; a bin's bit is set exactly when it has a run.
+ * Invariants, verified by {@link Runs.check}: runs tile each region exactly; no two free runs of a region touch; the
+ * bins hold exactly the free runs, each in the bin of its length; a bin's bit is set exactly when it has a run.
  *
- * Cost: `take` and `release` are O(1) up to 64 units; above, `take` looks at up to {@link SCAN} runs of one bin.
+ * Cost: `release` is O(1), and so is `take` of up to 64 units without alignment. Otherwise `take` looks at up to 16 runs
+ * of each bin from that of the length up, and at every free run before it gives up although enough units are free.
  *
  * @module
  */
@@ -70,17 +72,22 @@ const LENGTH_SHIFT = 3;
 
 /** Set in INFO of a large block that a NativeBuffer owns. */
 export const INFO_OWNED = 64;
+
 /** The part of INFO that is the base-2 logarithm of the alignment. */
 export const INFO_ALIGNMENT = 63;
 
 /** Runs up to this many units are parked. */
 const PARKED_LENGTH_MAX = 64;
+
 /** The most units in parked runs: a mebibyte. */
 const PARKED_MAX = 256;
 
 /** Lengths up to this many units have a bin each. */
 const EXACT_BINS = 64;
+
+/** Those, and four for each doubling up to 2^21 - 1 units: a region has no more than 2^20. */
 const BIN_COUNT = EXACT_BINS + 4 * 15;
+
 /** Runs of one bin that a search looks at before it goes on to the next bin. */
 const SCAN = 16;
 
@@ -94,7 +101,9 @@ export class Runs {
   parkedUnits = 0;
   /** The last parked run of each length, plus one. */
   readonly #parked = new Int32Array(PARKED_LENGTH_MAX + 1);
+  /** The first free run of each bin, plus one. */
   readonly #bins = new Int32Array(BIN_COUNT);
+  /** A bit for each bin: whether it has any run. */
   readonly #occupied = new Int32Array(BIN_COUNT / 32 + 1);
 
   /** Adds the units `from` to `to` of a new region as one free run of memory that was never touched. */
@@ -184,7 +193,7 @@ export class Runs {
     this.#insert(start, end - start, 0);
   }
 
-  /** Grows or shrinks a large block's run in place to `count` units. False when the units after it are not free. */
+  /** Grows or shrinks a large block's run in place to `count` units. False when too few units after it are free. */
   resize(unit: number, count: number, regionEnd: number): boolean {
     const units = this.units;
     const current = units[unit * 4 + HEAD]! >>> LENGTH_SHIFT;
@@ -224,7 +233,9 @@ export class Runs {
     return (head & KIND_MASK) === LARGE_RUN ? head >>> LENGTH_SHIFT : 0;
   }
 
-  /** The first unit of the run, of whatever kind, that `unit` is part of, looking back no further than `regionStart`. */
+  /**
+   * The first unit of the run, of whatever kind, that `unit` is part of, looking back no further than `regionStart`.
+   */
   startOf(unit: number, regionStart: number): number {
     let start = unit;
     while (start > regionStart && this.units[start * 4 + HEAD] === 0) start--;
@@ -323,7 +334,11 @@ export class Runs {
     this.freeUnits -= count;
   }
 
-  /** Verifies the tiling of the regions, given as pairs of first and end unit, and the bins. */
+  /**
+   * Verifies that runs tile `regions`, and the bins and stacks. Time in the number of units.
+   *
+   * @throws {CorruptionError} When two records disagree.
+   */
   check(regions: readonly { readonly firstUnit: number; readonly endUnit: number }[]): void {
     const units = this.units;
     const free = new Set<number>();

@@ -1,8 +1,9 @@
 /**
  * The size classes of small blocks: which sizes a page can be divided into.
  *
- * Sizes are counted in granules of 16 bytes. Up to 128 bytes every multiple of 16 is a class; above, each doubling has four
- * (5, 6, 7 and 8 times a power of two), so that rounding a size up to its class wastes less than a fifth of it:
+ * Sizes are counted in granules of 16 bytes. Up to 128 bytes every multiple of 16 is a class; above, each doubling has
+ * four (5, 6, 7 and 8 times a power of two), so that rounding a size up to its class wastes less than a fifth of the
+ * slot:
  *
  * ```text
  *   bytes   16  32  48  64  80  96 112 128 | 160 192 224 256 | 320 384 448 512 | ... | 10240 12288 14336 16384
@@ -21,7 +22,9 @@ export const GRANULE = 16;
 /** The largest small size in bytes. Larger blocks are runs of units. */
 export const SMALL_MAX = 16 * 1024;
 
-/** The largest alignment of a small block: what the record of a slot can name. Above, a run serves. */
+/**
+ * The largest alignment of a small block: what the link of a slot can name (see page_table.ts). Above, a run serves.
+ */
 export const SMALL_ALIGNMENT_MAX = 1024;
 
 /** Bytes of a page: the slice of a region that holds blocks of one class. */
@@ -33,13 +36,15 @@ export const PAGE_GRANULES = PAGE_SIZE / GRANULE;
 /** Count of size classes. */
 export const CLASS_COUNT = 36;
 
-/** Granules of one block, by class. */
+/** Granules of one slot, by class. */
 export const CLASS_GRANULES: Int32Array = new Int32Array(CLASS_COUNT);
 
 /** The class of a size, by its granules: `CLASS_OF[(size + 15) >>> 4]` for sizes up to `SMALL_MAX`. */
 export const CLASS_OF: Uint8Array = new Uint8Array(SMALL_MAX / GRANULE + 1);
 
-/** Slots of a page, by class. One less than fits for 16 bytes, as slot numbers must stay below 2^12 (see page_table.ts). */
+/**
+ * Slots of a page, by class. One less than fits for 16 bytes, as slot numbers must stay below 2^12 (see page_table.ts).
+ */
 export const CLASS_SLOTS: Int32Array = new Int32Array(CLASS_COUNT);
 
 for (let sizeClass = 0, granules = 1; sizeClass < CLASS_COUNT; sizeClass++) {
@@ -54,8 +59,8 @@ for (let granules = 0, sizeClass = 0; granules < CLASS_OF.length; granules++) {
 }
 
 /**
- * The class for a block of `size` bytes at a multiple of `alignment` (at most 1024): the first class from the size up whose
- * blocks all lie at such multiples, because its block size is one. -1 when only a run can do it.
+ * The class for a block of `size` bytes at a multiple of `alignment` (at most 1024): the first class from the size up
+ * whose slots all lie at such multiples, because the slot size is one. -1 when only a run can do it.
  */
 export function classFor(size: number, alignment: number): number {
   if (size > SMALL_MAX || alignment > SMALL_ALIGNMENT_MAX) return -1;

@@ -1,9 +1,10 @@
 /**
  * A growable table of integers outside the JavaScript heap.
  *
- * An allocator's records live in tables of their own, in mappings that are never handed out: no view, C library or stray
- * write through a block can reach them, and they cost only the OS pages that were touched. A table reserves the address
- * space it could ever need and commits from its start; growing wraps the longer span, so the contents never move.
+ * An allocator's records live in tables of their own, in mappings that are never handed out: no view, C library or
+ * stray write through a block can reach them, and they cost only the OS pages that were touched. A table reserves the
+ * address space it could ever need and commits from its start; growing wraps the longer span, so the contents never
+ * move.
  *
  * ```text
  *   reserved   ├───────────────────────────────────────────────────────────┤ capacity
@@ -11,8 +12,8 @@
  *   touched    ├────────────┤           what the OS charges
  * ```
  *
- * Over a source where reserving is spending (a fixed buffer) the table is ordinary JavaScript memory that is copied when it
- * grows: the budget is for blocks.
+ * Over a source where reserving is spending (a fixed buffer) the table is ordinary JavaScript memory that is copied
+ * when it grows: the budget is for blocks.
  *
  * @module
  */
@@ -27,7 +28,11 @@ export class Table {
   #address: Address = 0;
   #bytes: Uint8Array;
 
-  /** Reserves `capacity` bytes and commits none. */
+  /**
+   * Reserves `capacity` bytes and commits none.
+   *
+   * @throws {OutOfMemoryError} When there is no such piece of address space.
+   */
   constructor(source: PageSource, capacity: number) {
     this.#source = source;
     this.#reserved = source.lazy ? alignUp(capacity, Math.max(source.pageSize, source.granularity)) : 0;
@@ -35,7 +40,7 @@ export class Table {
     this.#bytes = new Uint8Array(0);
   }
 
-  /** The committed bytes. Another object after each growth; the old one is detached. */
+  /** The committed bytes. Another object after each growth; the old one must not be used any more. */
   get bytes(): Uint8Array {
     return this.#bytes;
   }
@@ -70,9 +75,9 @@ export class Table {
     }
     length = Math.min(length, this.#reserved);
     source.commit(this.#address + old.byteLength, length - old.byteLength);
-    // When wrapping fails the table goes on as it was; the pages stay committed and are committed again by the next growth.
-    // The old wrap is left to the collector: nobody else has it, and the first detaching of a buffer in a process makes V8 test
-    // every typed array for it from then on, which costs the fast paths a seventh of their time.
+    // When wrapping fails the table goes on as it was; the pages stay committed and are committed again by the next
+    // growth. The old wrap is left to the collector: nobody else has it, and the first detaching of a buffer in a
+    // process makes V8 test every typed array for it from then on, which costs the fast paths a seventh of their time.
     this.#bytes = source.wrap(this.#address, length);
     return true;
   }
