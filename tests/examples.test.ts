@@ -75,7 +75,8 @@ describe("examples/buffers.ts", () => {
 
 describe("examples/", () => {
   it("every example is run by a test", () => {
-    const tested = ["buffers.ts", "call_c.ts", "hello_world.ts", "replay.ts"];
+    const tested = ["arena.ts", "buffers.ts", "bump.ts", "call_c.ts", "custom_grower.ts", "hello_world.ts"]
+      .concat("pool.ts", "replay.ts");
     const found = readdirSync(join(rootPath, "examples")).filter((name) => name.endsWith(".ts")).sort();
     assertEquals(found, tested);
   });
