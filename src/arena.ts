@@ -15,8 +15,8 @@
  * - chunks behind `#current` hold no block; blocks of a chunk are older than those of the next one;
  * - no chunk is mapped for a block that is larger than half of it: such a block gets a chunk of its own, so that no
  *   pattern of sizes makes chunks double that are left unused;
- * - each mark pins the records below it (`floor` of bump_region.ts) and keeps its chunk from being stepped back over, so
- *   that what was allocated after a mark can be told by place alone.
+ * - each mark pins the records below it (`floor` of bump_region.ts) and keeps its chunk from being stepped back over,
+ *   so that what was allocated after a mark can be told by place alone.
  *
  * @module
  */
@@ -51,9 +51,14 @@ export type ArenaResetMode =
 export interface ArenaOptions {
   /** Where memory comes from. @defaultValue the operating system */
   source?: PageSource;
-  /** Bytes of the first chunk, rounded up to whole OS pages; each further one is twice as large, up to 64 MiB. @defaultValue 64 KiB */
+  /**
+   * Bytes of the first chunk, rounded up to whole OS pages; each further one is twice as large, up to 64 MiB.
+   * @defaultValue 64 KiB
+   */
   chunkSize?: number;
-  /** The most bytes that may be live at once, counted as requested; see also {@link Arena.limit}. @defaultValue Infinity */
+  /**
+   * The most bytes that may be live at once, counted as requested; see also {@link Arena.limit}. @defaultValue Infinity
+   */
   limit?: number;
 }
 
@@ -65,14 +70,15 @@ const DEFAULT_CHUNK_SIZE = 65_536;
  *
  * Blocks are freed together: by {@link Arena.rewind} to a mark, at the end of a {@link Arena.scope}, by
  * {@link Arena.reset}, or by disposing the arena. What differs from the {@link Allocator} contract:
- * - `free` of the last block gives its bytes back at once. `free` of another one marks it as freed; its bytes come back when all
- *   blocks behind it in its chunk are freed too, and no mark was set since it was allocated, or in bulk. A block with a
- *   chunk of its own comes back at once. A second, interior or foreign free is detected in any case.
+ * - `free` of the last block gives its bytes back at once. `free` of another one marks it as freed; its bytes come back
+ *   when all blocks behind it in its chunk are freed too, and no mark was set since it was allocated, or in bulk. A
+ *   block with a chunk of its own comes back at once. A second, interior or foreign free is detected in any case.
  * - `resize` grows only the last block of a chunk, and only it gives bytes back when it shrinks.
  * - Memory that comes back is kept for the next allocations until `trim` or `reset`.
  *
- * `allocate` and `free` of the last block take constant time, everything else that takes an address O(log chunks + log blocks),
- * `rewind` and `reset` time in the number of blocks freed. A block costs 16 bytes of record on JavaScript's heap.
+ * `allocate` and `free` of the last block take constant time, everything else that takes an address
+ * O(log chunks + log blocks), `rewind` and `reset` time in the number of blocks freed. A block costs 16 bytes of record
+ * on JavaScript's heap.
  *
  * @example
  * ```ts
@@ -123,8 +129,9 @@ export class Arena implements Allocator {
   }
 
   /**
-   * The most bytes that may be live at once, counted as requested. May be set at any time, to below what is live too: then
-   * nothing can be allocated until enough is freed. A `limitedPageSource` bounds what is held instead of what is live.
+   * The most bytes that may be live at once, counted as requested. May be set at any time, to below what is live too:
+   * then nothing can be allocated until enough is freed. A `limitedPageSource` bounds what is held instead of what is
+   * live.
    */
   get limit(): number {
     return this.#limit;
@@ -193,8 +200,8 @@ export class Arena implements Allocator {
   }
 
   /**
-   * Allocates a typed array and fills it, element by element, with what `element` returns. When that throws, everything allocated
-   * meanwhile is freed again, by the callback too, and the error goes on.
+   * Allocates a typed array and fills it, element by element, with what `element` returns. When that throws, everything
+   * allocated meanwhile is freed again, by the callback too, and the error goes on.
    */
   fill<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number, element: (index: number) => T[number]): T {
     const mark = this.mark();
@@ -210,7 +217,10 @@ export class Arena implements Allocator {
     }
   }
 
-  /** See {@link Allocator.resize}. True for the last block of a chunk as long as there is room, for others within their bytes. */
+  /**
+   * See {@link Allocator.resize}. True for the last block of a chunk as long as there is room, for others within their
+   * bytes.
+   */
   resize(address: Address, size: number): boolean {
     const block = this.#memory.live(address, "resize");
     assertSize(size);
@@ -283,8 +293,8 @@ export class Arena implements Allocator {
   }
 
   /**
-   * Frees every block allocated since `mark` was made, and keeps the memory for the next ones. The mark stays good and can be
-   * rewound to again; marks made after it do not.
+   * Frees every block allocated since `mark` was made, and keeps the memory for the next ones. The mark stays good and
+   * can be rewound to again; marks made after it do not.
    *
    * @throws {UseAfterFreeError} When the mark is stale: the arena was rewound to an earlier one, or reset, since.
    * @throws {InvalidFreeError} When it is a mark of another arena.

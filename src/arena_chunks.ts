@@ -1,5 +1,6 @@
 /**
- * The chunks of an arena: which one is allocated from, when another is mapped, and which are given back. See the drawing in arena.ts.
+ * The chunks of an arena: which one is allocated from, when another is mapped, and which are given back. See the
+ * drawing in arena.ts.
  *
  * @module
  */
@@ -80,7 +81,10 @@ export class ArenaChunks {
     return Math.min(last.byteLength * 2, Math.max(most, this.#firstBytes));
   }
 
-  /** Makes the next chunk the current one, mapping it if there is none: with `wanted` bytes, or less when memory is scarce. */
+  /**
+   * Makes the next chunk the current one, mapping it if there is none: with `wanted` bytes, or less when memory is
+   * scarce.
+   */
   #advance(wanted: number, needed: number): void {
     if (this.index + 1 < this.chunks.length) {
       this.index++;
@@ -241,8 +245,8 @@ export class ArenaChunks {
   }
 
   /**
-   * Gives back the spares, the empty chunks behind the current one, and that too if it is empty; false when there are none. A mark
-   * that stands at the start of such a chunk is as good without it.
+   * Gives back the spares, the empty chunks behind the current one, and that too if it is empty; false when there are
+   * none. A mark that stands at the start of such a chunk is as good without it.
    */
   #giveBackEmpty(): boolean {
     const had = this.#giveBackSpares();
@@ -288,8 +292,8 @@ export class ArenaChunks {
     }
     if (sum !== requested || committed !== this.committedBytes || this.all().length !== this.#sorted.length) {
       throw new CorruptionError(
-        `Cannot trust the figures of the arena: ${requested} bytes are requested and ${this.committedBytes} committed ` +
-          `by count, ${sum} and ${committed} by the chunks`,
+        `Cannot trust the figures of the arena: ${requested} bytes are requested and ${this.committedBytes} ` +
+          `committed by count, ${sum} and ${committed} by the chunks`,
       );
     }
   }

@@ -48,9 +48,9 @@ export interface BumpAllocatorOptions {
  * A bump allocator over one fixed piece of memory.
  *
  * What differs from the {@link Allocator} contract:
- * - `free` of the last block gives its bytes back at once. `free` of another block only marks it as freed: its bytes come
- *   back when all blocks behind it are freed too (the cursor then falls back over it), or by {@link BumpAllocator.reset}.
- *   A second, interior or foreign free is detected in any case, from a record out of line.
+ * - `free` of the last block gives its bytes back at once. `free` of another block only marks it as freed: its bytes
+ *   come back when all blocks behind it are freed too (the cursor then falls back over it), or by
+ *   {@link BumpAllocator.reset}. A second, interior or foreign free is detected in any case, from a record out of line.
  * - `resize` grows the last block only, and only it gives bytes back when it shrinks.
  * - Sizes are rounded up to 16 bytes; what alignment skips over is not used.
  * - `trim` gives the contents of OS pages above the cursor back; the address space stays.

@@ -162,7 +162,10 @@ export class BumpRegion {
     if (count < this.count) this.#fallBack(count);
   }
 
-  /** Gives a block another size in place, and says whether that can be done. Only the last one grows, or gives bytes back. */
+  /**
+   * Gives a block another size in place, and says whether that can be done. Only the last one grows, or gives bytes
+   * back.
+   */
   resize(index: number, size: number): boolean {
     const records = this.#records;
     const at = index * RECORD;

@@ -1,8 +1,8 @@
 /**
  * The allocator of those that are given none: a `Heap` on the default page source, unless the program sets another.
  *
- * This is what `#[global_allocator]` is in Rust, with one difference: it can be set at any time, and blocks stay with the
- * allocator that gave them. Freeing an older allocator's block after the change is an `InvalidFreeError`.
+ * This is what `#[global_allocator]` is in Rust, with one difference: it can be set at any time, and blocks stay with
+ * the allocator that gave them. Freeing an older allocator's block after the change is an `InvalidFreeError`.
  *
  * @module
  */
@@ -25,8 +25,9 @@ export function globalAllocator(): Allocator {
 }
 
 /**
- * Makes `allocator` the global one, and returns the one that was, so that it can be set again or disposed. Undefined stands for
- * the heap that is made when first needed: it is returned when that was not made yet, and may be passed to have a new one.
+ * Makes `allocator` the global one, and returns the one that was, so that it can be set again or disposed. Undefined
+ * stands for the heap that is made when first needed: it is returned when that was not made yet, and may be passed to
+ * have a new one.
  */
 export function setGlobalAllocator(allocator: Allocator | undefined): Allocator | undefined {
   if (allocator !== undefined && typeof allocator?.allocate !== "function") {

@@ -12,9 +12,9 @@
  *   #head = 2 ────────────┘ (numbers in links are one more than a slot's; 0 ends the list)
  * ```
  *
- * The free list runs through `links`, on JavaScript's heap, and not through the free slots as in C: what a stale view or
- * foreign code writes into a free slot corrupts nothing, and a link that is negative says that its slot is live, which is how
- * every bad free is found. Slots that nobody ever had are not in the list; a region counts them.
+ * The free list runs through `links`, on JavaScript's heap, and not through the free slots as in C: what a stale view
+ * or foreign code writes into a free slot corrupts nothing, and a link that is negative says that its slot is live,
+ * which is how every bad free is found. Slots that nobody ever had are not in the list; a region counts them.
  *
  * @module
  */
@@ -58,7 +58,10 @@ export interface PoolAllocatorOptions {
   alignment?: number;
   /** Slots that are there from the start. @defaultValue none; the first 64 KiB are taken when first needed */
   capacity?: number;
-  /** Whether more slots are taken when all are in use; if not, `capacity` is exactly how many there are. @defaultValue true */
+  /**
+   * Whether more slots are taken when all are in use; if not, `capacity` is exactly how many there are.
+   * @defaultValue true
+   */
   growable?: boolean;
   /** Where memory comes from. @defaultValue the operating system */
   source?: PageSource;
@@ -68,14 +71,14 @@ export interface PoolAllocatorOptions {
  * A pool of slots of one size.
  *
  * What differs from the {@link Allocator} contract:
- * - Blocks have up to `slotSize` bytes at alignments up to `alignment`; anything larger is `OutOfMemoryError`, from `array` it is
- *   `RangeError`. `usableSize` is always `slotSize`.
+ * - Blocks have up to `slotSize` bytes at alignments up to `alignment`; anything larger is `OutOfMemoryError`, from
+ *   `array` it is `RangeError`. `usableSize` is always `slotSize`.
  * - `resize` and `reallocate` never move: every size up to `slotSize` fits where the block is.
  * - The slot freed last is the first to be used again.
  * - `trim` gives regions back in which no slot is in use; never those of a pool that cannot grow.
  *
- * `allocate`, `free` and all else that takes an address take constant time while there is one region, otherwise O(log regions).
- * A slot costs 4 bytes of link on JavaScript's heap.
+ * `allocate`, `free` and all else that takes an address take constant time while there is one region, otherwise O(log
+ * regions). A slot costs 4 bytes of link on JavaScript's heap.
  *
  * @example
  * ```ts
@@ -216,8 +219,8 @@ export class PoolAllocator implements Allocator {
   #grow(slots: number): void {
     if (!this.growable) {
       throw new OutOfMemoryError(
-        `Cannot have ${slots} more slots of ${this.slotSize} bytes: ${this.#live} of ${this.capacity} are in use, and the ` +
-          "pool does not grow",
+        `Cannot have ${slots} more slots of ${this.slotSize} bytes: ${this.#live} of ${this.capacity} are in use, and ` +
+          "the pool does not grow",
         slots * this.slotSize,
         this.capacity * this.slotSize,
       );

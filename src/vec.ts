@@ -10,8 +10,9 @@
  *      └─ #array: a typed array over all of it, made anew whenever the block is reallocated
  * ```
  *
- * `push` stores into that typed array and counts; only when it is full the block is reallocated to twice the size. An array
- * that was detached (its allocator is disposed) has length 0 and so is always full: no store is ever lost silently.
+ * `push` stores into that typed array and counts; only when it is full the block is reallocated to twice the size. An
+ * array that was detached (its allocator is disposed) has length 0 and so is always full: no store is ever lost
+ * silently.
  *
  * @module
  */
@@ -35,9 +36,9 @@ export interface VecOptions {
 /**
  * A vector of numbers (or of bigints) in native memory, that grows.
  *
- * `push` and `pop` take constant time, amortised; `at` and `set` constant time; `insert` time in the number of elements behind.
- * It owns one block, freed when it is disposed. It may not be used any more once its allocator is disposed, or has freed its
- * blocks in bulk (an arena that is reset or rewound).
+ * `push` and `pop` take constant time, amortised; `at` and `set` constant time; `insert` time in the number of elements
+ * behind. It owns one block, freed when it is disposed. It may not be used any more once its allocator is disposed, or
+ * has freed its blocks in bulk (an arena that is reset or rewound).
  *
  * @example
  * ```ts
@@ -168,8 +169,8 @@ export class Vec<T extends TypedArray> implements Disposable, Iterable<T[number]
   }
 
   /**
-   * The elements as a typed array, without a copy. It goes stale when the vector moves, shrinks or is disposed (it shows whatever
-   * the memory is used for next): take it anew after anything that may reallocate.
+   * The elements as a typed array, without a copy. It goes stale when the vector moves, shrinks or is disposed (it
+   * shows whatever the memory is used for next): take it anew after anything that may reallocate.
    */
   asArray(): T {
     this.#assertUsable();
@@ -231,8 +232,8 @@ export class Vec<T extends TypedArray> implements Disposable, Iterable<T[number]
   }
 
   /**
-   * After every reallocation, in place or not: a typed array over the whole block. The block is resized to all of its usable
-   * size first, as only what was asked for is sure to be kept by the next reallocation.
+   * After every reallocation, in place or not: a typed array over the whole block. The block is resized to all of its
+   * usable size first, as only what was asked for is sure to be kept by the next reallocation.
    */
   #renew(capacity: number): void {
     const { type, allocator } = this;

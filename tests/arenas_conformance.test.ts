@@ -97,7 +97,7 @@ function makePool({ wrapSource = (source: PageSource) => source }: MakeOverrides
   return new PoolAllocator({ source: wrapSource(systemPageSource()), slotSize: 512 * KIB, alignment: 64 * KIB });
 }
 
-// Whatever its size, a block takes a slot: so many of them fit over the system only, where untouched memory costs nothing.
+// Whatever its size, a block takes a slot: so many of them fit over the system only, where untouched memory is free.
 conformance("PoolAllocator over the system", makePool, {
   largestBlock: 512 * KIB,
   budget: 8 * MIB,

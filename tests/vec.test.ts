@@ -12,6 +12,7 @@ import { BumpAllocator } from "../src/bump_allocator.ts";
 import { OutOfMemoryError, UseAfterFreeError } from "../src/errors.ts";
 import { globalAllocator, setGlobalAllocator } from "../src/global_allocator.ts";
 import { PoolAllocator } from "../src/pool_allocator.ts";
+import { basicalloc, memAlloc, rulloc, rustyMalloc } from "../src/systems.ts";
 import { Vec } from "../src/vec.ts";
 import { Prng } from "./support/prng.ts";
 
@@ -22,6 +23,10 @@ const ALLOCATORS: readonly { name: string; make: () => Allocator }[] = [
   { name: "Heap", make: () => new Heap() },
   { name: "BumpAllocator", make: () => new BumpAllocator({ size: 32 * MIB }) },
   { name: "Arena", make: () => new Arena() },
+  { name: "basicalloc()", make: () => basicalloc() },
+  { name: "rustyMalloc()", make: () => rustyMalloc() },
+  { name: "memAlloc()", make: () => memAlloc() },
+  { name: "rulloc()", make: () => rulloc() },
   { name: "Arena over a fixed buffer", make: () => new Arena({ source: fixedPageSource(new ArrayBuffer(32 * MIB)) }) },
 ];
 
@@ -213,7 +218,7 @@ describe("Vec", () => {
     other.asArray().forEach((value, i) => assertEquals(value, i));
   });
 
-  it("after dispose, and after its allocator's dispose, it throws UseAfterFreeError and loses no store silently", () => {
+  it("after dispose, and after its allocator's, it throws UseAfterFreeError and loses no store silently", () => {
     const heap = new Heap();
     const vec = new Vec(Float64Array, { allocator: heap });
     const orphan = new Vec(Float64Array, { allocator: heap });
