@@ -1,8 +1,8 @@
 /**
  * All blocks of a heap, small, large and huge: where they come from, and which one an address means.
  *
- * This is everything that `Heap` does when its two fast paths do not apply. It knows placement only; limits, clearing, views and owned
- * buffers are the heap's business.
+ * It knows placement only: limits and clearing are the business of `HeapCore`, contents that of `BlockMemory`, owned
+ * buffers that of `OwnedBlocks`.
  *
  * ```text
  *   size                       served by
@@ -11,9 +11,9 @@
  *   above, or nothing else     a mapping of its own (HugeBlocks)       alignment up to 1 GiB
  * ```
  *
- * A heap starts with one address range and takes another only when that one is full: every 32 GiB on an operating system, sooner
- * where address space is scarce or the source is a fixed buffer. A small block for which no whole page can be had, as under a
- * tight budget, is served as a run of one unit or more before the heap gives up.
+ * A heap starts with one address range and takes another only when that one is full: every 32 GiB on an operating
+ * system, sooner where address space is scarce or the source is a fixed buffer. A small block for which no whole page
+ * can be had, as under a tight budget, is served as a run of one unit or more before the heap gives up.
  *
  * @module
  */
@@ -39,7 +39,10 @@ const FIRST_BUDGET_RANGE = 2 ** 20;
 /** The most that a small block may shrink in place: what its link can say. */
 const SLACK_MAX = SLACK_MASK;
 
-/** The base-2 logarithm of the alignment that no one asked for. */
+/** Granules of a unit. */
+const UNIT_GRANULES = UNIT / GRANULE;
+
+/** The base-2 logarithm of the alignment of blocks for which none was asked. */
 const DEFAULT_ALIGNMENT_LOG = 4;
 
 /** A live block, found by its address. */
@@ -150,7 +153,10 @@ export class Blocks {
     }
   }
 
-  /** Reserves another range when the last has no room left for `byteLength` more bytes; false when it has, or there is none. */
+  /**
+   * Reserves another range when the last has no room left for `byteLength` more bytes; false when it has, or there is
+   * none.
+   */
   #addRangeIfFull(byteLength: number): boolean {
     const { range } = this.ranges.at(-1)!;
     if (range.byteLength - range.committedBytes >= byteLength) return false;
@@ -177,11 +183,11 @@ export class Blocks {
     for (const pages of this.ranges) {
       const { range } = pages;
       const granule = (address - range.base) / GRANULE;
-      if (!(granule >= 0 && granule < range.endUnit * (UNIT / GRANULE))) continue;
+      if (!(granule >= 0 && granule < range.endUnit * UNIT_GRANULES)) continue;
       if (!Number.isInteger(granule)) return undefined;
       const link = pages.liveLink(granule);
       if (link !== 0) return this.#small(address, pages, granule, link);
-      return granule % (UNIT / GRANULE) === 0 ? this.#large(address, pages, granule / (UNIT / GRANULE)) : undefined;
+      return granule % UNIT_GRANULES === 0 ? this.#large(address, pages, granule / UNIT_GRANULES) : undefined;
     }
     const huge = this.huge.at(address);
     if (huge === undefined) return undefined;
@@ -227,7 +233,7 @@ export class Blocks {
       alignment: 2 ** (info & INFO_ALIGNMENT),
       owned: (info & INFO_OWNED) !== 0,
       pages,
-      granule: unit * (UNIT / GRANULE),
+      granule: unit * UNIT_GRANULES,
       link: 0,
       huge: undefined,
     };
@@ -252,10 +258,10 @@ export class Blocks {
     for (const pages of this.ranges) {
       const { range } = pages;
       const granule = Math.floor((address - range.base) / GRANULE);
-      if (!(granule >= 0 && granule < range.endUnit * (UNIT / GRANULE))) continue;
+      if (!(granule >= 0 && granule < range.endUnit * UNIT_GRANULES)) continue;
       const slot = pages.slotAround(granule);
       if (slot !== -1) return this.find(range.base + slot * GRANULE);
-      const unit = range.startOf(Math.floor(granule / (UNIT / GRANULE)));
+      const unit = range.startOf(Math.floor(granule / UNIT_GRANULES));
       return this.#large(range.base + unit * UNIT, pages, unit);
     }
     const huge = this.huge.around(address);
@@ -266,16 +272,16 @@ export class Blocks {
     for (const pages of this.ranges) {
       const { range } = pages;
       const granule = (address - range.base) / GRANULE;
-      if (!(granule >= 0 && granule < range.endUnit * (UNIT / GRANULE))) continue;
+      if (!(granule >= 0 && granule < range.endUnit * UNIT_GRANULES)) continue;
       if (!Number.isInteger(granule)) return false;
-      const unit = Math.floor(granule / (UNIT / GRANULE));
+      const unit = Math.floor(granule / UNIT_GRANULES);
       if (range.runs.kindAt(range.startOf(unit)) === PAGE_RUN) return pages.wasLive(granule);
       return unit < range.regionOf(unit).frontier;
     }
     return this.huge.wasFreed(address);
   }
 
-  /** The fast path for large blocks of the least alignment: one that was parked, or 0. */
+  /** The fast path for large blocks of the least alignment: the address of one that was parked, or 0. */
   allocateParked(size: number): Address {
     const { range } = this.ranges[0]!;
     const count = Math.ceil(size / UNIT);
@@ -285,7 +291,9 @@ export class Blocks {
     return range.base + unit * UNIT;
   }
 
-  /** The fast path for freeing large blocks: of the first range, and not owned. False when `address` is not that of one. */
+  /**
+   * The fast path for freeing large blocks: of the first range, and not owned. False when `address` is not that of one.
+   */
   freeLarge(address: Address): boolean {
     if (typeof address !== "number") return false;
     const { range } = this.ranges[0]!;
@@ -300,7 +308,7 @@ export class Blocks {
   release(block: LiveBlock): void {
     if (block.pages === undefined) this.huge.free(block.huge!);
     else if (block.link !== 0) block.pages.free(block.granule, block.link);
-    else block.pages.range.releaseLarge(block.granule / (UNIT / GRANULE));
+    else block.pages.range.releaseLarge(block.granule / UNIT_GRANULES);
   }
 
   /** Gives a live block a new size in place, and says whether that could be done. */
@@ -318,7 +326,7 @@ export class Blocks {
     }
     const count = Math.max(1, Math.ceil(size / UNIT));
     if (size > RUN_MAX * 2) return false;
-    const unit = block.granule / (UNIT / GRANULE);
+    const unit = block.granule / UNIT_GRANULES;
     if (!pages.range.resize(unit, count)) return false;
     pages.range.runs.describe(unit, count * UNIT - size, pages.range.runs.info(unit));
     return true;
@@ -330,7 +338,7 @@ export class Blocks {
     if (pages === undefined) huge!.owned = owned;
     else if (link !== 0) pages.links[link] = linkWithOwned(pages.links[link]!, owned);
     else {
-      const unit = block.granule / (UNIT / GRANULE);
+      const unit = block.granule / UNIT_GRANULES;
       const { runs } = pages.range;
       runs.describe(unit, runs.slack(unit), owned ? runs.info(unit) | INFO_OWNED : runs.info(unit) & ~INFO_OWNED);
     }
@@ -338,10 +346,10 @@ export class Blocks {
 
   /** The region of a live block that is not huge, ready for access. */
   regionOf(block: LiveBlock): Region {
-    return block.pages!.range.wrappedRegionOf(Math.floor(block.granule / (UNIT / GRANULE)));
+    return block.pages!.range.wrappedRegionOf(Math.floor(block.granule / UNIT_GRANULES));
   }
 
-  /** The live blocks: by range and address, then the huge ones. */
+  /** The live blocks: by range and address, then the huge ones. Blocks may come and go during the walk. */
   *live(): IterableIterator<LiveBlock> {
     for (const pages of this.ranges) {
       const { range } = pages;
@@ -367,7 +375,7 @@ export class Blocks {
     }
   }
 
-  /** Gives free memory back; the bytes given. */
+  /** Gives free memory back to the source, and returns how many bytes. */
   trim(): number {
     let given = 0;
     for (const pages of this.ranges) {
@@ -386,7 +394,11 @@ export class Blocks {
     return given;
   }
 
-  /** Verifies every record. */
+  /**
+   * Verifies every record. Time in the number of slots and units.
+   *
+   * @throws {CorruptionError} When two disagree.
+   */
   check(): void {
     for (const pages of this.ranges) {
       pages.range.check();
@@ -395,8 +407,8 @@ export class Blocks {
   }
 
   /**
-   * Detaches and gives back everything. When giving back fails the rest is given back all the same, and what failed first is
-   * thrown at the end; all views are detached before anything else.
+   * Detaches and gives back everything. When giving back fails the rest is given back all the same, and what failed
+   * first is thrown at the end; all views are detached before anything else.
    */
   dispose(): void {
     this.huge.unwrapAll();

@@ -2,22 +2,24 @@
  * The general-purpose allocator.
  *
  * ```text
- *   Heap                       fast paths                                          this file
- *    └─ HeapCore               arguments, bad addresses, limit, clearing           heap_core.ts
- *        ├─ OwnedBlocks        blocks with an ArrayBuffer of their own             native_buffer.ts
- *        ├─ BlockMemory        the bytes of blocks                                 block_memory.ts
- *        └─ Blocks             which kind of block, several ranges                 blocks.ts
- *            ├─ SmallPages     size classes, pages, slots, links                   small_pages.ts, page_table.ts, link_table.ts
- *            │   └─ AddressRange   reservation, regions                            address_range.ts
- *            │       └─ Runs   units, runs, bins                                   runs.ts
- *            └─ HugeBlocks     a mapping each                                      huge_blocks.ts
+ *   Heap                       fast paths                                  this file
+ *    └─ HeapCore               arguments, bad addresses, limit, clearing   heap_core.ts
+ *        ├─ OwnedBlocks        blocks with an ArrayBuffer of their own     native_buffer.ts
+ *        ├─ BlockMemory        the bytes of blocks                         block_memory.ts
+ *        └─ Blocks             which kind of block, several ranges         blocks.ts
+ *            ├─ SmallPages     size classes, pages, slots, links           small_pages.ts, page_table.ts, link_table.ts
+ *            │   └─ AddressRange   reservation, regions                    address_range.ts
+ *            │       └─ Runs   units, runs, bins                           runs.ts
+ *            └─ HugeBlocks     a mapping each                              huge_blocks.ts
  * ```
  *
  * `allocate` and `free` of small blocks are written out whole in one method each, on five fields that are copies of
- * what the first range has (`#copyFirst` renews them); everything else goes through `HeapCore`. What makes them fast:
+ * what the first range has (`#copyFirst` renews them); `allocateZeroed`, `reallocate` and `view` have a short way for
+ * the blocks of the first range, and everything else goes through `HeapCore`. What makes them fast:
  *
- * - An address becomes a granule number by one subtraction and one multiplication, and from there on everything is a 32-bit
- *   integer. `(x | 0) === x` on the result rejects fractions, misaligned addresses, NaN and what is far away, all at once.
+ * - An address becomes a granule number by one subtraction and one multiplication, and from there on everything is a
+ *   32-bit integer. `(x | 0) === x` on the result rejects fractions, misaligned addresses, NaN and what is far away,
+ *   all at once.
  * - All fields of a page are in one typed array, its record is one cache line.
  * - One link, read anyway, says whether the block is live: finding a bad free costs nothing.
  * - Heaps that must do more (a limit, clearing on free) or nothing (disposed) never enter the fast paths: their
@@ -76,18 +78,23 @@ const DEFAULT = DEFAULT_ALIGNMENT;
 export interface HeapOptions {
   /** Where memory comes from. @defaultValue the operating system */
   source?: PageSource;
-  /** The most bytes that may be live at once, counted as requested. @defaultValue Infinity */
+  /**
+   * The most bytes that may be live at once, counted as requested. Allocating and freeing are slower with one.
+   *
+   * @defaultValue Infinity
+   */
   limit?: number;
-  /** Whether freed memory is cleared at once. @defaultValue false */
+  /** Whether freed memory is cleared at once; allocating and freeing are slower then. @defaultValue false */
   zeroOnFree?: boolean;
 }
 
 /**
  * A general-purpose heap of native memory.
  *
- * Blocks never move, are 16-byte aligned at least, and are freed on purpose. Freeing what is not a live block is always an error, never
- * a corruption. `allocate`, `free`, `usableSize` and `owns` take constant time; `reallocate` copies when it cannot
- * grow in place; `stats` takes time in the number of pages, `blocks` and `check` in the number of blocks.
+ * Blocks never move, are 16-byte aligned at least, and are freed on purpose. Freeing what is not a live block is always
+ * an error, never a corruption. `allocate` (up to 256 KiB), `free`, `usableSize` and `owns` take constant time;
+ * `reallocate` copies when it cannot grow in place; `stats` takes time in the number of pages and large blocks,
+ * `blocks` in that of live blocks, `check` in that of slots and units.
  *
  * Undisposed, a heap keeps its memory until the process ends: nothing is freed by the garbage collector.
  *
@@ -117,7 +124,7 @@ export class Heap implements Allocator {
   /**
    * Reserves address space; memory is committed when it is first needed.
    *
-   * @throws {OutOfMemoryError} When the source has no address space at all.
+   * @throws {OutOfMemoryError} When the source has not even the address space and memory for the first records.
    * @throws {UnsupportedPlatformError} When no source is given and the system's cannot be loaded: see its message.
    */
   constructor(options: HeapOptions = {}) {
@@ -132,7 +139,9 @@ export class Heap implements Allocator {
     this.#copyFirst();
   }
 
-  /** See {@link Allocator.allocate}. Constant time. */
+  /**
+   * See {@link Allocator.allocate}. Constant time up to 256 KiB; a search for a run above, and for large alignments.
+   */
   allocate(size: number, alignment: number = DEFAULT): Address {
     const bytes = size >>> 0;
     if (bytes === size && bytes <= this.#fastSize && alignment === DEFAULT) {
@@ -210,7 +219,8 @@ export class Heap implements Allocator {
 
   /**
    * See {@link Allocator.resize}. Blocks up to 16 KiB resize within their size class, and do not shrink in place by
-   * more than 4095 bytes below it; larger blocks shrink always and grow into free space behind them.
+   * more than 4095 bytes below it; larger blocks shrink always, and up to 8 MiB they grow into free space behind them;
+   * huge ones grow no further than their last OS page.
    */
   resize(address: Address, size: number): boolean {
     return this.#core.resize(address, size);
@@ -239,7 +249,7 @@ export class Heap implements Allocator {
     return address === 0 ? this.allocate(size) : this.#core.reallocate(address, size);
   }
 
-  /** Moves the small block at `granule` of the first range, which has the least alignment. */
+  /** Moves the small block at `granule` of the first range, whose alignment is the least. */
   #moveSmall(granule: number, requested: number, size: number): Address {
     const moved = this.allocate(size);
     const base = this.#base;
@@ -275,8 +285,8 @@ export class Heap implements Allocator {
   }
 
   /**
-   * See {@link Allocator.view}. A view of a huge block (above 4 MiB) is empty as soon as the block is freed. Constant time; most of it
-   * is the runtime's own.
+   * See {@link Allocator.view}. A view of a huge block (above 4 MiB) is empty as soon as the block is freed. Constant
+   * time; most of it is the runtime's own.
    */
   view(address: Address, byteLength?: number): Uint8Array {
     const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
@@ -303,6 +313,7 @@ export class Heap implements Allocator {
     return this.#viewSlow(address, byteLength);
   }
 
+  /** What `view` does for huge blocks and those of other ranges, and for arguments that it must refuse. */
   #viewSlow(address: Address, byteLength?: number): Uint8Array {
     const block = this.#core.live(address, "view");
     if (byteLength === undefined) return this.#core.memory.view(block, Uint8Array, block.requestedSize);
@@ -333,7 +344,7 @@ export class Heap implements Allocator {
     this.free(this.#core.addressOf(array, "free"));
   }
 
-  /** See {@link Allocator.addressOf}. Time in the number of regions, of which there are few. */
+  /** See {@link Allocator.addressOf}. Time in the number of regions, of which there are few, and of huge blocks. */
   addressOf(view: ArrayBufferView): Address {
     return this.#core.addressOf(view, "take the address of");
   }
@@ -356,18 +367,18 @@ export class Heap implements Allocator {
     }
   }
 
-  /** See {@link Allocator.stats}. Time in the number of pages. */
+  /** See {@link Allocator.stats}. Time in the number of pages and large blocks. */
   stats(): AllocatorStats {
     return this.#core.stats();
   }
 
-  /** What every region holds, page by page and run by run; see `heapMap` for a drawing. */
+  /** What every region holds, page by page and run by run; see `heapMap` for a drawing. Time in the number of both. */
   layout(): HeapLayout {
     this.#core.assertNotDisposed("report");
     return layoutOf(this.#core.blocks);
   }
 
-  /** See {@link Allocator.check}. Time in the number of blocks and units. */
+  /** See {@link Allocator.check}. Time in the number of slots and units. */
   check(): void {
     this.#core.assertNotDisposed("check");
     this.#core.blocks.check();
@@ -398,6 +409,7 @@ export class Heap implements Allocator {
     this.#fastUnits = isPlain ? range.endUnit : 0;
   }
 
+  /** What `allocate` does when the free list of the current page is empty, and for all other blocks. */
   #allocateSlow(size: number, alignment: number): Address {
     if (this.#fastSize > 0 && alignment === DEFAULT_ALIGNMENT && (size >>> 0) === size) {
       if (size > SMALL_MAX) {
@@ -421,6 +433,7 @@ export class Heap implements Allocator {
     return found;
   }
 
+  /** What `free` does for all but live small blocks of the first range. */
   #freeSlow(address: Address): void {
     if (this.#fastUnits === 0 || !this.#core.blocks.freeLarge(address)) this.#core.free(address);
   }

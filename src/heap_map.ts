@@ -2,7 +2,9 @@
  * A heap drawn as text: one character for each 64 KiB, or for more when the heap is large.
  *
  * ```text
- *   0x7f1200000000  1 MiB     ▁▃▅█LLLL....
+ *   ░▄█ page of small blocks, by how full   L large block   . free
+ *   0x7f1200000000  1 MiB, 64 KiB each
+ *     █▄░▆LLLL........
  * ```
  *
  * @module
@@ -24,7 +26,11 @@ export interface HeapMapOptions {
   lines?: number;
 }
 
-/** Draws what `heap.layout()` returned. */
+/**
+ * Draws what `heap.layout()` returned. Time in the number of spans and characters.
+ *
+ * @throws {RangeError} When an option is not a positive whole number.
+ */
 export function heapMap(layout: HeapLayout, options: HeapMapOptions = {}): string {
   const { columns = 64, lines = 8 } = options;
   for (const [name, value] of Object.entries({ columns, lines })) {

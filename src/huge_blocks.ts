@@ -1,10 +1,10 @@
 /**
  * Huge blocks: each a reservation of its own, given back to the operating system as soon as it is freed.
  *
- * They are for what no region should hold: blocks that would leave large holes, and alignments above a mebibyte. Making one takes two
- * system calls and freeing it one; its memory is fresh, so it is zero without being cleared. A huge block is wrapped
- * when its first view is asked for, and that wrap is detached when it is freed: unlike those of smaller blocks, views of a
- * freed huge block are empty at once.
+ * They are for what no region should hold: blocks that would leave large holes, and alignments above a mebibyte. Making
+ * one takes two system calls (up to four when it is aligned beyond an OS page) and freeing it one; its memory is fresh,
+ * so it is zero without being cleared. A huge block is wrapped when its first view is asked for, and that wrap is
+ * detached when it is freed: unlike those of smaller blocks, views of a freed huge block are empty at once.
  *
  * @module
  */
@@ -98,7 +98,7 @@ export class HugeBlocks {
     return undefined;
   }
 
-  /** The live block whose wrap is `buffer`. */
+  /** The live block whose wrap is `buffer`. Linear in the number of huge blocks. */
   wrappedIn(buffer: ArrayBufferLike): HugeBlock | undefined {
     if (this.wrappedBytes === 0) return undefined;
     for (const block of this.#blocks.values()) {
