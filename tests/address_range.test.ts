@@ -163,21 +163,87 @@ describe("AddressRange", () => {
     }
   });
 
-  it("regionOf() finds the region of every unit, also where regions share a page", () => {
-    const inner = fixedPageSource(new ArrayBuffer(MIB));
-    const pressed = failingPageSource(inner, Infinity, { operations: ["commit"] });
+  it("regionOf() finds the region of every unit, also where regions share a page, and after trim()", () => {
+    const pressed = failingPageSource(fixedPageSource(new ArrayBuffer(MIB)), Infinity, { operations: ["commit"] });
     const { range, complaint } = make(pressed, MIB);
-    // Each region gets only what the run needs: 5, 7, 3, 20, and 30 units.
-    for (const count of [5, 7, 3, 20, 30]) {
-      const wanted = 1 + Math.floor(Math.log2(256 / count)) + 1;
-      for (let failures = wanted; range.take(count, 16, LARGE_RUN) === -1; failures--) pressed.rearm(0, failures);
+    // Each region gets only what its run needs: when all larger ones are refused.
+    for (const count of [5, 7, 3, 20, 30, 2]) {
+      let refused = 20;
+      do pressed.rearm(0, refused); while (range.take(count, 16, LARGE_RUN) === -1 && refused-- > 0);
       pressed.rearm(Infinity);
     }
-    for (const region of range.regions) {
-      for (let unit = region.firstUnit; unit < region.endUnit; unit++) assertEquals(range.regionOf(unit), region);
+    const verify = (): void => {
+      for (const region of range.regions) {
+        for (let unit = region.firstUnit; unit < region.endUnit; unit++) {
+          assert(range.regionOf(unit) === region, `unit ${unit} of ${region.index}`);
+        }
+      }
+      range.check();
+    };
+    assertEquals(range.regions.map(({ firstUnit }) => firstUnit), [0, 5, 12, 15, 35, 65]);
+    verify();
+    for (const last of range.regions.toReversed()) {
+      range.release(last.firstUnit);
+      range.trim();
+      assertEquals(range.regions.length, last.index);
+      verify();
     }
-    range.check();
     assertEquals(complaint(), "");
+  });
+
+  it("a region that cannot be wrapped is decommitted again", () => {
+    const recorder = new Recorder(systemPageSource());
+    const source = failingPageSource(recorder.source, Infinity, { operations: ["wrap"] });
+    const range = new AddressRange(source, 2 ** 26, UNIT);
+    // The tables are long enough after this.
+    range.release(range.take(4000, 16, LARGE_RUN));
+    range.trim();
+    const committed = recorder.committedBytes;
+    source.rearm(0);
+    assertEquals(range.take(300, 16, LARGE_RUN), -1);
+    assertEquals([range.regions.length, recorder.committedBytes], [0, committed]);
+    assert(range.failure !== undefined);
+    source.rearm(Infinity);
+    assertEquals(range.take(300, 16, LARGE_RUN), 0);
+    range.check();
+    dispose(range);
+    assertEquals(recorder.complaint(), "");
+  });
+
+  it("what is no error of this package goes through as it is", () => {
+    const inner = systemPageSource();
+    let wrong = false;
+    const odd = (): void => {
+      if (wrong) throw new EvalError("odd");
+    };
+    const range = new AddressRange(
+      {
+        ...inner,
+        commit(address, byteLength) {
+          odd();
+          inner.commit(address, byteLength);
+        },
+        discard(address, byteLength) {
+          odd();
+          inner.discard(address, byteLength);
+        },
+      },
+      2 ** 28,
+      UNIT,
+    );
+    const units = Array.from({ length: 60 }, () => range.take(256, 16, LARGE_RUN));
+    wrong = true;
+    assertThrows(() => range.take(10_000, 16, LARGE_RUN), EvalError, "odd");
+    assertThrows(
+      () => {
+        for (const unit of units) range.release(unit);
+      },
+      EvalError,
+      "odd",
+    );
+    wrong = false;
+    range.check();
+    dispose(range);
   });
 
   it("isFresh says of each run whether it reads as zero", () => {

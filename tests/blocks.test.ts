@@ -201,6 +201,34 @@ describe("Blocks", () => {
     assertEquals(complaint(), "");
   });
 
+  it("nothing is left when the first range cannot be had", () => {
+    for (let requests = 0; requests < 6; requests++) {
+      const recorder = new Recorder(systemPageSource());
+      assertThrows(
+        () => new Blocks(failingPageSource(recorder.source, requests)),
+        OutOfMemoryError,
+        "fails on purpose",
+      );
+      assertEquals(recorder.complaint(), "", `after ${requests} requests`);
+    }
+  });
+
+  it("trim() gives ranges back from the last, but not the first", () => {
+    const { blocks, recorder, complaint } = make(fixedPageSource(new ArrayBuffer(16 * MIB)));
+    const addresses = Array.from({ length: 100 }, () => blocks.allocate(64 * KIB, 16));
+    assertEquals(blocks.ranges.length, 3);
+    const last = addresses.pop()!;
+    for (const address of addresses) blocks.release(find(blocks, address));
+    blocks.trim();
+    blocks.check();
+    assertEquals(blocks.ranges.length, 3, "the last holds a block");
+    blocks.release(find(blocks, last));
+    blocks.trim();
+    assertEquals([blocks.ranges.length, recorder.reservedBytes, blocks.committedBytes], [1, MIB, 0]);
+    assertEquals(blocks.explain(last).kind, "foreign");
+    assertEquals(complaint(), "");
+  });
+
   it("a failed allocation keeps neither a range nor a block", () => {
     const { blocks, recorder, complaint } = make(fixedPageSource(new ArrayBuffer(3 * MIB)));
     for (let i = 0; i < 16; i++) blocks.allocate(64 * KIB, 16);

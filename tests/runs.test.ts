@@ -183,6 +183,15 @@ describe("Runs", () => {
     }
   });
 
+  it("the last bin is of lengths that no region has, and may be searched in vain", () => {
+    const length = 1.9 * 2 ** 20 | 0;
+    const runs = new Runs();
+    runs.units = new Int32Array(4 * length);
+    runs.add(0, length);
+    assertEquals(runs.take(length, 2, 1, LARGE_RUN), -1);
+    assertEquals(runs.take(length, 2, 0, LARGE_RUN), 0);
+  });
+
   it("resize() shrinks in place and merges the rest with what follows", () => {
     const { runs, regions } = make(16);
     runs.take(8, 1, 0, LARGE_RUN);

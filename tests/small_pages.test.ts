@@ -225,6 +225,27 @@ describe("SmallPages", () => {
     check(pages);
   });
 
+  it("what is no OutOfMemoryError of the table of links goes through, and the page goes back", () => {
+    const inner = fixedPageSource(new ArrayBuffer(2 ** 24));
+    let wrong = false;
+    const source = {
+      ...inner,
+      lazy: true,
+      commit(address: number, byteLength: number): void {
+        if (wrong) throw new EvalError("odd");
+        inner.commit(address, byteLength);
+      },
+    };
+    const pages = new SmallPages(source, new AddressRange(source, 2 ** 20, 2 ** 20));
+    pages.allocate(LAST_CLASS, LINK);
+    const before = pages.range.runs.freeUnits;
+    wrong = true;
+    assertThrows(() => pages.allocate(0, LINK), EvalError, "odd");
+    wrong = false;
+    assertEquals(pages.range.runs.freeUnits, before);
+    check(pages);
+  });
+
   it("wasLive() is true of slots that were in the free list, and of nothing else", () => {
     const pages = make();
     const sizeClass = classFor(48, 16);
