@@ -22,6 +22,7 @@ import { setDefaultPageSource } from "./src/default_page_source.ts";
 setDefaultPageSource(systemPageSource);
 
 export { systemPageSource };
+export { brkPageSource } from "./ffi/brk_page_source.ts";
 export { fromPointer, toPointer } from "./ffi/pointer.ts";
 export type { RuntimePointer } from "./ffi/pointer.ts";
 export type {
@@ -35,7 +36,13 @@ export type {
 } from "./src/allocator.ts";
 export { Arena, type ArenaOptions, type ArenaResetMode } from "./src/arena.ts";
 export { type ArenaMark, type ArenaScope } from "./src/arena_mark.ts";
+export type { HeaderSize } from "./src/block.ts";
+export type { AllocatorEvent } from "./src/bucket.ts";
+export { BucketAllocator, type BucketOptions } from "./src/bucket_allocator.ts";
+export type { BucketLayout, FreeStats, LayoutBlock, LayoutRegion } from "./src/bucket_set.ts";
 export { BumpAllocator, type BumpAllocatorOptions } from "./src/bump_allocator.ts";
+export { contiguousPageSource } from "./src/contiguous_page_source.ts";
+export { type Describable, describe, type DescribeOptions } from "./src/describe.ts";
 export {
   AllocatorError,
   type AllocatorErrorCode,
@@ -44,6 +51,7 @@ export {
   InvalidFreeError,
   type InvalidFreeKind,
   OutOfMemoryError,
+  SizeMismatchError,
   UnsupportedPlatformError,
   UseAfterFreeError,
 } from "./src/errors.ts";
@@ -54,6 +62,8 @@ export {
   type PageOperation,
 } from "./src/failing_page_source.ts";
 export { fixedPageSource, type FixedPageSourceOptions } from "./src/fixed_page_source.ts";
+export type { FreeFit, FreeOrder } from "./src/free_list.ts";
+export { FreeListAllocator, type FreeListOptions, type FreeListValidity } from "./src/free_list_allocator.ts";
 export {
   allocate,
   allocateZeroed,
@@ -70,4 +80,5 @@ export { type LimitedPageSource, limitedPageSource } from "./src/limited_page_so
 export { NativeBuffer } from "./src/native_buffer.ts";
 export type { Address, NativePointer, PageSource, Protection } from "./src/page_source.ts";
 export { PoolAllocator, type PoolAllocatorOptions } from "./src/pool_allocator.ts";
+export { basicalloc, memAlloc, rulloc, rustyMalloc } from "./src/systems.ts";
 export { Vec, type VecOptions } from "./src/vec.ts";
