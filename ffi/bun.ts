@@ -12,8 +12,8 @@
  */
 import { describeValue, UnsupportedPlatformError } from "../src/errors.ts";
 import type { Address, NativePointer } from "../src/page_source.ts";
-import { getBuiltinModule, giveNumber, type NativeCall, type NativeInterface } from "./library.ts";
-import { type BoundSymbols, isWide, type NativeType, type SymbolTable } from "./symbols.ts";
+import { getBuiltinModule, giveNumbers, type NativeCall, type NativeInterface } from "./library.ts";
+import type { BoundSymbols, NativeType, SymbolTable } from "./symbols.ts";
 
 /** What we use of `bun:ffi`. Typed here, so that the file also compiles without bun-types. */
 interface BunFfi {
@@ -46,13 +46,7 @@ export function bunInterface(): NativeInterface {
     for (const [name, { parameters, result }] of Object.entries(symbols)) {
       declarations[name] = { args: parameters.map((type) => TYPES[type]), returns: TYPES[result] };
     }
-    const opened = dlopen(library, declarations).symbols;
-    const bound: { [name: string]: NativeCall } = {};
-    for (const [name, { result }] of Object.entries(symbols)) {
-      const call = opened[name] as NativeCall;
-      bound[name] = isWide(result) ? giveNumber(call) : call;
-    }
-    return bound as BoundSymbols<T>;
+    return giveNumbers(symbols, dlopen(library, declarations).symbols);
   }
 
   function wrap(address: Address, byteLength: number): ArrayBuffer {

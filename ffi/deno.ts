@@ -14,8 +14,8 @@
  */
 import { describeValue, UnsupportedPlatformError } from "../src/errors.ts";
 import type { Address, NativePointer } from "../src/page_source.ts";
-import { giveNumber, type NativeCall, type NativeInterface } from "./library.ts";
-import { type BoundSymbols, isWide, type NativeType, type SymbolTable } from "./symbols.ts";
+import { giveNumbers, type NativeCall, type NativeInterface } from "./library.ts";
+import type { BoundSymbols, NativeType, SymbolTable } from "./symbols.ts";
 
 /** A pointer object; its only content is its address. */
 type PointerObject = object;
@@ -64,13 +64,7 @@ export function denoInterface(): NativeInterface {
         result: result === "pointer" ? "i64" : TYPES[result],
       };
     }
-    const opened = openPermitted(Deno, library, declarations).symbols;
-    const bound: { [name: string]: NativeCall } = {};
-    for (const [name, { result }] of Object.entries(symbols)) {
-      const call = opened[name] as NativeCall;
-      bound[name] = isWide(result) ? giveNumber(call) : call;
-    }
-    return bound as BoundSymbols<T>;
+    return giveNumbers(symbols, openPermitted(Deno, library, declarations).symbols);
   }
 
   function wrap(address: Address, byteLength: number): ArrayBuffer {

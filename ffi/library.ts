@@ -7,7 +7,7 @@
 import { UnsupportedPlatformError } from "../src/errors.ts";
 import type { Address, NativePointer } from "../src/page_source.ts";
 import type { OperatingSystem, Platform } from "./detect.ts";
-import type { BoundSymbols, SymbolTable } from "./symbols.ts";
+import { type BoundSymbols, isWide, type SymbolTable } from "./symbols.ts";
 
 /** The foreign function interface of one runtime, reduced to what we need. */
 export interface NativeInterface {
@@ -71,8 +71,21 @@ export function getBuiltinModule(name: string): unknown {
 /** A function as a runtime binds it when numbers are passed: results wider than 32 bits may be BigInts. */
 export type NativeCall = (...args: number[]) => unknown;
 
+/** The functions of `symbols` as a runtime has bound them, with numbers for the results that may be BigInts. */
+export function giveNumbers<T extends SymbolTable>(
+  symbols: T,
+  functions: { readonly [name: string]: NativeCall },
+): BoundSymbols<T> {
+  const bound: { [name: string]: NativeCall } = {};
+  for (const [name, { result }] of Object.entries(symbols)) {
+    const call = functions[name] as NativeCall;
+    bound[name] = isWide(result) ? giveNumber(call) : call;
+  }
+  return bound as BoundSymbols<T>;
+}
+
 /** Turns a function whose result may be a BigInt into one with a number. */
-export function giveNumber(call: NativeCall): NativeCall {
+function giveNumber(call: NativeCall): NativeCall {
   return function callForNumber(...args: number[]): number {
     return Number(call(...args));
   };

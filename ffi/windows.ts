@@ -104,13 +104,13 @@ export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions
 
   function decommit(address: Address, byteLength: number): void {
     assertPageRange(address, byteLength, pageSize);
-    release("decommit", address, byteLength, MEM_DECOMMIT, byteLength);
+    free("decommit", address, byteLength, MEM_DECOMMIT, byteLength);
     if (wraps.hasEscaped(address, byteLength)) commitEscaped("decommit", address, byteLength);
   }
 
   function discard(address: Address, byteLength: number): void {
     assertPageRange(address, byteLength, pageSize);
-    release("discard", address, byteLength, MEM_DECOMMIT, byteLength);
+    free("discard", address, byteLength, MEM_DECOMMIT, byteLength);
     commitPages("discard", address, byteLength);
   }
 
@@ -138,16 +138,16 @@ export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions
   function unmap(address: Address, byteLength: number): void {
     assertPageRange(address, byteLength, pageSize);
     if (!wraps.hasEscaped(address, byteLength)) {
-      release("unmap", address, 0, MEM_RELEASE, byteLength);
+      free("unmap", address, 0, MEM_RELEASE, byteLength);
       return;
     }
     // Parts of a reservation cannot be released: the address space is lost, the memory is not.
-    release("unmap", address, byteLength, MEM_DECOMMIT, byteLength);
+    free("unmap", address, byteLength, MEM_DECOMMIT, byteLength);
     commitEscaped("unmap", address, byteLength);
   }
 
   /** `VirtualFree`, throwing when it fails; `byteLength` is for the message. */
-  function release(action: string, address: Address, size: number, type: number, byteLength: number): void {
+  function free(action: string, address: Address, size: number, type: number, byteLength: number): void {
     if (VirtualFree(address, size, type) === 0) {
       throw failure(action, address, byteLength, "VirtualFree", GetLastError());
     }
