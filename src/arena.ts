@@ -268,7 +268,8 @@ export class Arena implements Allocator {
     const before = chunk!.requestedBytes;
     chunk!.free(index);
     this.#requested -= before - chunk!.requestedBytes;
-    if (chunk!.count === 0) {
+    // The first chunk has none to go back to.
+    if (chunk!.count === 0 && (chunk !== current || this.#chunks.index > 0)) {
       this.#chunks.emptied(chunk!, this.#pinnedChunk());
       this.#current = this.#chunks.current;
     }
