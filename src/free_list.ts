@@ -21,7 +21,7 @@
  *
  * @module
  */
-import { checkOf, corrupt, END, FREE } from "./block.ts";
+import { corrupt, END, FREE } from "./block.ts";
 import type { Region, RegionList } from "./region_list.ts";
 
 /** Where a freed block goes in its list. */
@@ -222,33 +222,48 @@ export class FreeList {
     const { byNumber } = this.#regions;
     const best = this.fit === "best";
     let region = byNumber[number]!;
+    let { words, marks } = region;
     let before = -1;
     let beforeRegion = 0;
     for (;;) {
-      let n = this.sizeAt(region, p);
-      const { words } = region;
       const w = 4 * p;
-      if (before !== -1 && (words[w + 2] !== before || ((words[w + 3]! >>> 12) & REGION_MASK) !== beforeRegion)) {
-        throw corrupt(region, p, "it is free, and its neighbours in the free list disagree");
+      let n = words[w]!;
+      let last = words[w + 3]!;
+      // As sizeAt, but for the end of the block: who takes it looks at that.
+      if (
+        ((marks[p] ?? 0) & FREE) === 0 ||
+        last >>> 24 !== checkOfNode(n, words[w + 1]!, words[w + 2]!, last & NODE_MASK) ||
+        (before !== -1 && (words[w + 2] !== before || ((last >>> 12) & REGION_MASK) !== beforeRegion))
+      ) {
+        throw corrupt(region, p, "it is free and was written to");
       }
       this.visited++;
-      if (visit !== undefined) n = visit(region, p, n);
-      const at = n < need ? -1 : place(region, p, n);
-      if (at >= 0 && (!best || this.foundSize === 0 || n < this.foundSize)) {
-        this.foundRegion = region;
-        this.found = p;
-        this.foundSize = n;
-        this.foundPlace = at;
-        this.#rover = p;
-        this.#roverRegion = number;
-        if (!best) return true;
+      // Merging is only worth a call where a free block follows.
+      if (visit !== undefined && ((marks[p + n] ?? 0) & FREE) !== 0) {
+        n = visit(region, p, n);
+        last = words[w + 3]!;
+      }
+      if (n >= need) {
+        const at = place(region, p, n);
+        if (at >= 0 && (!best || this.foundSize === 0 || n < this.foundSize)) {
+          this.foundRegion = region;
+          this.found = p;
+          this.foundSize = n;
+          this.foundPlace = at;
+          this.#rover = p;
+          this.#roverRegion = number;
+          if (!best) return true;
+        }
       }
       before = p;
       beforeRegion = number;
-      number = words[w + 3]! & REGION_MASK;
+      number = last & REGION_MASK;
       p = words[w + 1]!;
       if (number === 0 || this.visited >= limit) return this.foundSize > 0;
-      if (number !== beforeRegion) region = this.#region(number, region, before);
+      if (number !== beforeRegion) {
+        region = this.#region(number, region, before);
+        ({ words, marks } = region);
+      }
     }
   }
 
@@ -358,8 +373,10 @@ function failFor(region: Region, p: number): never {
   throw corrupt(region, p, "it is free and leads to a region that does not exist");
 }
 
+/** Eight bits that tell a node from one that was written to. One multiplication: every step of a search comes by here. */
 function checkOfNode(n: number, next: number, previous: number, numbers: number): number {
-  return checkOf(n ^ Math.imul(next, 0x2c1b3c6d), previous ^ numbers) >>> 24;
+  const turned = (next << 7 | next >>> 25) ^ (previous << 15 | previous >>> 17);
+  return Math.imul((n << 1) + 1 ^ turned ^ numbers, 0x1e3779b1) >>> 24;
 }
 
 function writeNode(words: Int32Array, p: number, n: number, next: number, previous: number, numbers: number): void {
