@@ -37,7 +37,8 @@ export const BUMP_GRANULE = 16;
 /** Sizes are recorded in 32 bits. */
 export const BUMP_REGION_MAX = 2 ** 32 - 65_536;
 
-// A record: where the block starts and how long it is, in granules; the bytes asked for; log2 of its alignment.
+// A record: where the block starts and how long it is, in granules; the bytes asked for (unsigned); its log2 alignment.
+// Signed words, as V8 keeps what it loads from unsigned ones as doubles: allocate and free took 63 instead of 22 ns.
 const START = 0;
 const GRANULES = 1;
 const REQUESTED = 2;
@@ -69,7 +70,7 @@ export class BumpRegion {
   readonly #source: PageSource;
   /** The granule behind the last one. */
   readonly #end: number;
-  #records: Uint32Array;
+  #records: Int32Array;
   /** Records ever written: those from `count` on are stale. */
   #written = 0;
   /** Granules from the larger of this and the cursor on are zero: nobody had them yet. */
@@ -96,7 +97,7 @@ export class BumpRegion {
     this.byteLength = byteLength;
     this.memory = { ...wrappedBytes(bytes), address: this.address };
     this.#end = byteLength / BUMP_GRANULE;
-    this.#records = new Uint32Array(records * RECORD);
+    this.#records = new Int32Array(records * RECORD);
   }
 
   /** Places a block behind the last one, or returns 0 when there is no room. Arguments are valid. */
@@ -149,7 +150,7 @@ export class BumpRegion {
     const at = index * RECORD;
     this.liveBlocks--;
     this.liveBytes -= records[at + GRANULES]! * BUMP_GRANULE;
-    this.requestedBytes -= records[at + REQUESTED]!;
+    this.requestedBytes -= records[at + REQUESTED]! >>> 0;
     records[at + STATE] = records[at + STATE]! | FREED;
     if (index === this.count - 1) this.dropFreed();
   }
@@ -180,7 +181,7 @@ export class BumpRegion {
     } else if (granules > before) {
       return false;
     }
-    this.requestedBytes += size - records[at + REQUESTED]!;
+    this.requestedBytes += size - (records[at + REQUESTED]! >>> 0);
     records[at + REQUESTED] = size;
     return true;
   }
@@ -193,7 +194,7 @@ export class BumpRegion {
       if (records[at + STATE]! >= FREED) continue;
       this.liveBlocks--;
       this.liveBytes -= records[at + GRANULES]! * BUMP_GRANULE;
-      this.requestedBytes -= records[at + REQUESTED]!;
+      this.requestedBytes -= records[at + REQUESTED]! >>> 0;
     }
     if (count < this.count) this.#fallBack(count);
   }
@@ -204,7 +205,7 @@ export class BumpRegion {
     const at = index * RECORD;
     return {
       address: this.address + records[at + START]! * BUMP_GRANULE,
-      requestedSize: records[at + REQUESTED]!,
+      requestedSize: records[at + REQUESTED]! >>> 0,
       usableSize: records[at + GRANULES]! * BUMP_GRANULE,
       alignment: 2 ** (records[at + STATE]! & ALIGNMENT_MASK),
     };
@@ -331,7 +332,7 @@ export class BumpRegion {
   }
 
   #lengthen(): void {
-    const longer = new Uint32Array(this.#records.length * 2);
+    const longer = new Int32Array(this.#records.length * 2);
     longer.set(this.#records);
     this.#records = longer;
   }
