@@ -208,7 +208,7 @@ export class AllocatorMemory {
     }
     const origin = this.#originOf(buffer) ?? this.#owned.originOf(buffer);
     if (origin !== undefined) return origin + view.byteOffset;
-    throw new InvalidFreeError(action, 0, "foreign", `the view is not of this ${this.#hooks.name}'s memory`);
+    throw new InvalidFreeError(action, 0, "foreign", `it is not of this ${this.#hooks.name}'s memory`, "the view");
   }
 
   /** The address of byte 0 of a region's buffer. */

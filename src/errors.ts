@@ -60,12 +60,18 @@ export type InvalidFreeKind = "double" | "foreign" | "interior";
 export class InvalidFreeError extends AllocatorError {
   /** See {@link InvalidFreeKind}. */
   readonly kind: InvalidFreeKind;
-  /** The address as it was passed. */
+  /** The address as it was passed; 0 for a view of memory that is not the allocator's. */
   readonly address: Address;
 
-  /** Makes the error for `action` ("free", "resize", ...) on `address`. `detail` ends the sentence. */
-  constructor(action: string, address: Address, kind: InvalidFreeKind, detail: string) {
-    super("ERR_INVALID_FREE", `Cannot ${action} ${formatAddress(address)}: ${detail}`);
+  /** Makes the error for `action` ("free", "resize", ...) on `subject`. `detail` ends the sentence. */
+  constructor(
+    action: string,
+    address: Address,
+    kind: InvalidFreeKind,
+    detail: string,
+    subject: string = formatAddress(address),
+  ) {
+    super("ERR_INVALID_FREE", `Cannot ${action} ${subject}: ${detail}`);
     this.kind = kind;
     this.address = address;
   }

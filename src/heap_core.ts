@@ -156,8 +156,8 @@ export class HeapCore {
       throw new UseAfterFreeError(`Cannot ${action} the view: its memory was freed and its buffer detached`);
     }
     const origin = this.memory.originOf(buffer) ?? this.owned.originOf(buffer);
-    if (origin === undefined) throw new InvalidFreeError(action, 0, "foreign", "the view is not of this heap's memory");
-    return origin + view.byteOffset;
+    if (origin !== undefined) return origin + view.byteOffset;
+    throw new InvalidFreeError(action, 0, "foreign", "it is not of this heap's memory", "the view");
   }
 
   /** The figures of this moment. */

@@ -780,7 +780,7 @@ describe("Heap error messages", () => {
     const error = assertThrows(
       () => heap.freeArray(new Uint8Array(4)),
       InvalidFreeError,
-      "the view is not of this heap's memory",
+      "it is not of this heap's memory",
     );
     assertEquals(error.kind, "foreign");
   });
