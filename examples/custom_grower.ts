@@ -7,8 +7,7 @@
  *
  * @module
  */
-import { Arena, OutOfMemoryError, type PageSource } from "../mod.ts";
-import { rustyMalloc } from "../src/systems.ts";
+import { Arena, OutOfMemoryError, type PageSource, rustyMalloc } from "../mod.ts";
 
 /** A heap in an array, as toy operating systems have it: it grows upwards and never gives anything back. */
 function toyGrower(heap: ArrayBuffer, base = 2 ** 50): PageSource {
