@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { Heap } from "../mod.ts";
+import { basicalloc, Heap, setGlobalAllocator, Vec } from "../mod.ts";
 import { formatBytes, formatCount } from "./support/text.ts";
 
 const COUNT = 1_000_000;
@@ -49,4 +49,18 @@ function report(title: string): void {
   console.log(`  blocks     ${formatCount(liveBlocks)}`);
   console.log(`  live       ${formatBytes(liveBytes)}`);
   console.log(`  committed  ${formatBytes(committedBytes)}, and ${formatBytes(tableBytes)} for tables\n`);
+}
+
+// The first program of the reference systems: a vector of 2^20 numbers on an allocator of your choice, made the global one.
+{
+  using allocator = basicalloc();
+  const before = setGlobalAllocator(allocator);
+  using vec = new Vec(Uint32Array);
+  for (let value = 0; value < 2 ** 20; value++) vec.push(value);
+  setGlobalAllocator(before);
+  console.log(`\nA Vec of ${formatCount(vec.length)} numbers on basicalloc`);
+  const { isValid, overlaps, adjacents, outOfOrder } = allocator.validity();
+  console.log(`Valid: ${isValid} (overlaps ${overlaps}, adjacents ${adjacents}, out of order ${outOfOrder})`);
+  const { count, bytes } = allocator.freeStats();
+  console.log(`Stats: free list of length ${count}, size ${formatCount(bytes)}`);
 }

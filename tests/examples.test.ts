@@ -18,7 +18,7 @@ async function linesOf(example: string): Promise<string[]> {
 }
 
 describe("examples/hello_world.ts", () => {
-  it("puts a million numbers on a heap, reports, and cannot free twice", async () => {
+  it("puts a million numbers on a heap, cannot free twice, and pushes 2^20 on basicalloc", async () => {
     const lines = await linesOf("hello_world.ts");
     assertEquals(lines.slice(0, 7), [
       "Hello, native memory.",
@@ -35,7 +35,13 @@ describe("examples/hello_world.ts", () => {
     assertMatch(lines[11]!, /^ {2}committed {2}\d+\.\d\d MiB, and \d+\.\d\d [KM]iB for tables$/);
     assertEquals(lines.slice(13, 16), ["After the frees", "  blocks     0", "  live       0 B"]);
     assertEquals(lines[18], "InvalidFreeError: Cannot free 0x...: the block is already freed");
-    assertEquals(lines.length, 19);
+    assertEquals(lines.slice(19, 22), [
+      "",
+      "A Vec of 1,048,576 numbers on basicalloc",
+      "Valid: true (overlaps 0, adjacents 0, out of order 0)",
+    ]);
+    assertMatch(lines[22]!, /^Stats: free list of length \d+, size \d[\d,]{8}$/);
+    assertEquals(lines.length, 23);
   });
 });
 
@@ -75,8 +81,10 @@ describe("examples/buffers.ts", () => {
 
 describe("examples/", () => {
   it("every example is run by a test", () => {
-    const tested = ["arena.ts", "buffers.ts", "bump.ts", "call_c.ts", "custom_grower.ts", "hello_world.ts"]
-      .concat("pool.ts", "replay.ts");
+    const tested = ["buffers.ts", "call_c.ts", "hello_world.ts", "replay.ts"]
+      .concat("arena.ts", "bump.ts", "custom_grower.ts", "pool.ts")
+      .concat("aligned.ts", "basic.ts", "buckets.ts", "global.ts", "grow_heap.ts", "standalone.ts", "stress_test.ts")
+      .sort();
     const found = readdirSync(join(rootPath, "examples")).filter((name) => name.endsWith(".ts")).sort();
     assertEquals(found, tested);
   });
