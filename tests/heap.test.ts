@@ -6,6 +6,7 @@
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import process from "node:process";
 import {
   type Address,
   CorruptionError,
@@ -22,6 +23,9 @@ import {
 import { fromEnvironment, randomTest } from "./random.ts";
 import { Prng } from "./support/prng.ts";
 import { Recorder } from "./support/recording_source.ts";
+
+/** Whether an emulator runs this, on which the long tests would take minutes and find nothing more. */
+const EMULATED = (process.env["OFFHEAP_RUNTIME"] ?? "") !== "";
 
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
@@ -111,7 +115,7 @@ describe("Heap regions", () => {
     heap.check();
   });
 
-  it("100,000 pairs of allocate and free of every kind leave the memory as it was", () => {
+  it("100,000 pairs of allocate and free of every kind leave the memory as it was", { ignore: EMULATED }, () => {
     using heap = new Heap();
     const kept = [100, 10_000, 100_000].map((size) => heap.allocate(size));
     const random = new Prng(5);
@@ -193,7 +197,7 @@ describe("Heap recycling", () => {
 });
 
 describe("Heap.allocateZeroed()", () => {
-  it("clears what was used, in every kind of block", () => {
+  it("clears what was used, in every kind of block", { ignore: EMULATED }, () => {
     using heap = new Heap();
     for (const size of [1, 16, 100, 256, 257, 5000, 16 * KIB, 20_000, 64 * KIB, MIB, 4 * MIB, 5 * MIB]) {
       for (const alignment of size > MIB ? [16] : [16, 64, 4096]) {
@@ -261,7 +265,7 @@ describe("Heap.reallocate()", () => {
     heap.check();
   });
 
-  it("moves between all kinds of blocks and keeps alignment and contents", () => {
+  it("moves between all kinds of blocks and keeps alignment and contents", { ignore: EMULATED }, () => {
     using heap = new Heap();
     const sizes = [10, 1000, 16 * KIB, 40_000, MIB, 5 * MIB];
     for (const from of sizes) {
@@ -303,7 +307,7 @@ describe("Heap.reallocate()", () => {
 });
 
 describe("Heap over many ranges", () => {
-  it("takes range after range, and finds blocks in all of them", () => {
+  it("takes range after range, and finds blocks in all of them", { ignore: EMULATED }, () => {
     const { heap, recorder } = recorded(scarce(2 * MIB));
     const addresses: Address[] = [];
     for (const size of [50, 1000, 9000, 30_000, 300_000]) {
@@ -327,7 +331,7 @@ describe("Heap over many ranges", () => {
     assertEquals(recorder.complaint(), "");
   });
 
-  it("every page can go through every size class", () => {
+  it("every page can go through every size class", { ignore: EMULATED }, () => {
     const { heap, recorder } = recorded(scarce(2 * MIB));
     try {
       for (const size of [16, 32, 48, 64, 80, 4096, 16]) {
@@ -378,7 +382,7 @@ describe("Heap over many ranges", () => {
     assertEquals(recorder.complaint(), "");
   });
 
-  it("20,000 random operations, check() often", () => {
+  it("20,000 random operations, check() often", { ignore: EMULATED }, () => {
     const options = {
       seed: 11,
       operations: 20_000,
@@ -390,7 +394,7 @@ describe("Heap over many ranges", () => {
     randomTest(() => new Heap({ source: scarce(2 * MIB) }), fromEnvironment(options));
   });
 
-  it("20,000 random operations of small blocks", () => {
+  it("20,000 random operations of small blocks", { ignore: EMULATED }, () => {
     const options = {
       seed: 12,
       operations: 20_000,
@@ -424,7 +428,7 @@ describe("Heap over odd budgets", () => {
 
     // The least and the largest are much the same, and each run takes a second.
     if (budget === 4 * KIB || budget > 2 * MIB) continue;
-    it(`${budget} bytes: 20,000 random operations`, () => {
+    it(`${budget} bytes: 20,000 random operations`, { ignore: EMULATED }, () => {
       const buffer = new ArrayBuffer(budget);
       const options = {
         seed: budget,
