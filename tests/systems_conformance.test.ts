@@ -121,13 +121,17 @@ conformance(
 for (const options of COMBINATIONS) {
   const name = Object.values(options).join(" ");
   const make = (source: PageSource): Allocator => new FreeListAllocator({ ...options, source, regionSize: 16_384 });
-  const small = (): PageSource => fixedPageSource(new ArrayBuffer(1.25 * MIB));
+  const small = (): PageSource => fixedPageSource(new ArrayBuffer(1.5 * MIB));
   conformance(`FreeListAllocator, ${name}`, over(make, small), {
     ...SMALL,
     largestBlock: MIB / 8,
     budget: MIB * 0.75,
     joining: options.joinRegions === true,
-    without: without(options.releaseRegions, options.joinRegions),
+    without: {
+      ...without(options.releaseRegions, options.joinRegions),
+      // Whether a rest is left over that is too small for a block depends on what a search has merged.
+      ...(options.coalesce === "lazy" ? { A3: "the same size again may get a block with what is left over" } : {}),
+    },
   });
 }
 
