@@ -77,7 +77,7 @@ export class AddressRange {
   endUnit = 0;
   /** Whether the run of the last `take` is memory that reads as zero. */
   isFresh = false;
-  /** Why the source last refused a region; the cause of an `OutOfMemoryError`. */
+  /** Why the source last refused a region or a table of links. */
   failure: OutOfMemoryError | undefined;
   /** The records of pages (page_table.ts), long enough for every committed page; set again whenever they grow. */
   pages: Int32Array = new Int32Array(0);

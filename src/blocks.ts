@@ -69,6 +69,7 @@ export class Blocks {
   readonly huge: HugeBlocks;
   /** Whether the block of the last `allocate` is memory that reads as zero. */
   isFresh = false;
+  /** Why the last placement failed: each tries a mapping of its own in the end. */
   #failure: OutOfMemoryError | undefined;
 
   /** Reserves the first range. */
@@ -99,15 +100,16 @@ export class Blocks {
     for (const pages of this.ranges) pages.releaseIdle(true);
     const retried = this.#place(size, alignment);
     if (retried !== 0) return retried;
-    const failure = this.#failure ?? this.ranges.at(-1)?.range.failure;
     // A range that was reserved for this block, and then could not be committed, is not kept.
-    while (this.ranges.length > rangesBefore) this.#disposeRange(this.ranges.pop()!, (giveBack) => giveBack());
-    const reason = failure === undefined ? "no free space is large enough" : failure.message;
+    giveAllBack((attempt) => {
+      while (this.ranges.length > rangesBefore) this.#disposeRange(this.ranges.pop()!, attempt);
+    });
+    const cause = this.#failure!;
     throw new OutOfMemoryError(
-      `Cannot allocate ${size} bytes at alignment ${alignment}: ${reason}`,
+      `Cannot allocate ${size} bytes at alignment ${alignment}: ${cause.message}`,
       size,
-      failure?.limit,
-      failure === undefined ? undefined : { cause: failure },
+      cause.limit,
+      { cause },
     );
   }
 
@@ -389,7 +391,7 @@ export class Blocks {
       last = this.ranges.at(-1)!
     ) {
       this.ranges.pop();
-      this.#disposeRange(last, (giveBack) => giveBack());
+      giveAllBack((attempt) => this.#disposeRange(last, attempt));
     }
     return given;
   }
@@ -413,18 +415,11 @@ export class Blocks {
   dispose(): void {
     this.huge.unwrapAll();
     for (const { range } of this.ranges) range.unwrapAll();
-    const failures: unknown[] = [];
-    const attempt = (giveBack: () => void) => {
-      try {
-        giveBack();
-      } catch (error) {
-        failures.push(error);
-      }
-    };
-    for (const block of [...this.huge.values()]) attempt(() => this.huge.free(block));
-    for (const pages of this.ranges) this.#disposeRange(pages, attempt);
-    this.ranges.length = 0;
-    if (failures.length > 0) throw failures[0];
+    giveAllBack((attempt) => {
+      for (const block of [...this.huge.values()]) attempt(() => this.huge.free(block));
+      for (const pages of this.ranges) this.#disposeRange(pages, attempt);
+      this.ranges.length = 0;
+    });
   }
 
   #disposeRange(pages: SmallPages, attempt: (giveBack: () => void) => void): void {
@@ -432,4 +427,17 @@ export class Blocks {
     attempt(() => pages.dispose());
     pages.range.dispose(attempt);
   }
+}
+
+/** Calls `all` with a function that goes on when what it is given fails; throws what failed first, at the end. */
+function giveAllBack(all: (attempt: (giveBack: () => void) => void) => void): void {
+  const failures: unknown[] = [];
+  all((giveBack) => {
+    try {
+      giveBack();
+    } catch (error) {
+      failures.push(error);
+    }
+  });
+  if (failures.length > 0) throw failures[0];
 }

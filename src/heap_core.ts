@@ -114,8 +114,10 @@ export class HeapCore {
     const keepsHalf = size * 2 > block.usableSize || block.usableSize === GRANULE;
     if (keepsHalf && this.#resize(block, size)) return address;
     const moved = this.#replace(block, size);
-    this.fill(moved, (target) => this.memory.copy(block, target, Math.min(size, block.requestedSize)));
-    this.#release(block);
+    this.fill(moved, (target) => {
+      this.memory.copy(block, target, Math.min(size, block.requestedSize));
+      this.#release(block);
+    });
     return moved;
   }
 
@@ -193,8 +195,11 @@ export class HeapCore {
     if (this.#disposed) return;
     this.#disposed = true;
     this.isPlain = false;
-    this.owned.revokeAll();
-    this.blocks.dispose();
+    try {
+      this.owned.revokeAll();
+    } finally {
+      this.blocks.dispose();
+    }
   }
 
   #resize(block: LiveBlock, size: number): boolean {

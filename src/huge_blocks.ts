@@ -144,10 +144,13 @@ export class HugeBlocks {
     for (let offset = 0; offset < length; offset += COPY_PIECE) {
       const piece = Math.min(COPY_PIECE, length - offset);
       const target = source.wrap(to + offset, piece);
-      const origin = source.wrap(from + offset, piece);
-      target.set(origin);
-      source.unwrap(origin);
-      source.unwrap(target);
+      try {
+        const origin = source.wrap(from + offset, piece);
+        target.set(origin);
+        source.unwrap(origin);
+      } finally {
+        source.unwrap(target);
+      }
     }
   }
 

@@ -18,7 +18,7 @@
  * @module
  */
 import type { Allocator, BufferOptions, TypedArray, TypedArrayConstructor, ViewConstructor } from "./allocator.ts";
-import { assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { assertAlignment, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { CorruptionError, describeValue, formatAddress, InvalidFreeError, UseAfterFreeError } from "./errors.ts";
 import type { Address, NativePointer, PageSource } from "./page_source.ts";
 
@@ -228,9 +228,7 @@ export class NativeBuffer implements Disposable {
   view(type: DataViewConstructor): DataView;
   view<T extends ArrayBufferView>(type: ViewConstructor<T> & { readonly BYTES_PER_ELEMENT?: number }): T {
     const { buffer, byteOffset, byteLength } = this.#live("view");
-    if (typeof type !== "function") {
-      throw new TypeError(`Cannot use ${describeValue(type)} as a view type: it must be a typed array or DataView`);
-    }
+    if (type as unknown !== DataView) assertTypedArrayConstructor(type);
     return new type(buffer, byteOffset, Math.floor(byteLength / (type.BYTES_PER_ELEMENT ?? 1)));
   }
 

@@ -163,7 +163,7 @@ export class Runs {
 
   /** Takes any parked run for the caller to release; -1 when there is none. */
   unparkAny(): number {
-    for (let count = 1; this.parkedUnits > 0; count++) {
+    for (let count = 1; count <= PARKED_LENGTH_MAX; count++) {
       const unit = this.unpark(count);
       if (unit !== -1) return unit;
     }

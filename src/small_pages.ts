@@ -429,5 +429,6 @@ export class SmallPages {
 }
 
 function corrupt(page: number, what: string): CorruptionError {
-  return new CorruptionError(`Cannot trust the page at unit ${page}: ${what}`);
+  const subject = page < 0 ? "the pages of small blocks" : `the page at unit ${page}`;
+  return new CorruptionError(`Cannot trust ${subject}: ${what}`);
 }

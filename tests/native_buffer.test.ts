@@ -82,7 +82,7 @@ describe("NativeBuffer", () => {
     assertThrows(
       () => buffer.view(5 as never),
       TypeError,
-      "Cannot use 5 as a view type: it must be a typed array or DataView",
+      "Cannot use 5 as an array type: it must be the constructor of a typed array",
     );
     assertEquals(heap.stats().liveBlocks, 1);
   });
