@@ -22,7 +22,7 @@ const sorted = blocks.toSorted((a, b) => a - b);
 const apart = sorted.slice(1).every((address, i) => address - sorted[i]! >= 4096);
 console.log(`At least 4 KiB apart: ${apart ? "yes" : "no"}\n`);
 
-// A second block of a size lies right behind the first: a header of 24 bytes, at least 16 for the block, in steps of 16.
+// A second block lies right behind the first: a header of 24 bytes, at least 16 for the block, in steps of 16.
 const second = allocator.allocate(8);
 console.log(`Another alloc of 8 bytes: ${second - blocks[0]!} bytes behind the first\n`);
 console.log(describe(allocator));

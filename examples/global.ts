@@ -10,7 +10,7 @@ import { isMainThread, parentPort, Worker } from "node:worker_threads";
 import { allocate, free, globalAllocator, memAlloc, rulloc, setGlobalAllocator, Vec } from "../mod.ts";
 
 if (isMainThread) await main();
-else inThread();
+else parentPort!.once("message", inThread);
 
 async function main(): Promise<void> {
   using allocator = memAlloc({ regionSize: 4096 });
@@ -18,9 +18,8 @@ async function main(): Promise<void> {
 
   // A box: a value that is a block.
   const box = allocate(4);
-  const boxed = allocator.view(box);
-  boxed[0] = 42;
-  console.log(`Box: ${boxed[0]} at ${hex(box)}`);
+  allocator.view(box)[0] = 42;
+  console.log(`Box: ${allocator.view(box)[0]} at ${hex(box)}`);
   free(box);
 
   // A vector that grows: whenever it is full it takes a larger block of the global allocator.
@@ -56,12 +55,11 @@ async function main(): Promise<void> {
   free(neighbour);
   const merged = allocate(2 * third);
   console.log(merged === p1 ? `Correctly reused at ${hex(merged)}` : "Not correctly reused...");
-  free(merged);
-  free(wall);
+  for (const address of [merged, wall]) free(address);
 
   // Threads share nothing here: each has a global allocator of its own, and never waits for another.
-  console.log();
-  for (const line of await Promise.all(["first", "second"].map(runThread))) console.log(line);
+  const lines = await Promise.all(["first", "second"].map(runThread));
+  console.log(`\n${lines.join("\n")}`);
 
   const large = allocate(1024 * 1024);
   allocator.view(large).fill(1);
@@ -70,16 +68,14 @@ async function main(): Promise<void> {
 }
 
 /** What a thread does: Rulloc for all it allocates. */
-function inThread(): void {
-  parentPort!.once("message", (name: string) => {
-    using allocator = rulloc();
-    setGlobalAllocator(allocator);
-    using numbers = new Vec(Float64Array);
-    for (let i = 1; i <= 10_000; i++) numbers.push(i);
-    const sum = numbers.asArray().reduce((total, value) => total + value, 0);
-    const blocks = globalAllocator().stats().liveBlocks;
-    parentPort!.postMessage(`The ${name} thread sums up to ${sum} in ${blocks} block of its own`);
-  });
+function inThread(name: string): void {
+  using allocator = rulloc();
+  setGlobalAllocator(allocator);
+  using numbers = new Vec(Float64Array);
+  for (let i = 1; i <= 10_000; i++) numbers.push(i);
+  const sum = numbers.asArray().reduce((total, value) => total + value, 0);
+  const blocks = globalAllocator().stats().liveBlocks;
+  parentPort!.postMessage(`The ${name} thread sums up to ${sum} in ${blocks} block of its own`);
 }
 
 function runThread(name: string): Promise<string> {

@@ -51,7 +51,7 @@ function report(title: string): void {
   console.log(`  committed  ${formatBytes(committedBytes)}, and ${formatBytes(tableBytes)} for tables\n`);
 }
 
-// The first program of the reference systems: a vector of 2^20 numbers on an allocator of your choice, made the global one.
+// The first program of the reference systems: a vector of 2^20 numbers on basicalloc, made the global allocator.
 {
   using allocator = basicalloc();
   const before = setGlobalAllocator(allocator);

@@ -18,7 +18,7 @@ const PROGRESS = 1024;
 
 using allocator = basicalloc();
 const objects: { address: number; size: number; tag: number }[] = [];
-const random = makeRandom(1);
+let randomState = 0x2545f491;
 let totalSize = 0;
 let allocations = 0;
 let overwritten = 0;
@@ -73,15 +73,12 @@ function report(step: number): void {
   console.log(`  ${count} empty blocks in allocator, total size ${bytes} bytes; ${allocations} allocations so far`);
 }
 
-/** Numbers from 0 to 1 that are the same in every run. */
-function makeRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
+/** Numbers from 0 to 1, the same in every run (xorshift). */
+function random(): number {
+  randomState ^= randomState << 13;
+  randomState ^= randomState >>> 17;
+  randomState ^= randomState << 5;
+  return (randomState >>> 0) / 2 ** 32;
 }
 
 function argument(index: number, usual: number, most: number): number {

@@ -1,5 +1,6 @@
 /**
- * The policies of the reference systems, one by one, in numbers: what docs/references.md says of them and no other test shows.
+ * The policies of the reference systems, one by one, in numbers: what docs/references.md says of them and no other test
+ * shows.
  *
  * @module
  */
