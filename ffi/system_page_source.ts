@@ -29,7 +29,8 @@ let cached: PageSource | null = null;
 export function systemPageSource(): PageSource {
   if (cached === null) {
     const platform = detectPlatform();
-    cached = openPageSource(nativeInterface(platform), platform);
+    // Frozen: every heap relies on it, and who wants another spreads it.
+    cached = Object.freeze(openPageSource(nativeInterface(platform), platform));
   }
   return cached;
 }

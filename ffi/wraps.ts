@@ -44,12 +44,14 @@ class Given {
  * they cost 50-100 ns where an entry in a WeakMap costs 150-250 in V8.
  */
 class WrapRecord extends Given {
+  #buffer: ArrayBuffer;
   #address: Address;
   #byteLength: number;
 
   /** Notes on `bytes` where it is. */
   constructor(bytes: Uint8Array, address: Address, byteLength: number) {
     super(bytes);
+    this.#buffer = bytes.buffer as ArrayBuffer;
     this.#address = address;
     this.#byteLength = byteLength;
   }
@@ -62,11 +64,21 @@ class WrapRecord extends Given {
     return address;
   }
 
+  /** The buffer that was made for the wrap; whatever `bytes.buffer` says now. */
+  static buffer(bytes: Uint8Array): ArrayBuffer {
+    return #buffer in bytes ? (bytes as WrapRecord).#buffer : bytes.buffer as ArrayBuffer;
+  }
+
   /** How long the wrap was that `bytes` is or has been. */
   static byteLength(bytes: object): number {
     return #byteLength in bytes ? (bytes as WrapRecord).#byteLength : 0;
   }
 }
+
+// Taken before anybody could replace them: without detaching, a view would outlive its memory.
+const { apply } = Reflect;
+const { transfer } = ArrayBuffer.prototype;
+const byteLengthOf = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byteLength")!.get!;
 
 /** The wraps of one page source. */
 export class Wraps {
@@ -91,17 +103,20 @@ export class Wraps {
 
   /**
    * Ends a wrap: transferring the buffer to length 0 detaches it and every view of it, and leaves the native memory as
-   * it is. If the buffer is detached already, its memory has escaped.
+   * it is. The memory has escaped if the buffer was detached before, and if it cannot be detached: JavaScriptCore holds
+   * on to a buffer as long as native code works on it (`fs.write`, compression), and copies it instead.
    */
   unwrap(bytes: Uint8Array): void {
     const address = WrapRecord.end(bytes);
-    const buffer = bytes.buffer as ArrayBuffer;
-    if (buffer.byteLength !== 0) {
-      buffer.transfer(0);
-    } else if (address !== 0) {
-      const end = address + WrapRecord.byteLength(bytes);
-      this.#escaped.add(alignDown(address, this.#pageSize), alignUp(end, this.#pageSize));
+    const buffer = WrapRecord.buffer(bytes);
+    let escaped = apply(byteLengthOf, buffer, []) === 0;
+    if (!escaped) {
+      apply(transfer, buffer, [0]);
+      escaped = apply(byteLengthOf, buffer, []) !== 0;
     }
+    if (!escaped || address === 0) return;
+    const end = address + WrapRecord.byteLength(bytes);
+    this.#escaped.add(alignDown(address, this.#pageSize), alignUp(end, this.#pageSize));
   }
 
   /** Whether any of these bytes have escaped. */

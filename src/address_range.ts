@@ -87,6 +87,8 @@ export class AddressRange {
    * units are.
    */
   #dirtyUnits = 0;
+  /** Whether a region is being added: a page source that allocates from its own heap meanwhile would corrupt it. */
+  #growing = false;
   readonly #units: Table;
   readonly #pages: Table;
   /** Index of the region, by page: one byte per 64 KiB, and the regions are at most 255. */
@@ -100,9 +102,9 @@ export class AddressRange {
   constructor(source: PageSource, byteLength: number, least: number) {
     this.#source = source;
     const step = Math.max(source.pageSize, UNIT);
-    let base: Address = 0;
+    let base: Address | undefined;
     let length = byteLength;
-    while (base === 0) {
+    while (base === undefined) {
       try {
         base = source.reserve(length, Math.max(PAGE_UNITS * UNIT, source.granularity));
       } catch (error) {
@@ -268,6 +270,18 @@ export class AddressRange {
   }
 
   #addRegion(length: number): void {
+    if (this.#growing) {
+      throw new CorruptionError("Cannot allocate: the page source called the allocator that called it");
+    }
+    this.#growing = true;
+    try {
+      this.#commitRegion(length);
+    } finally {
+      this.#growing = false;
+    }
+  }
+
+  #commitRegion(length: number): void {
     const source = this.#source;
     const firstUnit = this.endUnit;
     const endUnit = firstUnit + length / UNIT;
@@ -279,6 +293,9 @@ export class AddressRange {
     let bytes: Uint8Array;
     try {
       bytes = source.wrap(address, length);
+      if (bytes.byteLength !== length) {
+        throw new CorruptionError(`Cannot use ${length} bytes: the page source wrapped ${bytes.byteLength} of them`);
+      }
     } catch (error) {
       source.decommit(address, length);
       throw error;

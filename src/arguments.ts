@@ -64,6 +64,12 @@ export function assertTypedArrayConstructor(type: unknown): void {
   }
 }
 
+/** Throws unless `array` is a view of `byteLength` bytes: a subclass can say anything of its elements' size. */
+export function assertArrayLength(array: unknown, byteLength: number): void {
+  if (ArrayBuffer.isView(array) && array.byteLength === byteLength) return;
+  throw new TypeError("Cannot use the array type: its arrays are not as long as its BYTES_PER_ELEMENT says");
+}
+
 /** Whether `value`, from 1 to 2^31 - 1, is a power of two. */
 export function isPowerOfTwo(value: number): boolean {
   return (value | 0) === value && value > 0 && (value & (value - 1)) === 0;

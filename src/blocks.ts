@@ -19,6 +19,7 @@
  */
 import { AddressRange, RANGE_MAX, type Region } from "./address_range.ts";
 import type { BlockInfo } from "./allocator.ts";
+import { alignDown } from "./arguments.ts";
 import { formatAddress, type InvalidFreeKind, OutOfMemoryError } from "./errors.ts";
 import { type HugeBlock, HugeBlocks } from "./huge_blocks.ts";
 import { alignmentOfLink, linkWithOwned, liveLink, OWNED, SLACK_MASK } from "./page_table.ts";
@@ -87,18 +88,18 @@ export class Blocks {
   }
 
   /**
-   * Places a block.
+   * Places a block; a huge one with `room` bytes if they can be had.
    *
    * @throws {OutOfMemoryError} When there is no place for it.
    */
-  allocate(size: number, alignment: number): Address {
+  allocate(size: number, alignment: number, room: number = size): Address {
     this.isFresh = false;
     const rangesBefore = this.ranges.length;
-    const address = this.#place(size, alignment);
+    const address = this.#place(size, alignment, room);
     if (address !== 0) return address;
     // What idle pages hold may be just what is missing.
     for (const pages of this.ranges) pages.releaseIdle(true);
-    const retried = this.#place(size, alignment);
+    const retried = this.#place(size, alignment, room);
     if (retried !== 0) return retried;
     // A range that was reserved for this block, and then could not be committed, is not kept.
     giveAllBack((attempt) => {
@@ -113,8 +114,17 @@ export class Blocks {
     );
   }
 
+  /**
+   * Places what is to take the place of `block`. A huge block that grows gets half as much again as it needs, if that can
+   * be had: otherwise growing by steps would copy everything at every step. Untouched, it costs nothing but address space.
+   */
+  allocateInPlaceOf(block: LiveBlock, size: number): Address {
+    const grows = this.source.lazy && block.huge !== undefined && size > block.usableSize;
+    return this.allocate(size, block.alignment, grows ? size * 1.5 : size);
+  }
+
   /** An address for the block, or 0. */
-  #place(size: number, alignment: number, mayAddRange = true): Address {
+  #place(size: number, alignment: number, room: number, mayAddRange = true): Address {
     this.#failure = undefined;
     const sizeClass = classFor(size, alignment);
     if (sizeClass !== -1) {
@@ -123,7 +133,7 @@ export class Blocks {
         const granule = pages.allocate(sizeClass, link);
         if (granule !== -1) return pages.range.base + granule * GRANULE;
       }
-      if (mayAddRange && this.#addRangeIfFull(PAGE_SIZE)) return this.#place(size, alignment, false);
+      if (mayAddRange && this.#addRangeIfFull(PAGE_SIZE)) return this.#place(size, alignment, room, false);
     }
     if (size <= RUN_MAX && alignment <= RUN_ALIGNMENT_MAX) {
       const count = Math.max(1, Math.ceil(size / UNIT));
@@ -135,10 +145,11 @@ export class Blocks {
         return range.base + unit * UNIT;
       }
       if (mayAddRange && sizeClass === -1 && this.#addRangeIfFull(count * UNIT)) {
-        return this.#place(size, alignment, false);
+        return this.#place(size, alignment, room, false);
       }
     }
-    const huge = this.#attempt(() => this.huge.allocate(size, alignment), undefined);
+    const huge = (room > size && this.#attempt(() => this.huge.allocate(size, alignment, room), undefined)) ||
+      this.#attempt(() => this.huge.allocate(size, alignment), undefined);
     if (huge === undefined) return 0;
     this.isFresh = true;
     return huge.address;
@@ -168,12 +179,26 @@ export class Blocks {
     }, false);
   }
 
+  /** Reserves another range with its tables, as large as can be had but at least `least` bytes. */
   #addRange(least: number): void {
     const { source } = this;
-    const wanted = source.lazy ? RANGE_MAX : FIRST_BUDGET_RANGE * 2 ** this.ranges.length;
-    const range = new AddressRange(source, wanted, least);
+    let wanted = source.lazy ? RANGE_MAX : FIRST_BUDGET_RANGE * 2 ** this.ranges.length;
+    for (;;) {
+      try {
+        this.ranges.push(this.#reserveRange(wanted, least));
+        return;
+      } catch (error) {
+        // The tables of a smaller range are smaller too.
+        wanted = alignDown(wanted / 2, Math.max(source.pageSize, UNIT));
+        if (!(error instanceof OutOfMemoryError) || wanted < Math.max(least, source.pageSize)) throw error;
+      }
+    }
+  }
+
+  #reserveRange(byteLength: number, least: number): SmallPages {
+    const range = new AddressRange(this.source, byteLength, least);
     try {
-      this.ranges.push(new SmallPages(source, range));
+      return new SmallPages(this.source, range);
     } catch (error) {
       range.dispose((giveBack) => giveBack());
       throw error;

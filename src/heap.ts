@@ -35,7 +35,7 @@ import type {
   TypedArray,
   TypedArrayConstructor,
 } from "./allocator.ts";
-import { assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { assertArrayLength, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { clearBytes, copyBytes } from "./bytes.ts";
 import { defaultPageSource } from "./default_page_source.ts";
 import { describeValue, formatAddress, OutOfMemoryError } from "./errors.ts";
@@ -109,8 +109,7 @@ export interface HeapOptions {
  * ```
  */
 export class Heap implements Allocator {
-  /** Where the memory comes from. */
-  readonly source: PageSource;
+  readonly #source: PageSource;
   readonly #core: HeapCore;
   readonly #first: SmallPages;
 
@@ -133,17 +132,22 @@ export class Heap implements Allocator {
     if (typeof zeroOnFree !== "boolean") {
       throw new TypeError(`Cannot use ${describeValue(zeroOnFree)} as zeroOnFree: it must be a boolean`);
     }
-    this.source = source ?? defaultPageSource();
+    this.#source = source ?? defaultPageSource();
     this.#core = new HeapCore(this, { limit, zeroOnFree }, () => this.#copyFirst());
     this.#first = this.#core.blocks.ranges[0]!;
     this.#copyFirst();
+  }
+
+  /** Where the memory comes from. */
+  get source(): PageSource {
+    return this.#source;
   }
 
   /**
    * See {@link Allocator.allocate}. Constant time up to 256 KiB; a search for a run above, and for large alignments.
    */
   allocate(size: number, alignment: number = DEFAULT): Address {
-    const bytes = size >>> 0;
+    const bytes = typeof size === "number" ? size >>> 0 : -1;
     if (bytes === size && bytes <= this.#fastSize && alignment === DEFAULT) {
       const pages = this.#pages;
       const page = pages[CURRENT_AT + ((bytes + 15) >>> 4)]!;
@@ -228,7 +232,7 @@ export class Heap implements Allocator {
 
   /** See {@link Allocator.reallocate}. A block that would keep less than half of its size moves to a smaller one. */
   reallocate(address: Address, size: number): Address {
-    const bytes = size >>> 0;
+    const bytes = typeof size === "number" ? size >>> 0 : -1;
     const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
     if (
@@ -305,7 +309,7 @@ export class Heap implements Allocator {
         slack = range.runs.slack(unit);
       }
       const length = byteLength === undefined ? usable - slack : byteLength;
-      if (usable > 0 && length >>> 0 === length && length <= usable) {
+      if (usable > 0 && typeof length === "number" && length >>> 0 === length && length <= usable) {
         const region = range.wrappedRegionOf(unit);
         return new Uint8Array(region.buffer, region.byteOffset + (address - region.address), length);
       }
@@ -330,9 +334,12 @@ export class Heap implements Allocator {
   array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
     assertSize(length, "length");
     assertTypedArrayConstructor(type);
-    const address = this.allocate(length * type.BYTES_PER_ELEMENT);
+    const byteLength = length * type.BYTES_PER_ELEMENT;
+    const address = this.allocate(byteLength);
     try {
-      return this.#core.memory.view(this.#core.live(address, "view"), type, length);
+      const array = this.#core.memory.view(this.#core.live(address, "view"), type, length);
+      assertArrayLength(array, byteLength);
+      return array;
     } catch (error) {
       this.free(address);
       throw error;
@@ -411,7 +418,8 @@ export class Heap implements Allocator {
 
   /** What `allocate` does when the free list of the current page is empty, and for all other blocks. */
   #allocateSlow(size: number, alignment: number): Address {
-    if (this.#fastSize > 0 && alignment === DEFAULT_ALIGNMENT && (size >>> 0) === size) {
+    const bytes = typeof size === "number" ? size >>> 0 : -1;
+    if (this.#fastSize > 0 && alignment === DEFAULT_ALIGNMENT && bytes === size) {
       if (size > SMALL_MAX) {
         const address = this.#core.blocks.allocateParked(size);
         if (address !== 0) return address;

@@ -81,7 +81,7 @@ export class HeapCore {
     assertAlignment(alignment);
     this.assertNotDisposed("allocate");
     this.#assertWithinLimit(size, size);
-    return this.#place(size, alignment);
+    return this.#place(size, () => this.blocks.allocate(size, alignment));
   }
 
   /** Frees the block at `address`; does nothing for 0. */
@@ -218,12 +218,12 @@ export class HeapCore {
   /** Allocates what is about to take the place of `block`: the limit must have room for the difference only. */
   #replace(block: LiveBlock, size: number): Address {
     this.#assertWithinLimit(size - block.requestedSize, size);
-    return this.#place(size, block.alignment);
+    return this.#place(size, () => this.blocks.allocateInPlaceOf(block, size));
   }
 
-  #place(size: number, alignment: number): Address {
+  #place(size: number, place: () => Address): Address {
     try {
-      const address = this.blocks.allocate(size, alignment);
+      const address = place();
       this.#requested += size;
       return address;
     } finally {

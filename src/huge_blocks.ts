@@ -56,13 +56,13 @@ export class HugeBlocks {
   }
 
   /**
-   * Maps a block.
+   * Maps a block of `size` bytes that can grow in place to `room`.
    *
    * @throws {OutOfMemoryError} When the source has no such memory.
    */
-  allocate(size: number, alignment: number): HugeBlock {
+  allocate(size: number, alignment: number, room = size): HugeBlock {
     const source = this.#source;
-    const byteLength = alignUp(Math.max(size, 1), Math.max(source.pageSize, source.granularity));
+    const byteLength = alignUp(Math.max(Math.ceil(room), 1), Math.max(source.pageSize, source.granularity));
     if (byteLength > Number.MAX_SAFE_INTEGER) {
       throw new OutOfMemoryError(`Cannot map ${size} bytes: no machine addresses so many`, size);
     }

@@ -99,8 +99,9 @@ export class OwnedBlocks {
 
   /** Detaches the views of every owned block; the allocator is being disposed. */
   revokeAll(): void {
-    for (const block of this.#blocks.values()) this.#detach(block);
+    const blocks = [...this.#blocks.values()];
     this.#blocks.clear();
+    for (const block of blocks) this.#detach(block);
   }
 
   /** Gives `block` a new size, keeping its contents; its views are detached. On failure nothing has changed. */
@@ -110,14 +111,14 @@ export class OwnedBlocks {
     const old = { ...block };
     const oldBytes = block.bytes!;
     if (oldBytes.byteLength !== block.byteLength) {
-      throw new CorruptionError(
-        `Cannot resize the buffer at ${formatAddress(block.address)}: its ArrayBuffer was transferred elsewhere`,
-      );
+      throw transferred("resize", block.address);
     }
     this.#attach(block, this.#hooks.replace(old.address, byteLength), byteLength);
-    const bytes = block.bytes!;
-    bytes.set(oldBytes.length > byteLength ? oldBytes.subarray(0, byteLength) : oldBytes);
-    if (block.zeroed && byteLength > oldBytes.length) bytes.fill(0, oldBytes.length);
+    // Through views of our own: those of the buffer are the holder's, who can have changed what they do.
+    const kept = Math.min(byteLength, old.byteLength);
+    const target = allocator.view(block.address, byteLength);
+    target.set(allocator.view(old.address, kept));
+    if (block.zeroed) target.fill(0, kept);
     // The old address is freed as a block of its own, whose views go with it.
     this.#blocks.set(old.address, old);
     allocator.free(old.address);
@@ -228,6 +229,7 @@ export class NativeBuffer implements Disposable {
   view(type: DataViewConstructor): DataView;
   view<T extends ArrayBufferView>(type: ViewConstructor<T> & { readonly BYTES_PER_ELEMENT?: number }): T {
     const { buffer, byteOffset, byteLength } = this.#live("view");
+    if (byteLength !== this.#block.byteLength) throw transferred("view", this.#block.address);
     if (type as unknown !== DataView) assertTypedArrayConstructor(type);
     return new type(buffer, byteOffset, Math.floor(byteLength / (type.BYTES_PER_ELEMENT ?? 1)));
   }
@@ -268,4 +270,10 @@ export class NativeBuffer implements Disposable {
     }
     return bytes;
   }
+}
+
+function transferred(action: string, address: Address): CorruptionError {
+  return new CorruptionError(
+    `Cannot ${action} the buffer at ${formatAddress(address)}: its ArrayBuffer was transferred elsewhere`,
+  );
 }
