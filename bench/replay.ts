@@ -107,9 +107,8 @@ async function time(trace: Trace, options: Options, subjectOptions: SubjectOptio
   return { records, replays };
 }
 
-/** Records of the rehearsals at most: enough to compile everything, and to bring the collector to its steady state. */
-const REHEARSAL_RECORDS = 1_000_000;
-const REHEARSALS = 4;
+/** Replays before the watched one: enough to compile everything, and to bring the collector to its steady state. */
+const REHEARSALS = 5;
 /** The runtime counts as at rest when it used less CPU time than this in so many milliseconds; waited for at most so often. */
 const REST = { cpuMs: 3, ms: 100, attempts: 30 } as const;
 
@@ -129,7 +128,7 @@ async function watch(trace: Trace, options: Options, subjectOptions: SubjectOpti
     const subject = await openSubject(options.allocator, { ...subjectOptions, pages });
     slots ??= makeSlots(subject.kind, trace);
     const driver = makeDriver(subject, trace, slots);
-    replaySampled(driver, options, Math.min(trace.records, REHEARSAL_RECORDS), step, probe, pages);
+    replaySampled(driver, options, trace, step, probe, pages);
     driver.drain();
     subject.close();
     if (rehearsal < REHEARSALS) collectGarbage();
@@ -141,7 +140,7 @@ async function watch(trace: Trace, options: Options, subjectOptions: SubjectOpti
   const subject = await openSubject(options.allocator, { ...subjectOptions, pages });
   const driver = makeDriver(subject, trace, slots);
   const start = clock();
-  replaySampled(driver, options, trace.records, step, probe, pages);
+  replaySampled(driver, options, trace, step, probe, pages);
   const times = elapsed(start, clock());
   const rss = probe.finish();
   const stats = subject.stats?.();
@@ -167,14 +166,14 @@ async function rest(clock: () => Times): Promise<void> {
 function replaySampled(
   driver: Driver,
   options: Options,
-  records: number,
+  trace: Trace,
   step: number,
   probe: ResidentProbe,
   pages: OwnPages,
 ): void {
   const run = selectRun(driver, options);
-  for (let from = 0; from < records; from += step) {
-    run(from, Math.min(from + step, records));
+  for (let from = 0; from < trace.records; from += step) {
+    run(from, Math.min(from + step, trace.records));
     probe.sample();
     pages.sample();
   }
