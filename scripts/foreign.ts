@@ -28,6 +28,23 @@ interface Platform {
   readonly wine?: boolean;
 }
 
+/**
+ * What runs on emulated processors, where a test takes ten to a hundred times as long: the platform layer and the conformance
+ * suite of the heap. What differs between processors is there.
+ */
+const EMULATED_FILES = [
+  "adapters",
+  "fixed_page_source",
+  "heap_conformance",
+  "native_buffer",
+  "runtime",
+  "runtime_facts",
+  "system_page_source",
+].map((name) => `tests/${name}.test.ts`);
+
+/** Left out elsewhere: thousands of combinations of policies that no platform makes a difference to. */
+const LONG_FILES = ["tests/systems_conformance.test.ts", "tests/arenas_conformance.test.ts"];
+
 /** Slowest first, so that the end is not one processor waiting for the other. */
 const PLATFORMS: readonly Platform[] = [
   // Compiled code of V8 does not run under qemu.
@@ -67,8 +84,11 @@ for (const { name, kind, env, emulated = false, wine = false } of PLATFORMS) {
   runners.push({ name, kind, executable, wine, env: { OFFHEAP_RANDOM_OPS: RANDOM_OPS, ...env, ...started } });
 }
 
-const files = named.length > 0 ? named : testFiles();
-const counts = summarise(await runSuites(runners, () => files));
+const others = testFiles().filter((file) => !LONG_FILES.some((long) => file.endsWith(long)));
+const emulated = new Set(PLATFORMS.filter((platform) => platform.emulated).map(({ name }) => name));
+const filesOf = ({ name }: Runner): readonly string[] =>
+  named.length > 0 ? named : emulated.has(name) ? EMULATED_FILES : others;
+const counts = summarise(await runSuites(runners, filesOf));
 counts.failed += missing;
 console.log(`\n${closingLine(counts)}`);
 if (counts.failed > 0) process.exitCode = 1;
