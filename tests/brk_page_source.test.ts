@@ -104,7 +104,7 @@ describe("brkPageSource", () => {
 if (hasBreak()) {
   conformance(
     "rustyMalloc() over the program break",
-    ({ wrapSource = (source) => source } = {}) => rustyMalloc({ source: wrapSource(brkPageSource(65_536)) }),
+    ({ wrapSource = (source: PageSource) => source } = {}) => rustyMalloc({ source: wrapSource(brkPageSource(65_536)) }),
     {
       limitable: false,
       zeroing: false,

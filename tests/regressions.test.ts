@@ -119,11 +119,12 @@ describe("bugs that were found from outside", () => {
   it("a subclass of a typed array ran its code in the middle of resize() and lost a block", () => {
     using heap = new Heap();
     const buffer = heap.buffer(1000);
-    class Hostile extends Uint8Array {
-      static override get [Symbol.species](): Uint8ArrayConstructor {
+    class Hostile extends Uint8Array {}
+    Object.defineProperty(Hostile, Symbol.species, {
+      get() {
         throw new Error("not here");
-      }
-    }
+      },
+    });
     Object.defineProperty(buffer.bytes, "constructor", { value: Hostile });
     buffer.bytes.fill(5);
     buffer.resize(100);
