@@ -33,6 +33,8 @@ export interface Runner {
   readonly env?: Readonly<Record<string, string>>;
   /** Whether it runs under Wine, which has the file system as drive Z. */
   readonly wine?: boolean;
+  /** For some files, the text in the names of those of their tests that are to run. */
+  readonly filters?: Readonly<Record<string, string>>;
   /** Where to leave coverage data; Deno only. */
   readonly coverageDirectory?: string;
 }
@@ -76,6 +78,7 @@ export function testFiles(): string[] {
 
 /** The arguments that make a runner run one file and write a report. */
 export function testArguments(runner: Runner, file: string, report: string): string[] {
+  const filter = runner.filters?.[file] ?? "";
   switch (runner.kind) {
     case "deno": {
       const coverage = runner.coverageDirectory === undefined
@@ -88,15 +91,20 @@ export function testArguments(runner: Runner, file: string, report: string): str
         "--import-map=tests/support/import_map.json",
         `--junit-path=${report}`,
       ];
-      return ["test", ...flags, ...coverage, file];
+      return ["test", ...flags, ...coverage, ...(filter === "" ? [] : [`--filter=${filter}`]), file];
     }
     case "bun":
-      return ["test", "--reporter=junit", `--reporter-outfile=${report}`, isAbsolute(file) ? file : `./${file}`];
+      return [
+        ...["test", "--reporter=junit", `--reporter-outfile=${report}`],
+        ...(filter === "" ? [] : [`--test-name-pattern=${filter}`]),
+        isAbsolute(file) ? file : `./${file}`,
+      ];
     case "node":
       return [
         ...["--disable-warning=ExperimentalWarning", "--import", "./tests/support/node_loader.mjs", "--test"],
         ...["--test-reporter=spec", "--test-reporter-destination=stdout"],
         ...["--test-reporter=junit", `--test-reporter-destination=${report}`],
+        ...(filter === "" ? [] : [`--test-name-pattern=${filter}`]),
         file,
       ];
   }
@@ -115,6 +123,8 @@ export async function runTestFile(runner: Runner, file: string): Promise<FileRes
   let trouble = "";
   try {
     counts = countTests(readFileSync(report, "utf8"));
+    // Runners report what a filter leaves out as skipped; it was not asked for.
+    if ((runner.filters?.[file] ?? "") !== "") counts.skipped = 0;
     if (counts.passed + counts.failed + counts.skipped === 0) trouble = "no tests in the file";
   } catch {
     trouble = "no report";

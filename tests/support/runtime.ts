@@ -2,9 +2,9 @@
  * What the tests know of the process they run in, and child processes of the same runtime: for what must be seen from
  * outside (a crash, an exit code, a permission that is missing, an import that must have no effect).
  *
- * Two environment variables, set by scripts/foreign.ts, let the same tests run where a process cannot simply start its
- * own executable again: `OFFHEAP_RUNTIME` is the command to start instead of `process.execPath` (under qemu the kernel
- * cannot execute the arm64 binary itself), and everything else of the environment is inherited.
+ * The environment variable `OFFHEAP_RUNTIME`, set by scripts/foreign.ts, lets the same tests run where a process cannot
+ * simply start its own executable again: it is the command to start instead of `process.execPath` (under qemu the kernel
+ * cannot execute the arm64 binary itself).
  *
  * @module
  */
