@@ -21,7 +21,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs, type ParseArgsConfig } from "node:util";
@@ -145,7 +145,8 @@ function main(): void {
   const results: Results = {
     version: RESULTS_VERSION,
     date: new Date().toISOString().slice(0, 16).replace("T", " ") + " UTC",
-    command: `bench/run.ts ${process.argv.slice(2).join(" ")}`.trim(),
+    // Without directories: results are published, and the paths of a machine are nobody's business.
+    command: ["bench/run.ts", ...process.argv.slice(2).map((argument) => basename(argument))].join(" "),
     machine: describeMachine(versions),
     runtimes,
     traces: traces.map(({ name, records, peakLiveBytes, peakLiveBlocks }) => ({
