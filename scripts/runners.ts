@@ -68,6 +68,9 @@ const FILE_TIMEOUT_MS = 1_800_000;
 /** Files that take long, and so are started first: at the end they would leave the other processors idle. */
 const LONG = /conformance|random/;
 
+/** Files whose runs do not count for coverage: counting makes them ten times as long, and the unit tests cover what they do. */
+const UNCOUNTED = /(heap|arenas|systems)_conformance/;
+
 /** All test files, from the root, sorted. */
 export function testFiles(): string[] {
   return readdirSync(join(root, "tests"), { recursive: true, encoding: "utf8" })
@@ -81,7 +84,7 @@ export function testArguments(runner: Runner, file: string, report: string): str
   const filter = runner.filters?.[file] ?? "";
   switch (runner.kind) {
     case "deno": {
-      const coverage = runner.coverageDirectory === undefined
+      const coverage = runner.coverageDirectory === undefined || UNCOUNTED.test(file)
         ? []
         : [`--coverage=${runner.coverageDirectory}`, "--coverage-raw-data-only"];
       const flags = [
