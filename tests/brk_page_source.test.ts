@@ -104,7 +104,8 @@ describe("brkPageSource", () => {
 if (hasBreak()) {
   conformance(
     "rustyMalloc() over the program break",
-    ({ wrapSource = (source: PageSource) => source } = {}) => rustyMalloc({ source: wrapSource(brkPageSource(65_536)) }),
+    ({ wrapSource = (source: PageSource) => source } = {}) =>
+      rustyMalloc({ source: wrapSource(brkPageSource(65_536)) }),
     {
       limitable: false,
       zeroing: false,
