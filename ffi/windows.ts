@@ -141,9 +141,11 @@ export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions
       free("unmap", address, 0, MEM_RELEASE, byteLength);
       return;
     }
-    // Parts of a reservation cannot be released: the address space is lost, the memory is not.
-    free("unmap", address, byteLength, MEM_DECOMMIT, byteLength);
-    commitEscaped("unmap", address, byteLength);
+    // Parts of a reservation cannot be released: the address space is lost. What escaped stays as it is, as native code can be
+    // working on it at this moment.
+    for (const part of wraps.parts(address, byteLength)) {
+      if (!part.escaped) free("unmap", part.address, part.byteLength, MEM_DECOMMIT, byteLength);
+    }
   }
 
   /** `VirtualFree`, throwing when it fails; `byteLength` is for the message. */
