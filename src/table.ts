@@ -18,7 +18,7 @@
  * @module
  */
 import { alignUp } from "./arguments.ts";
-import { OutOfMemoryError } from "./errors.ts";
+import { CorruptionError, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 
 /** A growable, zero-initialised span of bytes for the records of one allocator. */
@@ -78,7 +78,11 @@ export class Table {
     // When wrapping fails the table goes on as it was; the pages stay committed and are committed again by the next
     // growth. The old wrap is left to the collector: nobody else has it, and the first detaching of a buffer in a
     // process makes V8 test every typed array for it from then on, which costs the fast paths a seventh of their time.
-    this.#bytes = source.wrap(this.#address, length);
+    const bytes = source.wrap(this.#address, length);
+    if (bytes.byteLength !== length) {
+      throw new CorruptionError(`Cannot use ${length} bytes: the page source wrapped ${bytes.byteLength} of them`);
+    }
+    this.#bytes = bytes;
     return true;
   }
 

@@ -142,6 +142,6 @@ describe("bugs that were found from outside", () => {
 
   it("a page source that wrapped nothing was asked for ever", () => {
     const source: PageSource = { ...systemPageSource(), wrap: () => new Uint8Array(0) };
-    assertThrows(() => new Heap({ source }).allocate(10));
+    assertThrows(() => new Heap({ source }), CorruptionError, "the page source wrapped 0 of them");
   });
 });
