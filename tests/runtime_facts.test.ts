@@ -125,8 +125,8 @@ describe("detaching by transfer(0)", () => {
       again[0] = 77;
       assertEquals([bytes.length, stolen.length, stolen[0]], [0, pageSize, 77]);
       source.unwrap(again);
-      source.unmap(address, pageSize); // keeps the page
-      assertEquals(stolen[0], 0);
+      source.unmap(address, pageSize); // keeps the page: on Windows as it is, elsewhere as fresh memory
+      assertEquals(stolen[0], isWindows ? 77 : 0);
     }
   });
 });
