@@ -82,3 +82,4 @@ export type { Address, NativePointer, PageSource, Protection } from "./src/page_
 export { PoolAllocator, type PoolAllocatorOptions } from "./src/pool_allocator.ts";
 export { basicalloc, memAlloc, rulloc, rustyMalloc } from "./src/systems.ts";
 export { Vec, type VecOptions } from "./src/vec.ts";
+export { setViolationHook, type ViolationHook } from "./src/violations.ts";

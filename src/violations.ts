@@ -1,0 +1,50 @@
+/**
+ * What happens when a misuse is found: one hook for the whole module, which throws unless it is replaced.
+ *
+ * A violation is a bad free, a block of the wrong size handed back, a byte changed where nobody may write: the errors
+ * {@link InvalidFreeError}, {@link SizeMismatchError}, {@link UseAfterFreeError} and {@link CorruptionError} of an
+ * allocator. Wrong arguments, exhausted memory and disposed allocators are none; they are always thrown.
+ *
+ * ```text
+ *   found in                                    the hook throws       the hook returns
+ *   free, freeArray, a wrapper's own checks     so does the call      the call does nothing more, and returns
+ *   reallocate, view, usableSize ...            so does the call      the call throws the violation: it has no result
+ * ```
+ *
+ * Either way the allocator is as it was before the call and can be used on.
+ *
+ * @module
+ */
+import type { AllocatorError } from "./errors.ts";
+
+/** Is given each violation when it is found; throws, or returns to go on. */
+export type ViolationHook = (violation: AllocatorError) => void;
+
+const throwViolation: ViolationHook = (violation) => {
+  throw violation;
+};
+
+let hook = throwViolation;
+
+/**
+ * Replaces the hook of all allocators of this module, and returns the one before.
+ *
+ * @param next The new hook. @defaultValue the one that throws
+ */
+export function setViolationHook(next: ViolationHook = throwViolation): ViolationHook {
+  if (typeof next !== "function") throw new TypeError("Cannot use a violation hook that is not a function");
+  const previous = hook;
+  hook = next;
+  return previous;
+}
+
+/** Gives a violation to the hook. Returning means that the call is to do nothing more. */
+export function reportViolation(violation: AllocatorError): void {
+  hook(violation);
+}
+
+/** As {@link reportViolation}, for a call that owes a result: throws the violation when the hook did not. */
+export function throwAfterReport(violation: AllocatorError): never {
+  hook(violation);
+  throw violation;
+}
