@@ -44,8 +44,11 @@ export { BumpAllocator, type BumpAllocatorOptions } from "./src/bump_allocator.t
 export { contiguousPageSource } from "./src/contiguous_page_source.ts";
 export { type Describable, describe, type DescribeOptions } from "./src/describe.ts";
 export {
+  AlignmentMismatchError,
   AllocatorError,
   type AllocatorErrorCode,
+  type BlockHistory,
+  type CorruptedByte,
   CorruptionError,
   DisposedError,
   InvalidFreeError,

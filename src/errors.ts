@@ -17,6 +17,7 @@ export type AllocatorErrorCode =
   | "ERR_OUT_OF_MEMORY"
   | "ERR_INVALID_FREE"
   | "ERR_SIZE_MISMATCH"
+  | "ERR_ALIGNMENT_MISMATCH"
   | "ERR_USE_AFTER_FREE"
   | "ERR_CORRUPTION"
   | "ERR_DISPOSED"
@@ -56,24 +57,45 @@ export class OutOfMemoryError extends AllocatorError {
  */
 export type InvalidFreeKind = "double" | "foreign" | "interior";
 
+/**
+ * Where a block was allocated and freed, as errors whose stacks say so. Known to allocators that record stacks only
+ * (`DebugAllocator` and its like); the stack of the violation itself is that of the error that carries these.
+ */
+export interface BlockHistory {
+  /** Made when the block was allocated. */
+  readonly allocatedAt?: Error | undefined;
+  /** Made when it was freed. */
+  readonly freedAt?: Error | undefined;
+}
+
 /** An address was given to `free` (or `view`, `resize`, ...) that is not the start of a live block. */
-export class InvalidFreeError extends AllocatorError {
+export class InvalidFreeError extends AllocatorError implements BlockHistory {
   /** See {@link InvalidFreeKind}. */
   readonly kind: InvalidFreeKind;
   /** The address as it was passed; 0 for a view of memory that is not the allocator's. */
   readonly address: Address;
+  /** See {@link BlockHistory}. */
+  readonly allocatedAt: Error | undefined;
+  /** See {@link BlockHistory}. */
+  readonly freedAt: Error | undefined;
 
-  /** Makes the error for `action` ("free", "resize", ...) on `subject`. `detail` ends the sentence. */
+  /**
+   * Makes the error for `action` ("free", "resize", ...) on `subject`. `detail` ends the sentence; more lines may follow
+   * it.
+   */
   constructor(
     action: string,
     address: Address,
     kind: InvalidFreeKind,
     detail: string,
     subject: string = formatAddress(address),
+    history: BlockHistory = {},
   ) {
     super("ERR_INVALID_FREE", `Cannot ${action} ${subject}: ${detail}`);
     this.kind = kind;
     this.address = address;
+    this.allocatedAt = history.allocatedAt;
+    this.freedAt = history.freedAt;
   }
 }
 
@@ -98,6 +120,28 @@ export class SizeMismatchError extends AllocatorError {
   }
 }
 
+/** The alignment that was handed back with a block is not the one that was asked for. */
+export class AlignmentMismatchError extends AllocatorError {
+  /** The address of the block, which is still live. */
+  readonly address: Address;
+  /** The alignment as it was passed, in bytes. */
+  readonly alignment: number;
+  /** The alignment that was asked for, in bytes. */
+  readonly requestedAlignment: number;
+
+  /** Makes the error for `action` ("free") on the block at `address`. */
+  constructor(action: string, address: Address, alignment: number, requestedAlignment: number) {
+    super(
+      "ERR_ALIGNMENT_MISMATCH",
+      `Cannot ${action} ${formatAddress(address)} as a block aligned to ${alignment} bytes: it was asked for at ` +
+        `alignment ${requestedAlignment}`,
+    );
+    this.address = address;
+    this.alignment = alignment;
+    this.requestedAlignment = requestedAlignment;
+  }
+}
+
 /** An owned buffer was used after it was freed. */
 export class UseAfterFreeError extends AllocatorError {
   /** Makes the error from its message. */
@@ -106,11 +150,30 @@ export class UseAfterFreeError extends AllocatorError {
   }
 }
 
-/** The allocator's own records disagree with each other, or a region was detached from outside. */
+/** The one byte that gave a corruption away, and whose block it is beside or in. */
+export interface CorruptedByte extends BlockHistory {
+  /** The address of the block. */
+  readonly address: Address;
+  /** Where the byte is, in bytes from `address`: negative before the block, its size or more behind it. */
+  readonly offset: number;
+  /** What the byte should be. */
+  readonly expected: number;
+  /** What it is. */
+  readonly found: number;
+}
+
+/**
+ * The allocator's own records disagree with each other, a region was detached from outside, or a byte was changed
+ * where nobody may write.
+ */
 export class CorruptionError extends AllocatorError {
+  /** The first byte that was changed, where that is what was found. */
+  readonly byte: CorruptedByte | undefined;
+
   /** Makes the error from its message. */
-  constructor(message: string) {
-    super("ERR_CORRUPTION", message);
+  constructor(message: string, byte?: CorruptedByte, options?: ErrorOptions) {
+    super("ERR_CORRUPTION", message, options);
+    this.byte = byte;
   }
 }
 

@@ -6,6 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import {
+  AlignmentMismatchError,
   AllocatorError,
   CorruptionError,
   DisposedError,
@@ -30,6 +31,12 @@ describe("AllocatorError", () => {
       "SizeMismatchError",
       "ERR_SIZE_MISMATCH",
       "Cannot free 0x1000 as a block of 5 bytes: 7 were asked for",
+    ],
+    [
+      new AlignmentMismatchError("free", 0x1000, 16, 64),
+      "AlignmentMismatchError",
+      "ERR_ALIGNMENT_MISMATCH",
+      "Cannot free 0x1000 as a block aligned to 16 bytes: it was asked for at alignment 64",
     ],
     [new UseAfterFreeError("Cannot view"), "UseAfterFreeError", "ERR_USE_AFTER_FREE", "Cannot view"],
     [new CorruptionError("Cannot trust"), "CorruptionError", "ERR_CORRUPTION", "Cannot trust"],
@@ -63,6 +70,29 @@ describe("AllocatorError", () => {
   it("InvalidFreeError carries the kind and the address as it was passed", () => {
     const error = new InvalidFreeError("view", -1.5, "foreign", "no");
     assertEquals([error.kind, error.address, error.message], ["foreign", -1.5, "Cannot view -1.5: no"]);
+  });
+
+  it("InvalidFreeError carries where the block was allocated and freed, where that is known", () => {
+    const [allocatedAt, freedAt] = [new Error("a"), new Error("f")];
+    const error = new InvalidFreeError("free", 16, "double", "no", undefined, { allocatedAt, freedAt });
+    assert(error.allocatedAt === allocatedAt && error.freedAt === freedAt);
+    assertEquals(error.message, "Cannot free 0x10: no");
+    const plain = new InvalidFreeError("free", 16, "double", "no");
+    assertEquals([plain.allocatedAt, plain.freedAt], [undefined, undefined]);
+  });
+
+  it("CorruptionError carries the byte that was changed, where there is one, and its cause", () => {
+    const byte = { address: 64, offset: -1, expected: 0xdc, found: 3 };
+    const cause = new Error("inner");
+    const error = new CorruptionError("Cannot trust", byte, { cause });
+    assertEquals(error.byte, byte);
+    assert(error.cause === cause);
+    assertEquals(new CorruptionError("Cannot trust").byte, undefined);
+  });
+
+  it("AlignmentMismatchError carries the address and both alignments", () => {
+    const error = new AlignmentMismatchError("free", 64, 16, 64);
+    assertEquals([error.address, error.alignment, error.requestedAlignment], [64, 16, 64]);
   });
 
   it("SizeMismatchError carries the address and both sizes", () => {
