@@ -1,0 +1,125 @@
+/**
+ * Stacks: taken as `Error` objects, which is cheap, and read only when somebody wants to see them.
+ *
+ * ```text
+ *   allocate() ── captureStack ──▶ Error ── framesOf ──▶ StackFrame[] ── formatFrames ──▶ text
+ *                 2 us / 0.5 us            55 us / 8 us                                        (Deno / Bun, depth 10)
+ * ```
+ *
+ * The frames of this package at the top of a stack are left out: the first frame is the caller's. Where the package was
+ * bundled into one file with other code its frames cannot be told apart, and all are kept.
+ *
+ * In JavaScriptCore (Bun) a function that ends in `return allocator.allocate(...)` has no frame: the call takes its
+ * place.
+ *
+ * A stack that is not read yet keeps alive what its frames refer to (in V8 the functions, and what they were called
+ * on).
+ *
+ * @module
+ */
+import { assertSize } from "./arguments.ts";
+import { describeValue } from "./errors.ts";
+
+/** Frames of a stack when nothing else is asked for. */
+export const DEFAULT_STACK_DEPTH = 12;
+
+/** The most frames of this package that are at the top of a stack: they are taken besides those asked for. */
+const OWN_FRAMES = 8;
+
+/** The part of V8's and JavaScriptCore's `Error` that is in no standard. */
+interface LimitedErrors {
+  stackTraceLimit?: number;
+}
+
+/** One call of a stack. */
+export interface StackFrame {
+  /** As the engine names it; empty for what has no name. */
+  readonly functionName: string;
+  /** The file as a URL or a path, or what the engine says instead of one: `native`, `<anonymous>`. */
+  readonly url: string;
+  /** Counted from 1; 0 where the engine says none. */
+  readonly line: number;
+  /** Counted from 1; 0 where the engine says none. */
+  readonly column: number;
+}
+
+/** How deep stacks are to be, from an option that is a boolean or a number of frames; 0 for none at all. */
+export function stackDepth(stacks: unknown): number {
+  if (typeof stacks === "boolean") return stacks ? DEFAULT_STACK_DEPTH : 0;
+  if (typeof stacks !== "number") {
+    throw new TypeError(`Cannot use ${describeValue(stacks)} as stacks: it must be a boolean or a number of frames`);
+  }
+  assertSize(stacks, "stacks");
+  return stacks;
+}
+
+/** Takes the stack of the caller, `depth` frames without those of this package; undefined when `depth` is 0. */
+export function captureStack(what: string, depth: number): Error | undefined {
+  if (depth === 0) return undefined;
+  const errors = Error as LimitedErrors;
+  const before = errors.stackTraceLimit;
+  try {
+    errors.stackTraceLimit = depth + OWN_FRAMES;
+  } catch {
+    // Frozen intrinsics: then the stack is as deep as all others are.
+    return new Error(what);
+  }
+  const error = new Error(what);
+  if (before === undefined) delete errors.stackTraceLimit;
+  else errors.stackTraceLimit = before;
+  return error;
+}
+
+/** The frames of an error's stack, innermost first: those of this package at the top left out, at most `depth`. */
+export function framesOf(error: Error | undefined, depth = Infinity): StackFrame[] {
+  // With a prepareStackTrace of the program's own it can be anything.
+  const stack: unknown = error?.stack;
+  if (typeof stack !== "string") return [];
+  const frames = stack.split("\n").filter((line) => /^\s+at /.test(line)).map(parseFrame);
+  const own = ownDirectory();
+  let first = 0;
+  if (own !== undefined) { while (first < frames.length && normalised(frames[first]!.url).startsWith(own)) first++; }
+  return frames.slice(first, first + depth);
+}
+
+/** Frames as lines of text, like those of an error's `stack`. */
+export function formatFrames(frames: readonly StackFrame[], indent = "    "): string {
+  return frames.map((frame) => `${indent}at ${formatFrame(frame)}`).join("\n");
+}
+
+/** The stack of an error as lines of text; a line that says so when there is none. */
+export function formatStack(error: Error | undefined, depth = Infinity, indent = "    "): string {
+  return formatFrames(framesOf(error, depth), indent) || `${indent}(no stack was recorded)`;
+}
+
+function formatFrame({ functionName, url, line, column }: StackFrame): string {
+  const place = line === 0 ? url : `${url}:${line}:${column}`;
+  return functionName === "" ? place : `${functionName} (${place})`;
+}
+
+/** `    at name (url:line:column)`, `    at url:line:column`, or something like it. */
+function parseFrame(text: string): StackFrame {
+  const call = text.trim().slice("at ".length).replace(/^async (?!\()/, "");
+  const open = call.endsWith(")") ? call.indexOf(" (") : -1;
+  const name = open === -1 ? "" : call.slice(0, open);
+  const place = open === -1 ? call : call.slice(open + 2, -1);
+  const [, url = place, line = 0, column = 0] = /^(.*):(\d+):(\d+)$/.exec(place) ?? [];
+  const functionName = name === "<anonymous>" || name === "anonymous" ? "" : name;
+  return { functionName, url, line: Number(line), column: Number(column) };
+}
+
+/** Where the files of this package are, ending in a slash; undefined when this is part of a bundle. */
+function ownDirectory(): string | undefined {
+  const [, directory] = /^(.*\/)allocation_site\.[jt]s$/.exec(normalised(import.meta.url)) ?? [];
+  return directory;
+}
+
+/** A file's URL or path in one spelling, for comparisons: stacks have URLs in Deno and paths in Bun. */
+function normalised(place: string): string {
+  const path = place.replaceAll("\\", "/").replace(/^file:\/\/\/(?=[A-Za-z]:)/, "").replace(/^file:\/\//, "");
+  try {
+    return decodeURI(path);
+  } catch {
+    return path; // a path that has a % of its own
+  }
+}

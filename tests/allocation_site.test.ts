@@ -1,0 +1,132 @@
+/**
+ * Stacks as errors: captured to a depth, read as frames, without the package's own.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { Heap, InvalidFreeError, Vec } from "../mod.ts";
+import { captureStack, formatFrames, formatStack, framesOf, stackDepth } from "../src/allocation_site.ts";
+import { rootUrl, runSource } from "./support/runtime.ts";
+
+/** An error with a stack of our making. */
+function errorWith(stack: unknown): Error {
+  const error = new Error("made");
+  Object.defineProperty(error, "stack", { value: stack });
+  return error;
+}
+
+/** Captures a stack under `depth` calls of itself. */
+function nested(depth: number, frames: number): Error | undefined {
+  let error: Error | undefined;
+  if (depth === 0) error = captureStack("allocated", frames);
+  else error = nested(depth - 1, frames);
+  calls++; // so that neither call is the last thing done: JavaScriptCore drops the frame of a function that ends in a call
+  return error;
+}
+
+let calls = 0;
+
+describe("captureStack()", () => {
+  it("starts with the caller, whatever the limit of the program is, and leaves that limit as it was", () => {
+    const errors = Error as { stackTraceLimit?: number };
+    const before = errors.stackTraceLimit;
+    try {
+      for (const limit of [0, 1, 10, 200]) {
+        errors.stackTraceLimit = limit;
+        const frames = framesOf(nested(30, 20), 20);
+        assertEquals([frames.length, errors.stackTraceLimit], [20, limit]);
+        assertMatch(frames[0]!.url, /allocation_site\.test\.ts$/);
+        assertEquals([frames[0]!.functionName, frames[19]!.functionName], ["nested", "nested"]);
+      }
+      delete errors.stackTraceLimit;
+      captureStack("allocated", 3);
+      assertEquals("stackTraceLimit" in errors, false);
+    } finally {
+      if (before !== undefined) errors.stackTraceLimit = before;
+    }
+  });
+
+  it("captures nothing at depth 0", () => {
+    assertEquals(captureStack("allocated", 0), undefined);
+    assertEquals(framesOf(undefined), []);
+    assertEquals(formatStack(undefined), "    (no stack was recorded)");
+  });
+
+  it("captures a stack where Error is frozen", async () => {
+    const { code, stdout, stderr } = await runSource(`
+      import { captureStack, framesOf } from "${rootUrl}src/allocation_site.ts";
+      Object.freeze(Error);
+      function caller() { const errors = [captureStack("x", 4)]; return errors[0]; }
+      console.log(framesOf(caller(), 1)[0].functionName);
+    `);
+    assertEquals([code, stdout.trim(), stderr], [0, "caller", ""]);
+  });
+});
+
+describe("framesOf()", () => {
+  it("leaves out the frames of this package at the top, and only those", () => {
+    using heap = new Heap();
+    const thrown = assertThrows(() => [heap.view(4096)], InvalidFreeError);
+    assertMatch(framesOf(thrown)[0]!.url, /allocation_site\.test\.ts$/);
+    assertMatch(thrown.stack!, /heap/);
+    // Called back from the package, so that its frames are in the middle as well.
+    let inner: Error | undefined;
+    const vec = new Vec(Int32Array, { allocator: new Heap() });
+    const liar = { valueOf: () => [inner = captureStack("inside", 10)].length };
+    vec.push(liar as unknown as number);
+    assertMatch(framesOf(inner)[0]!.url, /allocation_site\.test\.ts$/);
+    assert(framesOf(inner).some(({ url }) => /src.vec\.ts$/.test(url)), "the package's frames are in the middle");
+    vec.allocator[Symbol.dispose]();
+  });
+
+  it("reads the frames of V8 and JavaScriptCore, of URLs and of paths", () => {
+    const stack = [
+      "Error: at first",
+      "    at plain (file:///a/b.ts:10:2)",
+      "    at file:///a/b.ts:11:3",
+      "    at async Thing.method [as other] (https://example.org/c.ts:1:2)",
+      "    at new Thing (C:\\dir (x)\\d.ts:5:6)",
+      "    at async file:///a/e.ts:7:8",
+      "    at Array.map (<anonymous>)",
+      "    at <anonymous> (/path with space/f.ts:9:10)",
+      "    at map (native:1:11)",
+      "    at eval (eval at g (file:///a.ts:1:1), <anonymous>:3:8)",
+      "    at native",
+    ].join("\n");
+    assertEquals(framesOf(errorWith(stack)).map((f) => [f.functionName, f.url, f.line, f.column]), [
+      ["plain", "file:///a/b.ts", 10, 2],
+      ["", "file:///a/b.ts", 11, 3],
+      ["Thing.method [as other]", "https://example.org/c.ts", 1, 2],
+      ["new Thing", "C:\\dir (x)\\d.ts", 5, 6],
+      ["", "file:///a/e.ts", 7, 8],
+      ["Array.map", "<anonymous>", 0, 0],
+      ["", "/path with space/f.ts", 9, 10],
+      ["map", "native", 1, 11],
+      ["eval", "eval at g (file:///a.ts:1:1), <anonymous>", 3, 8],
+      ["", "native", 0, 0],
+    ]);
+    assertEquals(
+      formatFrames(framesOf(errorWith(stack), 3), "  "),
+      "  at plain (file:///a/b.ts:10:2)\n  at file:///a/b.ts:11:3\n" +
+        "  at Thing.method [as other] (https://example.org/c.ts:1:2)",
+    );
+    assertEquals(formatStack(errorWith("Error: x\n    at Array.map (<anonymous>)")), "    at Array.map (<anonymous>)");
+  });
+
+  it("finds no frames where the program has made the stack something else", () => {
+    for (const stack of [undefined, 5, [], "no frames", {}]) assertEquals(framesOf(errorWith(stack)), []);
+  });
+});
+
+describe("stackDepth()", () => {
+  it("is a number of frames, or a default, or none", () => {
+    assertEquals([stackDepth(true), stackDepth(false), stackDepth(0), stackDepth(5)], [12, 0, 0, 5]);
+  });
+
+  it("refuses everything else", () => {
+    assertThrows(() => stackDepth("yes"), TypeError, 'Cannot use "yes" as stacks');
+    assertThrows(() => stackDepth(null), TypeError, "Cannot use null as stacks");
+    for (const bad of [-1, 1.5, NaN]) assertThrows(() => stackDepth(bad), RangeError, `${bad} as stacks`);
+  });
+});
