@@ -17,6 +17,9 @@ const COPY_WORDS_ACROSS_UP_TO = 1024;
 /** Spans up to this many bytes are cleared word by word. */
 const CLEAR_WORDS_UP_TO = 256;
 
+/** Offsets below have word numbers that are 32-bit integers: V8 keeps others as doubles, and checks them at every word. */
+const WORDS_BELOW = 2 ** 32;
+
 /** One piece of wrapped memory, as bytes and as words. All views cover the same span. */
 export interface WrappedBytes {
   /** The bytes. */
@@ -49,11 +52,14 @@ export function wrappedBytes(bytes: Uint8Array): WrappedBytes {
  */
 export function copyBytes(source: WrappedBytes, from: number, target: WrappedBytes, to: number, length: number): void {
   const words = source === target ? COPY_WORDS_UP_TO : COPY_WORDS_ACROSS_UP_TO;
-  if (length <= words && (source !== target || to < from || to >= from + length)) {
+  if (
+    length <= words && from < WORDS_BELOW && to < WORDS_BELOW &&
+    (source !== target || to < from || to >= from + length)
+  ) {
     const sourceWords = source.words;
     const targetWords = target.words;
-    let s = from / 4;
-    let t = to / 4;
+    let s = (from / 4) | 0;
+    let t = (to / 4) | 0;
     for (const end = s + ((length + 3) >>> 2); s < end; s++, t++) targetWords[t] = sourceWords[s]!;
   } else if (source === target) {
     source.bytes.copyWithin(to, from, from + length);
@@ -64,9 +70,9 @@ export function copyBytes(source: WrappedBytes, from: number, target: WrappedByt
 
 /** Clears `length` bytes at `offset`, a multiple of 8; up to 7 bytes more may be cleared. */
 export function clearBytes(target: WrappedBytes, offset: number, length: number): void {
-  if (length <= CLEAR_WORDS_UP_TO) {
+  if (length <= CLEAR_WORDS_UP_TO && offset < WORDS_BELOW) {
     const { doubles } = target;
-    let w = offset / 8;
+    let w = (offset / 8) | 0;
     for (const end = w + ((length + 7) >>> 3); w < end; w++) doubles[w] = 0;
   } else {
     target.bytes.fill(0, offset, offset + length);
