@@ -13,7 +13,6 @@ import process from "node:process";
 import { CASES } from "./micro.ts";
 import { formatNumber, formatTable } from "./support/report.ts";
 import {
-  geometricMean,
   memoryMean,
   memoryRatio,
   microTime,
@@ -21,8 +20,8 @@ import {
   readResults,
   replayRatio,
   type Results,
-  type Spread,
 } from "./support/results.ts";
+import { geometricMean, type Spread } from "./support/statistics.ts";
 
 type Figure = (results: Results) => Spread | undefined;
 

@@ -11,24 +11,14 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import { elapsed, openClock, type Times } from "./support/clock.ts";
+import type { Allocator } from "../src/allocator.ts";
+import { openClock } from "./support/clock.ts";
 import { openLibc, openWrap, type RawAddress } from "./support/libc.ts";
-import {
-  type AddressAllocator,
-  type HandleAllocator,
-  type HeapLike,
-  openFfiViews,
-  openHeap,
-  openSubject,
-} from "./support/subjects.ts";
-
-/** The line of JSON that this program prints. */
-export interface MicroReport {
-  /** Operations of each round. */
-  readonly operations: readonly number[];
-  /** Times of each round. */
-  readonly rounds: readonly Times[];
-}
+import { type Batch, measure } from "./support/measure.ts";
+import { openHeap } from "./support/own_subjects.ts";
+import { openFfiViews } from "./support/peer_subjects.ts";
+import type { AddressAllocator, HandleAllocator } from "./support/subject.ts";
+import { openSubject } from "./support/subjects.ts";
 
 /** One loop and who can run it. */
 export interface MicroCase {
@@ -40,16 +30,18 @@ export interface MicroCase {
   readonly subjects: readonly string[];
 }
 
+const ONE_SIZE = ["heap", "pool", "ffi-malloc", "uint8array", "buffer", "thi.ng", "null", "null-handles"] as const;
 const ALLOCATORS = ["heap", "ffi-malloc", "uint8array", "buffer", "thi.ng", "null", "null-handles"] as const;
 const LARGE = ["heap", "heap-array", "uint8array", "buffer", "ffi-malloc"] as const;
 
 /** Every case, in the order of the table. */
 export const CASES: readonly MicroCase[] = [
-  { name: "pair-64", title: "64 B, allocate then free", subjects: ALLOCATORS },
-  { name: "replace-64-10k", title: "64 B, random replacement, 10,000 live", subjects: ALLOCATORS },
+  { name: "pair-64", title: "64 B, allocate then free", subjects: ONE_SIZE },
+  { name: "replace-64-10k", title: "64 B, random replacement, 10,000 live", subjects: ONE_SIZE },
   { name: "replace-mixed-10k", title: "16..512 B, random replacement, 10,000 live", subjects: ALLOCATORS },
   { name: "replace-mixed-200k", title: "16..512 B, random replacement, 200,000 live", subjects: ALLOCATORS },
   { name: "replace-4k-1k", title: "4 KiB, random replacement, 1,000 live", subjects: ALLOCATORS },
+  { name: "drop-1k", title: "16..512 B, 1,000 allocated, all dropped", subjects: ["heap", "arena", "bump", "null"] },
   { name: "view-64k", title: "64 KiB with a view, 64 live", subjects: LARGE },
   { name: "view-64k-zeroed", title: "64 KiB zeroed, with a view, 64 live", subjects: LARGE },
   { name: "view", title: "a view of a live 64 B block", subjects: ["heap", "bare"] },
@@ -57,13 +49,8 @@ export const CASES: readonly MicroCase[] = [
   { name: "native-buffer", title: "a 256 B owned buffer, create and free", subjects: ["heap", "bare"] },
 ];
 
-/** Runs one batch of operations; `count` is how many. */
-type Batch = (count: number) => void;
-
 /** Length of the tables of random numbers; a power of two. */
 const TABLE = 1 << 16;
-/** Operations per call of a loop at most; see support/drivers.ts for why a loop is not left running. */
-const LARGEST_BATCH = 4096;
 /** Views kept alive by the loops that make views, so that none is optimised away or dies at once. */
 const RING = 1024;
 
@@ -87,35 +74,6 @@ async function main(): Promise<void> {
   console.log(JSON.stringify(measure(batch, clock, Number(values.rounds), Number(values["round-ms"]))));
 }
 
-function measure(batch: Batch, clock: () => Times, rounds: number, roundMs: number): MicroReport {
-  // A slow subject gets small batches, so that a round does not overrun by much. The first batches are interpreted and
-  // say little, so the size may grow later too.
-  let size = 16;
-  for (let trial = 0; trial < 24; trial++) {
-    const start = performance.now();
-    batch(size);
-    const took = performance.now() - start;
-    if (took > 50) break;
-    if (took < 1 && size < LARGEST_BATCH) size *= 2;
-  }
-  const warmUp = Math.ceil(rounds / 5);
-  const operations: number[] = [];
-  const times: Times[] = [];
-  for (let round = 0; round < warmUp + rounds; round++) {
-    const end = performance.now() + roundMs;
-    const start = clock();
-    let count = 0;
-    do {
-      batch(size);
-      count += size;
-    } while (performance.now() < end);
-    if (round < warmUp) continue;
-    operations.push(count);
-    times.push(elapsed(start, clock()));
-  }
-  return { operations, rounds: times };
-}
-
 async function openCase(name: string, subject: string, module: string | undefined): Promise<Batch> {
   switch (name) {
     case "pair-64":
@@ -128,6 +86,8 @@ async function openCase(name: string, subject: string, module: string | undefine
       return await openReplace(subject, module, 200_000, 16, 512);
     case "replace-4k-1k":
       return await openReplace(subject, module, 1_000, 4096, 4096);
+    case "drop-1k":
+      return await openDrop(subject, module);
     case "view-64k":
       return await openLarge(subject, module, 64, false);
     case "view-64k-zeroed":
@@ -240,6 +200,56 @@ function replaceHandles(
   return cursor;
 }
 
+/** Blocks that live together and end together: freed one by one, or in bulk where the allocator can. */
+async function openDrop(name: string, module: string | undefined): Promise<Batch> {
+  const subject = await openSubject(name, { module });
+  if (subject.kind !== "address") throw new Error(`${name} gives no addresses`);
+  const { allocator } = subject;
+  const sizes = randomTable(16, 512);
+  const kept = new Float64Array(DROP_BLOCKS);
+  const drop = name === "arena" || name === "bump" ? resetOf(allocator) : () => freeAddresses(allocator, kept);
+  let filled = 0;
+  let cursor = 0;
+  return (count) => {
+    for (let left = count; left > 0;) {
+      const end = Math.min(DROP_BLOCKS, filled + left);
+      cursor = fillAddresses(allocator, kept, filled, end, sizes, cursor);
+      left -= end - filled;
+      filled = end % DROP_BLOCKS;
+      if (filled === 0) drop();
+    }
+  };
+}
+
+/** Blocks that end together in `drop-1k`. */
+const DROP_BLOCKS = 1000;
+
+/** The bulk free of `Arena` and `BumpAllocator`, with the memory kept. */
+function resetOf(allocator: AddressAllocator): () => void {
+  const { reset } = allocator as { reset?: (mode?: "keep-capacity") => void };
+  if (reset === undefined) throw new Error("Cannot drop everything: the allocator has no reset");
+  return () => reset.call(allocator, "keep-capacity");
+}
+
+function fillAddresses(
+  allocator: AddressAllocator,
+  kept: Float64Array,
+  from: number,
+  to: number,
+  sizes: Int32Array,
+  cursor: number,
+): number {
+  for (let i = from; i < to; i++) {
+    cursor = (cursor + 1) & (TABLE - 1);
+    kept[i] = allocator.allocate(sizes[cursor]!);
+  }
+  return cursor;
+}
+
+function freeAddresses(allocator: AddressAllocator, kept: Float64Array): void {
+  for (let i = 0; i < kept.length; i++) allocator.free(kept[i]!);
+}
+
 /** Blocks of 64 KiB, each with a view, replaced at random. */
 async function openLarge(name: string, module: string | undefined, live: number, zeroed: boolean): Promise<Batch> {
   const size = 65_536;
@@ -289,7 +299,7 @@ async function openLarge(name: string, module: string | undefined, live: number,
 }
 
 function replaceHeapLarge(
-  heap: HeapLike,
+  heap: Allocator,
   kept: Float64Array,
   views: Uint8Array[],
   victims: Int32Array,
@@ -309,7 +319,7 @@ function replaceHeapLarge(
 }
 
 function replaceHeapZeroed(
-  heap: HeapLike,
+  heap: Allocator,
   kept: Float64Array,
   views: Uint8Array[],
   victims: Int32Array,
@@ -367,7 +377,7 @@ async function openView(name: string, module: string | undefined): Promise<Batch
   return (count) => viewBare(buffer, blocks, ring, count);
 }
 
-function viewHeap(heap: HeapLike, kept: Float64Array, ring: Uint8Array[], count: number): void {
+function viewHeap(heap: Allocator, kept: Float64Array, ring: Uint8Array[], count: number): void {
   for (let i = 0; i < count; i++) ring[i & (RING - 1)] = heap.view(kept[i & (RING - 1)]!, 64);
 }
 

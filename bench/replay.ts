@@ -9,8 +9,10 @@
  *     --module FILE       the module that exports Heap, for comparing two versions
  *     --replays N         at least so many replays; the first is the cold one (1)
  *     --min-ms T          and at least so long (0)
- *     --limit-ms T        stop within the first replay after so long, and say how far it came (no limit)
+ *     --limit-ms T        stop within the first replay after so long, and say how far it came; fail when memory is watched
+ *                         (no limit)
  *     --touch MODE        none, ends (first and last byte) or pages (every OS page) of each block (none)
+ *     --rehearsals N      replays before the watched one (5)
  *     --sample RECORDS    watch the resident set: reads it every so many records, after a rehearsal on another instance
  *                         so that compiled code is not counted; disturbs the times
  *
@@ -25,7 +27,8 @@ import { CHUNK, type Driver, makeDriver, makeSlots, type Slots } from "./support
 import { collectGarbage, openResidentProbe, type ResidentFigures, type ResidentProbe } from "./support/resident.ts";
 import { openLibc, type RawAddress } from "./support/libc.ts";
 import { OwnPages } from "./support/own_pages.ts";
-import { openSubject, type SubjectOptions } from "./support/subjects.ts";
+import type { SubjectOptions } from "./support/subject.ts";
+import { openSubject } from "./support/subjects.ts";
 
 /** The line of JSON that this program and the native replayer print. */
 export interface ReplayReport {
@@ -46,6 +49,7 @@ interface Options {
   readonly limitMs: number;
   readonly touch: "none" | "ends" | "pages";
   readonly sample: number;
+  readonly rehearsals: number;
 }
 
 async function main(): Promise<void> {
@@ -59,6 +63,7 @@ async function main(): Promise<void> {
       "limit-ms": { type: "string", default: "Infinity" },
       touch: { type: "string", default: "none" },
       sample: { type: "string", default: "0" },
+      rehearsals: { type: "string", default: `${REHEARSALS}` },
     },
   });
   if (values.trace === undefined) throw new Error("--trace FILE is missing");
@@ -71,6 +76,7 @@ async function main(): Promise<void> {
     limitMs: Number(values["limit-ms"]),
     touch,
     sample: Number(values.sample),
+    rehearsals: Number(values.rehearsals),
   };
   const trace = readTrace(values.trace);
   const subjectOptions = { module: values.module, capacity: trace.peakLiveBytes };
@@ -107,7 +113,7 @@ async function time(trace: Trace, options: Options, subjectOptions: SubjectOptio
   return { records, replays };
 }
 
-/** Replays before the watched one: enough to compile everything, and to bring the collector to its steady state. */
+/** Replays before the watched one, unless told otherwise: enough to compile everything, and to bring the collector to its steady state. */
 const REHEARSALS = 5;
 /** The runtime counts as at rest when it used less CPU time than this in so many milliseconds; waited for at most so often. */
 const REST = { cpuMs: 3, ms: 100, attempts: 30 } as const;
@@ -123,7 +129,7 @@ async function watch(trace: Trace, options: Options, subjectOptions: SubjectOpti
   const libc = await openLibc<RawAddress>();
   const step = Math.min(options.sample, CHUNK);
   let slots: Slots | undefined;
-  for (let rehearsal = 1; rehearsal <= REHEARSALS; rehearsal++) {
+  for (let rehearsal = 1; rehearsal <= options.rehearsals; rehearsal++) {
     const pages = new OwnPages(libc);
     const subject = await openSubject(options.allocator, { ...subjectOptions, pages });
     slots ??= makeSlots(subject.kind, trace);
@@ -131,14 +137,14 @@ async function watch(trace: Trace, options: Options, subjectOptions: SubjectOpti
     replaySampled(driver, options, trace, step, probe, pages);
     driver.drain();
     subject.close();
-    if (rehearsal < REHEARSALS) collectGarbage();
+    if (rehearsal < options.rehearsals) collectGarbage();
     await rest(clock);
   }
 
   const pages = new OwnPages(libc);
   probe.start();
   const subject = await openSubject(options.allocator, { ...subjectOptions, pages });
-  const driver = makeDriver(subject, trace, slots);
+  const driver = makeDriver(subject, trace, slots ?? makeSlots(subject.kind, trace));
   const start = clock();
   replaySampled(driver, options, trace, step, probe, pages);
   const times = elapsed(start, clock());
@@ -172,7 +178,11 @@ function replaySampled(
   pages: OwnPages,
 ): void {
   const run = selectRun(driver, options);
+  const deadline = performance.now() + options.limitMs;
   for (let from = 0; from < trace.records; from += step) {
+    if (performance.now() > deadline) {
+      throw new Error(`Cannot watch memory: ${from} of ${trace.records} records took ${options.limitMs} ms`);
+    }
     run(from, Math.min(from + step, trace.records));
     probe.sample();
     pages.sample();

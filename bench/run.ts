@@ -27,7 +27,8 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { gunzipSync } from "node:zlib";
 import { readTrace, traceName } from "../examples/support/trace.ts";
-import { CASES, type MicroReport } from "./micro.ts";
+import { CASES } from "./micro.ts";
+import type { LoopReport } from "./support/measure.ts";
 import type { ReplayReport } from "./replay.ts";
 import type { Runtime } from "./support/libc.ts";
 import {
@@ -42,7 +43,6 @@ import {
 import { peakGrowth } from "./support/resident.ts";
 import { findBars, formatReport } from "./support/report.ts";
 import {
-  median,
   type MemoryResult,
   type MicroResult,
   type Missing,
@@ -53,6 +53,7 @@ import {
   type TraceInfo,
   writeResults,
 } from "./support/results.ts";
+import { median } from "./support/statistics.ts";
 
 /** How much is run. */
 interface Effort {
@@ -319,7 +320,7 @@ function runMicro(runtimes: readonly string[]): MicroResult[] {
           progress(`${name}: ${who}, process ${round + 1} of ${effort.processes}`);
           const args = ["--case", name, "--subject", subject];
           args.push("--rounds", `${effort.rounds}`, "--round-ms", `${effort.roundMs}`);
-          const report = tryRun<MicroReport>(who, runtimeCommand(side, "micro.ts", args));
+          const report = tryRun<LoopReport>(who, runtimeCommand(side, "micro.ts", args));
           if (report === undefined) continue;
           const per = (clock: "process" | "thread" | "wall") =>
             median(report.rounds.map((times, i) => times[clock] / report.operations[i]!));

@@ -15,7 +15,7 @@ import {
   OP_REALLOCATE,
   type Trace,
 } from "../../examples/support/trace.ts";
-import type { AddressAllocator, AddressSubject, HandleAllocator, HandleSubject, Subject } from "./subjects.ts";
+import type { AddressAllocator, AddressSubject, HandleAllocator, HandleSubject, Subject } from "./subject.ts";
 
 /**
  * A trace as the loops want it. Sizes are signed: no engine needs to check a small one for overflow then, and real

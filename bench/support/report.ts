@@ -17,8 +17,8 @@ import {
   replayRatio,
   type Results,
   type Side,
-  type Spread,
 } from "./results.ts";
+import type { Spread } from "./statistics.ts";
 
 /** The bars of the project; "Speed and memory" goes on from them. */
 const BARS = {

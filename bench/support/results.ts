@@ -4,9 +4,11 @@
  * @module
  */
 import { readFileSync, writeFileSync } from "node:fs";
+import { isHandleSubject } from "./catalogue.ts";
 import type { Times } from "./clock.ts";
 import type { Machine } from "./machine.ts";
 import type { ResidentFigures } from "./resident.ts";
+import { geometricMean, median, type Spread, spread } from "./statistics.ts";
 
 /** The version of the results file's format. */
 export const RESULTS_VERSION = 1;
@@ -41,6 +43,8 @@ export interface ReplayResult {
   readonly warmThread: number;
   /** The same in elapsed time. */
   readonly warmWall: number;
+  /** The first replay in elapsed time. Absent in files from before it was kept. */
+  readonly coldWall?: number;
 }
 
 /** One process that replayed one trace once with its resident set watched, in bytes. */
@@ -66,6 +70,37 @@ export interface MicroResult {
   readonly process: number;
   readonly thread: number;
   readonly wall: number;
+}
+
+/**
+ * One process that replaced random blocks with so many live, in nanoseconds per operation: medians of its rounds. An
+ * operation is an allocation or a free, so a replacement is two.
+ */
+export interface GrowthResult {
+  readonly side: Side;
+  readonly allocator: string;
+  /** Blocks that are live all the time. */
+  readonly live: number;
+  readonly round: number;
+  readonly process: number;
+  readonly thread: number;
+  readonly wall: number;
+  /** How often each slot was replaced before the first round, on average: the heap has aged by as much. */
+  readonly aged: number;
+}
+
+/** One process in which several workers shared memory. */
+export interface SharedResult {
+  readonly side: Side;
+  /** Which design of a shared allocator; see bench/shared.ts. */
+  readonly design: string;
+  readonly workload: string;
+  readonly workers: number;
+  readonly round: number;
+  /** Operations (allocations and frees) of all workers in a second of elapsed time. */
+  readonly rate: number;
+  /** Nanoseconds of CPU time of the process per operation. */
+  readonly process: number;
 }
 
 /** Something that was asked for and could not be run. */
@@ -96,21 +131,12 @@ export interface Results {
   readonly replays: readonly ReplayResult[];
   readonly memory: readonly MemoryResult[];
   readonly micro: readonly MicroResult[];
+  /** Absent in files from before it was measured, as the two below. */
+  readonly growth?: readonly GrowthResult[];
+  readonly shared?: readonly SharedResult[];
+  /** Whether the traces are the bundled ones. */
+  readonly bundled?: boolean;
   readonly missing: readonly Missing[];
-}
-
-/** The middle value, or the mean of the two middle ones. */
-export function median(values: readonly number[]): number {
-  if (values.length === 0) return NaN;
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
-/** The geometric mean. */
-export function geometricMean(values: readonly number[]): number {
-  if (values.length === 0) return NaN;
-  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
 }
 
 /** Cold and warm figures of a list of replays, per record. */
@@ -119,6 +145,7 @@ export function summarize(replays: readonly Times[], records: number): {
   warm: number;
   warmThread: number;
   warmWall: number;
+  coldWall: number;
 } {
   const warm = replays.length > 1 ? replays.slice(1) : replays;
   return {
@@ -126,32 +153,25 @@ export function summarize(replays: readonly Times[], records: number): {
     warm: median(warm.map((times) => times.process)) / records,
     warmThread: median(warm.map((times) => times.thread)) / records,
     warmWall: median(warm.map((times) => times.wall)) / records,
+    coldWall: replays[0]!.wall / records,
   };
-}
-
-/** A figure over several processes. */
-export interface Spread {
-  readonly median: number;
-  readonly least: number;
-  readonly most: number;
-}
-
-/** Median and extremes; `undefined` without values. */
-export function spread(values: readonly number[]): Spread | undefined {
-  if (values.length === 0) return undefined;
-  return { median: median(values), least: Math.min(...values), most: Math.max(...values) };
 }
 
 /** The null allocator that goes with an allocator's kind on a side. */
 export function nullOf(side: Side, allocator: string): string {
-  if (side === "native") return "null";
-  const handles = allocator === "uint8array" || allocator === "buffer" ||
-    (side === "deno" && allocator === "ffi-malloc");
-  return handles ? "null-handles" : "null";
+  return side !== "native" && isHandleSubject(side, allocator) ? "null-handles" : "null";
 }
 
 /** Which replay of a process: the first, or the median of the others. */
 export type Temperature = "cold" | "warm";
+
+/** Which clock of a replay: CPU time of the process, or elapsed time. */
+export type ReplayClock = "process" | "wall";
+
+const REPLAY_FIELDS = {
+  cold: { process: "cold", wall: "coldWall" },
+  warm: { process: "warm", wall: "warmWall" },
+} as const;
 
 /**
  * Nanoseconds per record with the loop taken off, over all processes of a run. The loop's cost is the least median of
@@ -163,17 +183,22 @@ export function netReplay(
   side: Side,
   allocator: string,
   temperature: Temperature = "warm",
+  clock: ReplayClock = "process",
 ): Spread | undefined {
   const own = results.replays.filter((r) => r.trace === trace && r.side === side && r.allocator === allocator);
   const loop = results.replays.filter((r) =>
     r.trace === trace && r.side === side && r.allocator === nullOf(side, allocator)
   );
-  const gross = spread(own.map((result) => result[temperature]));
+  const field = REPLAY_FIELDS[temperature][clock];
+  const gross = spread(own.map((result) => result[field]).filter((value) => value !== undefined));
   if (gross === undefined || loop.length === 0) return undefined;
-  const least = Math.min(...loop.map((result) => result.warm));
-  const net = (value: number) => Math.max(value - least, 0.1);
+  const least = Math.min(...loop.map((result) => result[REPLAY_FIELDS.warm[clock]]));
+  const net = (value: number) => Math.max(value - least, LEAST_NET);
   return { median: net(gross.median), least: net(gross.least), most: net(gross.most) };
 }
+
+/** Net times are at least this, in nanoseconds: a ratio to nothing would say nothing. */
+const LEAST_NET = 0.1;
 
 /** Geometric mean over all traces of one allocator's net time over another's. */
 export function replayRatio(
@@ -183,14 +208,55 @@ export function replayRatio(
   baseSide: Side,
   base: string,
   temperature: Temperature = "warm",
+  clock: ReplayClock = "process",
 ): number | undefined {
   const ratios: number[] = [];
   for (const { name } of results.traces) {
-    const own = netReplay(results, name, side, allocator, temperature);
-    const other = netReplay(results, name, baseSide, base, temperature);
+    const own = netReplay(results, name, side, allocator, temperature, clock);
+    const other = netReplay(results, name, baseSide, base, temperature, clock);
     if (own !== undefined && other !== undefined) ratios.push(own.median / other.median);
   }
   return ratios.length === 0 ? undefined : geometricMean(ratios);
+}
+
+/** The fewest records that any process replayed of a trace; `undefined` when none did. */
+export function replayedRecords(results: Results, trace: string, side: Side, allocator: string): number | undefined {
+  const own = results.replays.filter((r) => r.trace === trace && r.side === side && r.allocator === allocator);
+  return own.length === 0 ? undefined : Math.min(...own.map((result) => result.records));
+}
+
+/** Whether an allocator was too slow for the whole of a trace. */
+export function isCut(results: Results, trace: string, side: Side, allocator: string): boolean {
+  const records = replayedRecords(results, trace, side, allocator);
+  const whole = results.traces.find(({ name }) => name === trace)?.records;
+  return records !== undefined && whole !== undefined && records < whole;
+}
+
+/** Nanoseconds per operation with so many blocks live, net of the same loop without an allocator. */
+export function growthTime(results: Results, side: Side, allocator: string, live: number): Spread | undefined {
+  const of = (name: string) =>
+    (results.growth ?? []).filter((r) => r.side === side && r.allocator === name && r.live === live);
+  const gross = spread(of(allocator).map((result) => result.process));
+  const loop = of("null");
+  if (gross === undefined || loop.length === 0) return undefined;
+  const least = Math.min(...loop.map((result) => result.process));
+  const net = (value: number) => Math.max(value - least, LEAST_NET);
+  return { median: net(gross.median), least: net(gross.least), most: net(gross.most) };
+}
+
+/** Operations per second of all workers together. */
+export function sharedRate(
+  results: Results,
+  side: Side,
+  design: string,
+  workload: string,
+  workers: number,
+): Spread | undefined {
+  return spread(
+    (results.shared ?? [])
+      .filter((r) => r.side === side && r.design === design && r.workload === workload && r.workers === workers)
+      .map((result) => result.rate),
+  );
 }
 
 /** Live bytes that a trace needs at its peak to count for the memory figure. */
@@ -286,8 +352,10 @@ function roundNumber(_key: string, value: unknown): unknown {
 function toCsv(results: Results): string {
   const lines = ["kind,subject,side,allocator,round,metric,value"];
   for (const r of results.replays) {
-    for (const metric of ["cold", "warm", "warmThread", "warmWall"] as const) {
-      lines.push(["replay", r.trace, r.side, r.allocator, r.round, `${metric} ns/record`, r[metric].toFixed(2)].join());
+    for (const metric of ["cold", "warm", "warmThread", "warmWall", "coldWall"] as const) {
+      const value = r[metric]?.toFixed(2);
+      if (value === undefined) continue;
+      lines.push(["replay", r.trace, r.side, r.allocator, r.round, `${metric} ns/record`, value].join());
     }
   }
   for (const r of results.memory) {
@@ -299,6 +367,15 @@ function toCsv(results: Results): string {
     for (const metric of ["process", "thread", "wall"] as const) {
       lines.push(["micro", r.case, r.side, r.subject, r.round, `${metric} ns/op`, r[metric].toFixed(2)].join());
     }
+  }
+  for (const r of results.growth ?? []) {
+    for (const metric of ["process", "thread", "wall"] as const) {
+      lines.push(["growth", r.live, r.side, r.allocator, r.round, `${metric} ns/op`, r[metric].toFixed(2)].join());
+    }
+  }
+  for (const r of results.shared ?? []) {
+    const subject = `${r.workload} ${r.workers}`;
+    lines.push(["shared", subject, r.side, r.design, r.round, "op/s", r.rate.toFixed(0)].join());
   }
   return `${lines.join("\n")}\n`;
 }
