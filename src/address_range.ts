@@ -27,6 +27,7 @@ import type { Address, PageSource } from "./page_source.ts";
 import { initializePageTable, pageTableBytes } from "./page_table.ts";
 import { FREE_RUN, PAGE_UNITS, type RunKind, Runs, UNIT, UNIT_RECORD } from "./runs.ts";
 import { Table } from "./table.ts";
+import { throwAfterReport } from "./violations.ts";
 
 /** The most bytes of one range: granule numbers stay below 2^31. */
 export const RANGE_MAX = 32 * 2 ** 30;
@@ -156,15 +157,14 @@ export class AddressRange {
     return region;
   }
 
-  /** The region of a unit, whose memory is about to be read or written. */
+  /**
+   * The region of a unit, whose memory is about to be read or written.
+   *
+   * @throws {CorruptionError} When its ArrayBuffer was detached from outside, after reporting it.
+   */
   wrappedRegionOf(unit: number): Region {
     const region = this.regionOf(unit);
-    if (region.bytes.byteLength === 0) {
-      throw new CorruptionError(
-        `Cannot use the region at ${formatAddress(region.address)}: its ArrayBuffer was detached from outside`,
-      );
-    }
-    return region;
+    return region.bytes.byteLength > 0 ? region : throwAfterReport(detached(region));
   }
 
   /**
@@ -396,7 +396,7 @@ export class AddressRange {
   check(): void {
     let unit = 0;
     for (const region of this.regions) {
-      this.wrappedRegionOf(region.firstUnit);
+      if (region.bytes.byteLength === 0) throw detached(region);
       if (region.firstUnit !== unit || region.bytes.byteLength !== (region.endUnit - unit) * UNIT) {
         throw new CorruptionError(`Cannot trust region ${region.index}: its extent disagrees with its records`);
       }
@@ -414,6 +414,11 @@ export class AddressRange {
       }
     }
   }
+}
+
+function detached({ address }: Region): CorruptionError {
+  const what = `Cannot use the region at ${formatAddress(address)}`;
+  return new CorruptionError(`${what}: its ArrayBuffer was detached from outside`);
 }
 
 function wordsOf(table: Table): Int32Array {

@@ -13,7 +13,8 @@
  * The allocator says through {@link MemoryHooks} which blocks are live and where the regions are; this class knows neither headers
  * nor free lists. What the allocator must do in return:
  *
- * - `free`: call {@link AllocatorMemory.revoke} before the block goes, if {@link AllocatorMemory.ownedBlocks} is not 0;
+ * - `free`: give what {@link AllocatorMemory.invalid} returns to `reportViolation`, and do nothing more when that returns;
+ *   call {@link AllocatorMemory.revoke} before the block goes, if {@link AllocatorMemory.ownedBlocks} is not 0;
  * - `resize`, `reallocate`: call {@link AllocatorMemory.refuseOwned}, likewise;
  * - `dispose`: call {@link AllocatorMemory.dispose} first, then unwrap the regions (which detaches all other views).
  *
@@ -25,6 +26,7 @@ import type { Allocator, BlockInfo, BufferOptions, TypedArray, TypedArrayConstru
 import { assertAddress, assertSize, assertTypedArrayConstructor } from "./arguments.ts";
 import { clearBytes, copyBytes, type WrappedBytes } from "./bytes.ts";
 import {
+  type AllocatorError,
   CorruptionError,
   describeValue,
   DisposedError,
@@ -35,6 +37,7 @@ import {
 } from "./errors.ts";
 import { type NativeBuffer, OwnedBlocks } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
+import { reportViolation, throwAfterReport } from "./violations.ts";
 
 /** One wrapped piece of memory that blocks lie in. */
 export interface MemoryRegion extends WrappedBytes {
@@ -99,13 +102,11 @@ export class AllocatorMemory {
     if (this.#hooks.isDisposed()) throw new DisposedError(action, this.#hooks.name);
   }
 
-  /** The live block at `address`; otherwise the error that says why there is none. */
+  /** The live block at `address`; otherwise throws the error that says why there is none, after reporting it. */
   live(address: Address, action: string): BlockInfo {
     assertAddress(address);
     this.assertNotDisposed(`${action} ${formatAddress(address)}`);
-    const block = this.#hooks.find(address);
-    if (block !== undefined) return block;
-    throw this.invalid(address, action);
+    return this.#hooks.find(address) ?? throwAfterReport(this.invalid(address, action));
   }
 
   /** The error for an `address` that is not that of a live block. */
@@ -142,12 +143,15 @@ export class AllocatorMemory {
 
   /** See {@link Allocator.freeArray}. */
   freeArray(array: ArrayBufferView): void {
-    this.#allocator.free(this.#addressOf(array, "free"));
+    const address = this.#addressOf(array, "free");
+    if (typeof address === "number") this.#allocator.free(address);
+    else reportViolation(address);
   }
 
   /** See {@link Allocator.addressOf}. Time in the number of regions. */
   addressOf(view: ArrayBufferView): Address {
-    return this.#addressOf(view, "take the address of");
+    const address = this.#addressOf(view, "take the address of");
+    return typeof address === "number" ? address : throwAfterReport(address);
   }
 
   /** See {@link Allocator.buffer}. */
@@ -164,7 +168,8 @@ export class AllocatorMemory {
   /** Throws when a `NativeBuffer` owns the live block at `address`: only it may change the block. */
   refuseOwned(address: Address, action: string): void {
     if (this.ownedBlocks === 0 || !this.#owned.has(address)) return;
-    throw new InvalidFreeError(action, address, "foreign", "a NativeBuffer owns the block; use its resize method");
+    const detail = "a NativeBuffer owns the block; use its resize method";
+    throwAfterReport(new InvalidFreeError(action, address, "foreign", detail));
   }
 
   /** Copies `length` bytes from one live block to another; up to 3 bytes more may be copied. */
@@ -197,18 +202,19 @@ export class AllocatorMemory {
     return region;
   }
 
-  #addressOf(view: ArrayBufferView, action: string): Address {
+  /** The address of the first byte of a view, or the violation that it is of no memory of this allocator. */
+  #addressOf(view: ArrayBufferView, action: string): Address | AllocatorError {
     this.assertNotDisposed(`${action} a view`);
     if (!ArrayBuffer.isView(view)) {
       throw new TypeError(`Cannot ${action} ${describeValue(view)}: it must be a typed array or DataView`);
     }
     const { buffer } = view;
     if (buffer.byteLength === 0 && (buffer as ArrayBuffer).detached === true) {
-      throw new UseAfterFreeError(`Cannot ${action} the view: its memory was freed and its buffer detached`);
+      return new UseAfterFreeError(`Cannot ${action} the view: its memory was freed and its buffer detached`);
     }
     const origin = this.#originOf(buffer) ?? this.#owned.originOf(buffer);
     if (origin !== undefined) return origin + view.byteOffset;
-    throw new InvalidFreeError(action, 0, "foreign", `it is not of this ${this.#hooks.name}'s memory`, "the view");
+    return new InvalidFreeError(action, 0, "foreign", `it is not of this ${this.#hooks.name}'s memory`, "the view");
   }
 
   /** The address of byte 0 of a region's buffer. */
@@ -223,7 +229,6 @@ export class AllocatorMemory {
 /** Throws when somebody outside detached a region's ArrayBuffer: all views of it are empty, and so are the allocator's. */
 export function assertAttached(region: MemoryRegion): void {
   if (region.bytes.byteLength > 0) return;
-  throw new CorruptionError(
-    `Cannot use the region at ${formatAddress(region.address)}: its ArrayBuffer was detached from outside`,
-  );
+  const where = formatAddress(region.address);
+  throwAfterReport(new CorruptionError(`Cannot use the region at ${where}: its ArrayBuffer was detached from outside`));
 }

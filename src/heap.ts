@@ -350,12 +350,12 @@ export class Heap implements Allocator {
 
   /** See {@link Allocator.freeArray}. */
   freeArray(array: ArrayBufferView): void {
-    this.free(this.#core.addressOf(array, "free"));
+    this.#core.freeArray(array);
   }
 
   /** See {@link Allocator.addressOf}. Time in the number of regions, of which there are few, and of huge blocks. */
   addressOf(view: ArrayBufferView): Address {
-    return this.#core.addressOf(view, "take the address of");
+    return this.#core.addressOf(view);
   }
 
   /** See {@link Allocator.buffer}. */
@@ -389,8 +389,7 @@ export class Heap implements Allocator {
 
   /** See {@link Allocator.check}. Time in the number of slots and units. */
   check(): void {
-    this.#core.assertNotDisposed("check");
-    this.#core.blocks.check();
+    this.#core.check();
   }
 
   /** See {@link Allocator.trim}. Views of freed blocks in regions that are given back are empty afterwards. */

@@ -17,6 +17,8 @@ import { assertAddress, assertAlignment, assertSize } from "./arguments.ts";
 import { BlockMemory } from "./block_memory.ts";
 import { Blocks, type LiveBlock } from "./blocks.ts";
 import {
+  type AllocatorError,
+  CorruptionError,
   describeValue,
   DisposedError,
   formatAddress,
@@ -29,6 +31,7 @@ import { OwnedBlocks, type OwningAllocator } from "./native_buffer.ts";
 import type { Address } from "./page_source.ts";
 import { SLACK_MASK } from "./page_table.ts";
 import { GRANULE } from "./size_class.ts";
+import { reportViolation, throwAfterReport } from "./violations.ts";
 
 /** What a heap was made with. */
 export interface HeapRules {
@@ -48,6 +51,7 @@ export class HeapCore {
   readonly owned: OwnedBlocks;
   /** Whether blocks may come and go without being seen here: no limit, no clearing, not disposed. */
   isPlain: boolean;
+  readonly #allocator: OwningAllocator;
   readonly #rules: HeapRules;
   readonly #renew: () => void;
   /** Requested bytes of live blocks; right only when not plain. */
@@ -60,6 +64,7 @@ export class HeapCore {
    * lengthen a table: what `heap` has copied of them for its fast paths is stale then.
    */
   constructor(heap: OwningAllocator, rules: HeapRules, renew: () => void) {
+    this.#allocator = heap;
     this.#rules = rules;
     this.#renew = renew;
     this.isPlain = rules.limit === Infinity && !rules.zeroOnFree;
@@ -89,9 +94,17 @@ export class HeapCore {
     assertAddress(address);
     this.assertNotDisposed(`free ${formatAddress(address)}`);
     if (address === 0) return;
-    const block = this.live(address, "free");
+    const block = this.blocks.find(address);
+    if (block === undefined) return reportViolation(this.#invalid(address, "free"));
     if (block.owned) this.owned.revoke(address);
     this.#release(block);
+  }
+
+  /** Frees the block that a view starts at. */
+  freeArray(array: ArrayBufferView): void {
+    const address = this.#originOf(array, "free");
+    if (typeof address === "number") this.#allocator.free(address);
+    else reportViolation(address);
   }
 
   /** Gives the block at `address` a new size in place, and says whether that could be done. */
@@ -136,36 +149,56 @@ export class HeapCore {
   /**
    * The live block at `address`.
    *
-   * @throws {InvalidFreeError} When there is none; it says why.
+   * @throws {InvalidFreeError} When there is none; it says why, and was reported.
    */
   live(address: Address, action: string): LiveBlock {
     assertAddress(address);
     this.assertNotDisposed(`${action} ${formatAddress(address)}`);
-    const block = this.blocks.find(address);
-    if (block !== undefined) return block;
+    return this.blocks.find(address) ?? throwAfterReport(this.#invalid(address, action));
+  }
+
+  /** The error for an `address` that is not that of a live block. */
+  #invalid(address: Address, action: string): InvalidFreeError {
     const { kind, detail } = this.blocks.explain(address);
-    throw new InvalidFreeError(action, address, kind, detail);
+    return new InvalidFreeError(action, address, kind, detail);
   }
 
   /** The address of the first byte of a view of this heap's memory. */
-  addressOf(view: ArrayBufferView, action: string): Address {
+  addressOf(view: ArrayBufferView): Address {
+    const address = this.#originOf(view, "take the address of");
+    return typeof address === "number" ? address : throwAfterReport(address);
+  }
+
+  /** The address of the first byte of a view, or the violation that it is of no memory of this heap. */
+  #originOf(view: ArrayBufferView, action: string): Address | AllocatorError {
     this.assertNotDisposed(`${action} a view`);
     if (!ArrayBuffer.isView(view)) {
       throw new TypeError(`Cannot ${action} ${describeValue(view)}: it must be a typed array or DataView`);
     }
     const { buffer } = view;
     if (buffer.byteLength === 0 && (buffer as ArrayBuffer).detached === true) {
-      throw new UseAfterFreeError(`Cannot ${action} the view: its memory was freed and its buffer detached`);
+      return new UseAfterFreeError(`Cannot ${action} the view: its memory was freed and its buffer detached`);
     }
     const origin = this.memory.originOf(buffer) ?? this.owned.originOf(buffer);
     if (origin !== undefined) return origin + view.byteOffset;
-    throw new InvalidFreeError(action, 0, "foreign", "it is not of this heap's memory", "the view");
+    return new InvalidFreeError(action, 0, "foreign", "it is not of this heap's memory", "the view");
   }
 
   /** The figures of this moment. */
   stats(): AllocatorStats {
     this.assertNotDisposed("report");
     return heapStats(this.blocks, this.#peakCommitted, this.#rules.limit);
+  }
+
+  /** Verifies every record. */
+  check(): void {
+    this.assertNotDisposed("check");
+    try {
+      this.blocks.check();
+    } catch (error) {
+      if (error instanceof CorruptionError) throwAfterReport(error);
+      throw error;
+    }
   }
 
   /** Gives free memory back to the source, and returns how many bytes. */
@@ -252,5 +285,5 @@ export class HeapCore {
 function refuseOwned(block: LiveBlock, action: string): void {
   if (!block.owned) return;
   const detail = "a NativeBuffer owns the block; use its resize method";
-  throw new InvalidFreeError(action, block.address, "foreign", detail);
+  throwAfterReport(new InvalidFreeError(action, block.address, "foreign", detail));
 }

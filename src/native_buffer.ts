@@ -21,6 +21,7 @@ import type { Allocator, BufferOptions, TypedArray, TypedArrayConstructor, ViewC
 import { assertAlignment, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { CorruptionError, describeValue, formatAddress, InvalidFreeError, UseAfterFreeError } from "./errors.ts";
 import type { Address, NativePointer, PageSource } from "./page_source.ts";
+import { reportViolation, throwAfterReport } from "./violations.ts";
 
 /** One owned block as its allocator knows it. `bytes` is undefined once it is freed. */
 interface OwnedBlock {
@@ -111,7 +112,7 @@ export class OwnedBlocks {
     const old = { ...block };
     const oldBytes = block.bytes!;
     if (oldBytes.byteLength !== block.byteLength) {
-      throw transferred("resize", block.address);
+      throwAfterReport(transferred("resize", block.address));
     }
     this.#attach(block, this.#hooks.replace(old.address, byteLength), byteLength);
     // Through views of our own: those of the buffer are the holder's, who can have changed what they do.
@@ -229,7 +230,7 @@ export class NativeBuffer implements Disposable {
   view(type: DataViewConstructor): DataView;
   view<T extends ArrayBufferView>(type: ViewConstructor<T> & { readonly BYTES_PER_ELEMENT?: number }): T {
     const { buffer, byteOffset, byteLength } = this.#live("view");
-    if (byteLength !== this.#block.byteLength) throw transferred("view", this.#block.address);
+    if (byteLength !== this.#block.byteLength) throwAfterReport(transferred("view", this.#block.address));
     if (type as unknown !== DataView) assertTypedArrayConstructor(type);
     return new type(buffer, byteOffset, Math.floor(byteLength / (type.BYTES_PER_ELEMENT ?? 1)));
   }
@@ -253,7 +254,8 @@ export class NativeBuffer implements Disposable {
    */
   free(): void {
     if (this.#block.bytes === undefined) {
-      throw new InvalidFreeError("free", this.#block.address, "double", "the buffer is already freed");
+      const { address } = this.#block;
+      return reportViolation(new InvalidFreeError("free", address, "double", "the buffer is already freed"));
     }
     this.#allocator.free(this.#block.address);
   }
@@ -265,10 +267,9 @@ export class NativeBuffer implements Disposable {
 
   #live(action: string): Uint8Array {
     const bytes = this.#block.bytes;
-    if (bytes === undefined) {
-      throw new UseAfterFreeError(`Cannot ${action} the buffer at ${formatAddress(this.#block.address)}: it is freed`);
-    }
-    return bytes;
+    if (bytes !== undefined) return bytes;
+    const where = formatAddress(this.#block.address);
+    return throwAfterReport(new UseAfterFreeError(`Cannot ${action} the buffer at ${where}: it is freed`));
   }
 }
 

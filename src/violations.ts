@@ -11,7 +11,9 @@
  *   reallocate, view, usableSize ...            so does the call      the call throws the violation: it has no result
  * ```
  *
- * Either way the allocator is as it was before the call and can be used on.
+ * Either way the allocator is as it was before the call and can be used on, by the hook too: nothing is half done when
+ * the hook is called. A violation that the hook itself commits is thrown to it and not reported, or it would be called
+ * for ever.
  *
  * @module
  */
@@ -20,11 +22,14 @@ import type { AllocatorError } from "./errors.ts";
 /** Is given each violation when it is found; throws, or returns to go on. */
 export type ViolationHook = (violation: AllocatorError) => void;
 
-const throwViolation: ViolationHook = (violation) => {
+function throwViolation(violation: AllocatorError): void {
   throw violation;
-};
+}
 
-let hook = throwViolation;
+let hook: ViolationHook = throwViolation;
+
+/** Whether the hook is being called. */
+let reporting = false;
 
 /**
  * Replaces the hook of all allocators of this module, and returns the one before.
@@ -40,11 +45,17 @@ export function setViolationHook(next: ViolationHook = throwViolation): Violatio
 
 /** Gives a violation to the hook. Returning means that the call is to do nothing more. */
 export function reportViolation(violation: AllocatorError): void {
-  hook(violation);
+  if (reporting) throw violation;
+  reporting = true;
+  try {
+    hook(violation);
+  } finally {
+    reporting = false;
+  }
 }
 
 /** As {@link reportViolation}, for a call that owes a result: throws the violation when the hook did not. */
 export function throwAfterReport(violation: AllocatorError): never {
-  hook(violation);
+  reportViolation(violation);
   throw violation;
 }
