@@ -415,7 +415,7 @@ export class Arena implements Allocator {
   /** See {@link Allocator.stats}. Regions are chunks; records are on JavaScript's heap and not counted. */
   stats(): AllocatorStats {
     this.#memory.assertNotDisposed("report");
-    const { committedBytes, peakBytes } = this.#chunks;
+    const { committedBytes, peakBytes, unreleased } = this.#chunks;
     const chunks = this.#chunks.all();
     let liveBlocks = 0;
     let liveBytes = 0;
@@ -429,7 +429,7 @@ export class Arena implements Allocator {
       committedBytes,
       peakCommittedBytes: peakBytes,
       tableBytes: 0,
-      reservedBytes: committedBytes,
+      reservedBytes: committedBytes + unreleased.byteLength,
       wrappedBytes: committedBytes,
       regions: chunks.length,
       limit: this.#limit,

@@ -9,6 +9,7 @@ import { alignDown } from "./arguments.ts";
 import { BUMP_GRANULE, BumpRegion, largestRegion, regionBytes } from "./bump_region.ts";
 import { CorruptionError, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
+import { Unreleased } from "./unreleased.ts";
 
 /** Chunks stop doubling here: what a chunk leaves unused stays bearable. */
 const CHUNK_MAX = 64 * 2 ** 20;
@@ -28,6 +29,8 @@ export class ArenaChunks {
   committedBytes = 0;
   /** The most that `committedBytes` ever was. */
   peakBytes = 0;
+  /** Chunks that could not be unmapped. */
+  readonly unreleased: Unreleased;
   readonly #source: PageSource;
   readonly #firstBytes: number;
   readonly #largest: number;
@@ -41,6 +44,7 @@ export class ArenaChunks {
   /** Starts with none. */
   constructor(source: PageSource, chunkSize: number) {
     this.#source = source;
+    this.unreleased = new Unreleased(source);
     this.#largest = largestRegion(source);
     this.#firstBytes = Math.min(regionBytes(source, chunkSize), this.#largest);
   }
@@ -237,9 +241,11 @@ export class ArenaChunks {
   /** Gives back what holds no block; the bytes given. */
   trim(pinned: number): number {
     this.#stepBack(pinned);
-    const before = this.committedBytes;
+    const held = (): number => this.committedBytes + this.unreleased.byteLength;
+    const before = held();
     this.#giveBackEmpty();
-    let given = before - this.committedBytes;
+    this.unreleased.retry();
+    let given = before - held();
     for (const chunk of [...this.chunks, ...this.#large.keys()]) given += chunk.discardUnused();
     return given;
   }
@@ -256,9 +262,10 @@ export class ArenaChunks {
   }
 
   #giveBackSpares(): boolean {
+    const retried = this.unreleased.retry() > 0;
     const spares = [...this.#spares];
     for (const spare of spares) this.#unmap(spare);
-    return spares.length > 0;
+    return retried || spares.length > 0;
   }
 
   /** The chunk that `address` lies in. Any value may come. */
@@ -306,9 +313,10 @@ export class ArenaChunks {
     const regions = this.all();
     for (const region of regions) region.unwrap();
     const failures: unknown[] = [];
-    for (const region of regions) {
+    for (const region of regions) region.forget();
+    for (const { address, byteLength } of [...this.unreleased.drain(), ...regions]) {
       try {
-        region.unmap();
+        this.#source.unmap(address, byteLength);
       } catch (error) {
         failures.push(error);
       }
@@ -340,7 +348,8 @@ export class ArenaChunks {
     this.#large.delete(region);
     this.committedBytes -= region.byteLength;
     region.unwrap();
-    region.unmap();
+    region.forget();
+    this.unreleased.unmap(region);
   }
 
   #failure(size: number, cause: OutOfMemoryError): OutOfMemoryError {

@@ -99,6 +99,7 @@ export class Blocks {
     if (address !== 0) return address;
     // What idle pages hold may be just what is missing.
     for (const pages of this.ranges) pages.releaseIdle(true);
+    this.huge.unreleased.retry();
     const retried = this.#place(size, alignment, room);
     if (retried !== 0) return retried;
     // A range that was reserved for this block, and then could not be committed, is not kept.
@@ -404,7 +405,7 @@ export class Blocks {
 
   /** Gives free memory back to the source, and returns how many bytes. */
   trim(): number {
-    let given = 0;
+    let given = this.huge.unreleased.retry();
     for (const pages of this.ranges) {
       pages.releaseIdle(true);
       given += pages.range.trim();
@@ -441,7 +442,7 @@ export class Blocks {
     this.huge.unwrapAll();
     for (const { range } of this.ranges) range.unwrapAll();
     giveAllBack((attempt) => {
-      for (const block of [...this.huge.values()]) attempt(() => this.huge.free(block));
+      this.huge.dispose(attempt);
       for (const pages of this.ranges) this.#disposeRange(pages, attempt);
       this.ranges.length = 0;
     });

@@ -7,7 +7,7 @@
  *   start                                   end: the next piece begins here
  * ```
  *
- * Pieces that are unmapped are decommitted; the end goes down again when the last piece goes, and the whole reservation is given back
+ * Of pieces that are unmapped, what was committed is decommitted; the end goes down again when the last piece goes, and the whole reservation is given back
  * when the last of all pieces does. When it is full another one is made, which need not touch it.
  *
  * @module
@@ -16,6 +16,7 @@ import { alignUp, assertSize } from "./arguments.ts";
 import { formatAddress, OutOfMemoryError } from "./errors.ts";
 import { assertPageRange, assertReservation } from "./page_arguments.ts";
 import type { Address, PageSource } from "./page_source.ts";
+import { RangeSet } from "./range_set.ts";
 
 /** Address space of one reservation: as much as one ArrayBuffer covers on every runtime. */
 const DEFAULT_RESERVATION = 2 ** 32;
@@ -39,6 +40,17 @@ export function contiguousPageSource(source: PageSource, byteLength: number = DE
   const unit = source.granularity;
   const usual = Math.max(unit, alignUp(byteLength, unit));
   const reservations: Reservation[] = [];
+  const committed = new RangeSet();
+
+  function commit(address: Address, byteLength: number): void {
+    source.commit(address, byteLength);
+    committed.add(address, address + byteLength);
+  }
+
+  function decommit(address: Address, byteLength: number): void {
+    source.decommit(address, byteLength);
+    committed.remove(address, address + byteLength);
+  }
 
   function reserve(byteLength: number, alignment: number): Address {
     assertReservation(byteLength, alignment, source.pageSize);
@@ -78,10 +90,11 @@ export function contiguousPageSource(source: PageSource, byteLength: number = DE
     const { pieces, start } = reservation;
     if (pieces.size === 1) {
       source.unmap(start, reservation.byteLength);
+      committed.remove(start, start + reservation.byteLength);
       reservations.splice(reservations.indexOf(reservation), 1);
       return;
     }
-    source.decommit(address, byteLength);
+    decommitWithin(address, address + byteLength);
     pieces.delete(address);
     if (reservation.end !== address + byteLength) return;
     let end = start;
@@ -89,5 +102,14 @@ export function contiguousPageSource(source: PageSource, byteLength: number = DE
     reservation.end = end;
   }
 
-  return { ...source, name: `contiguous ${source.name}`, reserve, unmap };
+  /** Decommits what is committed from `start` to `end`: of a piece that could not be, nothing is. */
+  function decommitWithin(start: Address, end: Address): void {
+    let from = start;
+    for (const [gapStart, gapEnd] of [...committed.gaps(start, end), [end, end] as const]) {
+      if (gapStart > from) decommit(from, gapStart - from);
+      from = gapEnd;
+    }
+  }
+
+  return { ...source, name: `contiguous ${source.name}`, reserve, commit, decommit, unmap };
 }

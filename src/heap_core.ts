@@ -265,7 +265,9 @@ export class HeapCore {
   }
 
   #release(block: LiveBlock): void {
-    if (this.#rules.zeroOnFree) this.memory.clear(block, block.usableSize);
+    // A huge block of the system's is unmapped at once: there is nothing to clear, and no wrap of it that could fail.
+    const unmapped = block.huge !== undefined && this.blocks.source.isolating;
+    if (this.#rules.zeroOnFree && !unmapped) this.memory.clear(block, block.usableSize);
     this.#requested -= block.requestedSize;
     this.blocks.release(block);
   }

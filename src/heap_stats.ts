@@ -14,7 +14,7 @@ export function heapStats(blocks: Blocks, peakCommittedBytes: number, limit: num
   let liveBlocks = huge.count;
   let liveBytes = huge.byteLength;
   let tableBytes = 0;
-  let reservedBytes = huge.byteLength;
+  let reservedBytes = huge.byteLength + huge.unreleased.byteLength;
   let wrappedBytes = huge.wrappedBytes;
   let regions = 0;
   for (const pages of blocks.ranges) {

@@ -4,7 +4,8 @@
  * They are for what no region should hold: blocks that would leave large holes, and alignments above a mebibyte. Making
  * one takes two system calls (up to four when it is aligned beyond an OS page) and freeing it one; its memory is fresh,
  * so it is zero without being cleared. A huge block is wrapped when its first view is asked for, and that wrap is
- * detached when it is freed: unlike those of smaller blocks, views of a freed huge block are empty at once.
+ * detached when it is freed: unlike those of smaller blocks, views of a freed huge block are empty at once. Memory that
+ * the system does not take back then is kept and tried again (unreleased.ts); freeing never fails because of it.
  *
  * @module
  */
@@ -12,6 +13,8 @@ import { alignUp } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
 import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
+import { Unreleased } from "./unreleased.ts";
+import { throwAfterReport } from "./violations.ts";
 
 /** Addresses of freed huge blocks that are remembered, so that freeing one twice is told from freeing a stranger. */
 const REMEMBERED = 1024;
@@ -44,10 +47,13 @@ export class HugeBlocks {
   byteLength = 0;
   /** Bytes of the wraps of live huge blocks. */
   wrappedBytes = 0;
+  /** What could not be unmapped. */
+  readonly unreleased: Unreleased;
 
   /** Starts with none. */
   constructor(source: PageSource) {
     this.#source = source;
+    this.unreleased = new Unreleased(source);
   }
 
   /** Count of live huge blocks. */
@@ -70,7 +76,7 @@ export class HugeBlocks {
     try {
       source.commit(address, byteLength);
     } catch (error) {
-      source.unmap(address, byteLength);
+      this.unreleased.unmap({ address, byteLength });
       throw error;
     }
     const block = { address, byteLength, requested: size, alignment, owned: false, wrapped: undefined };
@@ -131,9 +137,8 @@ export class HugeBlocks {
       this.wrappedBytes += length;
     }
     if (block.wrapped.bytes.byteLength === 0) {
-      throw new CorruptionError(
-        `Cannot use the huge block at ${formatAddress(block.address)}: its ArrayBuffer was detached from outside`,
-      );
+      const what = `Cannot use the huge block at ${formatAddress(block.address)}`;
+      throwAfterReport(new CorruptionError(`${what}: its ArrayBuffer was detached from outside`));
     }
     return block.wrapped;
   }
@@ -166,7 +171,7 @@ export class HugeBlocks {
   /** Detaches a block's views and unmaps it. */
   free(block: HugeBlock): void {
     this.#unwrap(block);
-    this.#source.unmap(block.address, block.byteLength);
+    this.unreleased.unmap(block);
     this.#blocks.delete(block.address);
     this.byteLength -= block.byteLength;
     if (this.#freed.size === REMEMBERED) {
@@ -195,5 +200,13 @@ export class HugeBlocks {
   /** Detaches the views of all blocks. */
   unwrapAll(): void {
     for (const block of this.#blocks.values()) this.#unwrap(block);
+  }
+
+  /** Gives everything back, one `attempt` each; the views are detached already. */
+  dispose(attempt: (giveBack: () => void) => void): void {
+    const mappings = [...this.unreleased.drain(), ...this.#blocks.values()];
+    this.#blocks.clear();
+    this.byteLength = 0;
+    for (const { address, byteLength } of mappings) attempt(() => this.#source.unmap(address, byteLength));
   }
 }

@@ -114,12 +114,21 @@ export class OwnedBlocks {
     if (oldBytes.byteLength !== block.byteLength) {
       throwAfterReport(transferred("resize", block.address));
     }
-    this.#attach(block, this.#hooks.replace(old.address, byteLength), byteLength);
-    // Through views of our own: those of the buffer are the holder's, who can have changed what they do.
-    const kept = Math.min(byteLength, old.byteLength);
-    const target = allocator.view(block.address, byteLength);
-    target.set(allocator.view(old.address, kept));
-    if (block.zeroed) target.fill(0, kept);
+    const next: OwnedBlock = { ...block, bytes: undefined };
+    this.#attach(next, this.#hooks.replace(old.address, byteLength), byteLength);
+    try {
+      // Through views of our own: those of the buffer are the holder's, who can have changed what they do. A view can be
+      // what fails: that of a huge block is a wrap.
+      const kept = Math.min(byteLength, old.byteLength);
+      const target = allocator.view(next.address, byteLength);
+      target.set(allocator.view(old.address, kept));
+      if (block.zeroed) target.fill(0, kept);
+    } catch (error) {
+      allocator.free(next.address);
+      throw error;
+    }
+    Object.assign(block, next);
+    this.#blocks.set(block.address, block);
     // The old address is freed as a block of its own, whose views go with it.
     this.#blocks.set(old.address, old);
     allocator.free(old.address);

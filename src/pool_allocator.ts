@@ -367,14 +367,14 @@ export class PoolAllocator implements Allocator {
   /** See {@link Allocator.stats}. Links are on JavaScript's heap and not counted. */
   stats(): AllocatorStats {
     this.#memory.assertNotDisposed("report");
-    const { committedBytes, peakBytes, inOrder } = this.#regions;
+    const { committedBytes, peakBytes, inOrder, unreleased } = this.#regions;
     return {
       liveBlocks: this.#live,
       liveBytes: this.#live * this.slotSize,
       committedBytes,
       peakCommittedBytes: peakBytes,
       tableBytes: 0,
-      reservedBytes: committedBytes,
+      reservedBytes: committedBytes + unreleased.byteLength,
       wrappedBytes: committedBytes,
       regions: inOrder.length,
       limit: Infinity,
@@ -425,8 +425,7 @@ export class PoolAllocator implements Allocator {
       for (let i = 0; i < used; i++) if (links[first + i]! < 0) return false;
       return true;
     });
-    if (idle.length === 0) return 0;
-    this.#dropRegions(new Set(idle));
+    if (idle.length > 0) this.#dropRegions(new Set(idle));
     return this.#regions.giveBack(idle);
   }
 

@@ -8,6 +8,7 @@ import { wrappedBytes } from "./bytes.ts";
 import { largestRegion, regionBytes } from "./bump_region.ts";
 import { CorruptionError, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
+import { Unreleased } from "./unreleased.ts";
 
 /** Bytes of the first region, if the pool was not made with a capacity. */
 const FIRST_BYTES = 65_536;
@@ -43,6 +44,8 @@ export class PoolRegions {
   committedBytes = 0;
   /** The most that `committedBytes` ever was. */
   peakBytes = 0;
+  /** Regions that could not be unmapped. */
+  readonly unreleased: Unreleased;
   readonly #source: PageSource;
   readonly #alignment: number;
   readonly #byAddress: PoolRegion[] = [];
@@ -52,6 +55,7 @@ export class PoolRegions {
   /** Starts with none. */
   constructor(source: PageSource, stride: number, alignment: number) {
     this.#source = source;
+    this.unreleased = new Unreleased(source);
     this.stride = stride;
     this.#alignment = alignment;
   }
@@ -99,6 +103,7 @@ export class PoolRegions {
    */
   add(least: number, exactly: boolean): void {
     const had = this.inOrder.length;
+    this.unreleased.retry();
     try {
       for (let left = least; left > 0;) left -= this.#map(left, exactly);
     } catch (error) {
@@ -139,7 +144,7 @@ export class PoolRegions {
       source.commit(address, byteLength);
       bytes = source.wrap(address, byteLength);
     } catch (error) {
-      source.unmap(address, byteLength);
+      this.unreleased.unmap({ address, byteLength });
       throw error;
     }
     const slots = exactly ? wanted : Math.floor(byteLength / this.stride);
@@ -166,13 +171,12 @@ export class PoolRegions {
       region.first = this.slots;
       this.slots += region.slots;
     }
-    let given = 0;
+    let given = this.unreleased.retry();
     for (const region of regions) {
       region.used = 0;
       this.committedBytes -= region.byteLength;
       this.#source.unwrap(region.memory.bytes);
-      this.#source.unmap(region.address, region.byteLength);
-      given += region.byteLength;
+      given += this.unreleased.unmap(region);
     }
     return given;
   }
@@ -202,10 +206,10 @@ export class PoolRegions {
   dispose(): void {
     for (const { memory } of this.inOrder) this.#source.unwrap(memory.bytes);
     const failures: unknown[] = [];
-    for (const region of this.inOrder) {
-      region.used = 0;
+    for (const region of this.inOrder) region.used = 0;
+    for (const { address, byteLength } of [...this.unreleased.drain(), ...this.inOrder]) {
       try {
-        this.#source.unmap(region.address, region.byteLength);
+        this.#source.unmap(address, byteLength);
       } catch (error) {
         failures.push(error);
       }

@@ -75,12 +75,18 @@ export class Table {
     }
     length = Math.min(length, this.#reserved);
     source.commit(this.#address + old.byteLength, length - old.byteLength);
-    // When wrapping fails the table goes on as it was; the pages stay committed and are committed again by the next
-    // growth. The old wrap is left to the collector: nobody else has it, and the first detaching of a buffer in a
-    // process makes V8 test every typed array for it from then on, which costs the fast paths a seventh of their time.
-    const bytes = source.wrap(this.#address, length);
-    if (bytes.byteLength !== length) {
-      throw new CorruptionError(`Cannot use ${length} bytes: the page source wrapped ${bytes.byteLength} of them`);
+    // The old wrap is left to the collector: nobody else has it, and the first detaching of a buffer in a process makes
+    // V8 test every typed array for it from then on, which costs the fast paths a seventh of their time.
+    let bytes: Uint8Array;
+    try {
+      bytes = source.wrap(this.#address, length);
+      if (bytes.byteLength !== length) {
+        throw new CorruptionError(`Cannot use ${length} bytes: the page source wrapped ${bytes.byteLength} of them`);
+      }
+    } catch (error) {
+      // The table goes on as it was.
+      source.decommit(this.#address + old.byteLength, length - old.byteLength);
+      throw error;
     }
     this.#bytes = bytes;
     return true;

@@ -1,0 +1,74 @@
+/**
+ * Mappings that a page source would not take back.
+ *
+ * Giving memory back can fail: Linux splits a mapping in two to unmap its middle, and a process may have 65,530 of
+ * them. Nobody who calls `free` or `reset` could do anything about that, so these do not fail because of it: the
+ * blocks are gone, their views are empty, and the mapping is kept here until the source takes it.
+ *
+ * ```text
+ *   free, reset, ...  ── unmap ──▶ given back
+ *                          │ fails
+ *                          ▼
+ *                     kept, counted in `reservedBytes` of the stats
+ *                          │ retry: by trim, by an allocation that finds no memory
+ *                          ▼
+ *                     given back, or at dispose reported: nobody is left to keep it
+ * ```
+ *
+ * Only `OutOfMemoryError` is kept quiet: a source that fails in any other way is broken, and says so.
+ *
+ * @module
+ */
+import { OutOfMemoryError } from "./errors.ts";
+import type { Address, PageSource } from "./page_source.ts";
+
+/** A mapping as it was reserved. */
+export interface Mapping {
+  /** Where it starts. */
+  readonly address: Address;
+  /** Its bytes. */
+  readonly byteLength: number;
+}
+
+/** The mappings of one allocator that could not be unmapped. */
+export class Unreleased {
+  /** Bytes of address space that they hold. */
+  byteLength = 0;
+  readonly #source: PageSource;
+  #mappings: Mapping[] = [];
+
+  /** Starts with none. */
+  constructor(source: PageSource) {
+    this.#source = source;
+  }
+
+  /** Unmaps a mapping, none of which is wrapped, or keeps it; the bytes given back. */
+  unmap(mapping: Mapping): number {
+    const { address, byteLength } = mapping;
+    try {
+      this.#source.unmap(address, byteLength);
+      return byteLength;
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      this.#mappings.push({ address, byteLength });
+      this.byteLength += byteLength;
+      return 0;
+    }
+  }
+
+  /** Tries again with all that are kept; the bytes given back. */
+  retry(): number {
+    if (this.#mappings.length === 0) return 0;
+    let given = 0;
+    for (const mapping of this.drain()) given += this.unmap(mapping);
+    return given;
+  }
+
+  /** Hands all that are kept over to `dispose`, which reports what fails. */
+  drain(): readonly Mapping[] {
+    const mappings = this.#mappings;
+    this.#mappings = [];
+    this.byteLength = 0;
+    return mappings;
+  }
+}
