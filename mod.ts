@@ -76,6 +76,9 @@ export {
   setGlobalAllocator,
   tryAllocate,
 } from "./src/global_allocator.ts";
+export { GuardAllocator } from "./src/guard_allocator.ts";
+export type { GuardPlacement } from "./src/guard_layout.ts";
+export type { GuardAllocatorOptions } from "./src/guard_options.ts";
 export { Heap, type HeapOptions } from "./src/heap.ts";
 export type { HeapLayout, HeapRegion, HeapSizeClass, HeapSpan } from "./src/heap_layout.ts";
 export { heapMap, type HeapMapOptions } from "./src/heap_map.ts";

@@ -63,14 +63,14 @@ export class WrapperMemory {
   /** How many live blocks are owned by a `NativeBuffer`. */
   ownedBlocks = 0;
   readonly #allocator: OwningAllocator;
-  readonly #inner: OwningAllocator;
+  readonly #inner: Pick<OwningAllocator, "view">;
   readonly #hooks: WrapperHooks;
   readonly #owned: OwnedBlocks;
   /** The address of byte 0 of every ArrayBuffer of the inner allocator that a view was made on, for `addressOf`. */
   readonly #origins = new WeakMap<ArrayBufferLike, Address>();
 
   /** For `allocator`, whose blocks lie in those of `inner`. Starts with no owned blocks. */
-  constructor(allocator: OwningAllocator, inner: OwningAllocator, hooks: WrapperHooks) {
+  constructor(allocator: OwningAllocator, inner: Pick<OwningAllocator, "view">, hooks: WrapperHooks) {
     this.#allocator = allocator;
     this.#inner = inner;
     this.#hooks = hooks;
@@ -155,6 +155,11 @@ export class WrapperMemory {
   addressOf(view: ArrayBufferView): Address {
     const action = "take the address of";
     return this.#addressOf(view, action) ?? throwAfterReport(this.#notOurs(action));
+  }
+
+  /** Whether a view is on a buffer that views were made on here, those of NativeBuffers included. */
+  covers(view: ArrayBufferView): boolean {
+    return this.#origins.has(view.buffer) || this.#owned.originOf(view.buffer) !== undefined;
   }
 
   /** See `Allocator.buffer`. */

@@ -1,0 +1,408 @@
+/**
+ * The guarded blocks of one allocator: a reservation each, pages that no one else is on, and what is left of them after they
+ * are freed.
+ *
+ * ```text
+ *                  allocate                     free                      leaves the queue
+ *   (nothing) ──────────────────▶ live ───────────────────▶ freed ──────────────────────▶ (nothing)
+ *              reserve, commit,     │   detach all views,     │    unmap
+ *              fill the slack       │   decommit              │
+ *                                   ▼                         ▼
+ *                        readable and writable,     address space without memory: an access
+ *                        guard pages on both sides  faults; the oldest leaves when there are too many
+ * ```
+ *
+ * Invariants:
+ * - no two reservations overlap, so an address is that of one live or freed block at most;
+ * - every ArrayBuffer over a block is detached before its pages become inaccessible: only native code can fault, never a view;
+ * - the slack of a live block (guard_layout.ts) is filled with `SLACK_BYTE` up to one OS page on either side. A changed byte was
+ *   written by native code that ran over an end of the block, or through a wrap that `resize` has since made too long.
+ *
+ * All records are on JavaScript's heap, where native code cannot reach them. Making a block takes two system calls, freeing it
+ * one, and one more when it leaves the queue.
+ *
+ * @module
+ */
+import { CorruptionError, formatAddress, type InvalidFreeError, OutOfMemoryError } from "./errors.ts";
+import { type GuardLayout, guardLayout, type GuardPlacement } from "./guard_layout.ts";
+import { besideBlock, detachedOutside, freedTwice, overrun, type ReportedBlock } from "./guard_reports.ts";
+import type { Address, PageSource } from "./page_source.ts";
+import { firstChanged, SLACK_BYTE } from "./poison.ts";
+import { throwAfterReport } from "./violations.ts";
+
+/** What the blocks of an allocator have in common. */
+export interface GuardRules {
+  /** Which guard page a block touches. */
+  readonly placement: GuardPlacement;
+  /** The most blocks that may be live. */
+  readonly maxBlocks: number;
+  /** The most freed blocks that are kept. */
+  readonly maxFreedBlocks: number;
+  /** The most bytes of address space that freed blocks may keep. */
+  readonly maxFreedBytes: number;
+}
+
+/** An ArrayBuffer over a block. Its length is 0 when somebody transferred it, so `byteLength` says what was wrapped. */
+interface GuardedWrap {
+  readonly bytes: Uint8Array;
+  readonly byteLength: number;
+}
+
+/** One live block. */
+export interface GuardedBlock extends ReportedBlock {
+  /** Bytes asked for, and usable. */
+  requestedSize: number;
+  /** Alignment asked for. */
+  readonly alignment: number;
+  /** Where its reservation starts. */
+  readonly base: Address;
+  /** Where in the reservation it is. */
+  readonly layout: GuardLayout;
+  /** What views were given out on; the last is the current one if it has the right length. */
+  readonly wraps: GuardedWrap[];
+  /** Before the block: empty or the whole way from the start of the pages. Nobody else sees it. */
+  readonly before: Uint8Array;
+  /** Behind the block: up to one OS page, or to the end of the pages. Nobody else sees it. */
+  behind: Uint8Array;
+}
+
+/** What is kept of a freed block. */
+interface FreedBlock extends ReportedBlock {
+  readonly base: Address;
+  readonly reserved: number;
+  /** Bytes of memory that the system has not taken back: 0 but for trouble. */
+  readonly committed: number;
+}
+
+/** Nothing to wrap. */
+const NO_BYTES = new Uint8Array(0);
+
+/** The most bytes that are copied through one pair of wraps. */
+const COPY_PIECE = 2 ** 30;
+
+/** The guarded blocks of one allocator, live and freed. */
+export class GuardedBlocks {
+  readonly #source: PageSource;
+  readonly #rules: GuardRules;
+  readonly #live = new Map<Address, GuardedBlock>();
+  /** In the order in which they were freed. */
+  readonly #freed = new Map<Address, FreedBlock>();
+  /** Addresses by ArrayBuffer, for `addressOf`. */
+  readonly #origins = new WeakMap<ArrayBufferLike, Address>();
+  /** Bytes asked for by the live blocks. */
+  liveBytes = 0;
+  /** Bytes committed for the live blocks. */
+  committedBytes = 0;
+  /** The most of that ever. */
+  peakCommittedBytes = 0;
+  /** Address space of live and freed blocks. */
+  reservedBytes = 0;
+  /** Address space of freed blocks alone. */
+  freedBytes = 0;
+  /** Bytes of all wraps. */
+  wrappedBytes = 0;
+
+  /** Starts with none. */
+  constructor(source: PageSource, rules: GuardRules) {
+    this.#source = source;
+    this.#rules = rules;
+  }
+
+  /** Count of live blocks. */
+  get count(): number {
+    return this.#live.size;
+  }
+
+  /** Count of freed blocks whose address space is kept. */
+  get freedCount(): number {
+    return this.#freed.size;
+  }
+
+  /** The live blocks, in order of allocation. */
+  values(): Iterable<GuardedBlock> {
+    return this.#live.values();
+  }
+
+  /** The live block that starts at `address`. Constant time. */
+  at(address: Address): GuardedBlock | undefined {
+    return this.#live.get(address);
+  }
+
+  /**
+   * Maps a block of its own for `size` bytes, all zero.
+   *
+   * @throws {OutOfMemoryError} When the source has no such memory, or there are too many blocks.
+   */
+  allocate(size: number, alignment: number, allocatedAt?: Error): GuardedBlock {
+    const { placement, maxBlocks } = this.#rules;
+    if (this.#live.size >= maxBlocks) throw outOfMemory(size, `${maxBlocks} guarded blocks are live, the most`);
+    const layout = guardLayout(size, alignment, placement, this.#source.pageSize);
+    if (!Number.isSafeInteger(layout.reserved)) throw outOfMemory(size, "no machine addresses so many");
+    const block = this.#map(size, alignment, layout, allocatedAt);
+    this.#live.set(block.address, block);
+    this.liveBytes += size;
+    this.committedBytes += layout.committed;
+    this.peakCommittedBytes = Math.max(this.peakCommittedBytes, this.committedBytes);
+    this.reservedBytes += layout.reserved;
+    return block;
+  }
+
+  /** Brings the memory of a block about, or nothing. */
+  #map(
+    requestedSize: number,
+    alignment: number,
+    layout: GuardLayout,
+    allocatedAt: Error | undefined,
+  ): GuardedBlock {
+    const { lead, committed, offset, reserved } = layout;
+    const base = this.#reserve(requestedSize, layout);
+    const pages = base + lead;
+    const address = pages + offset;
+    let before: Uint8Array = NO_BYTES;
+    try {
+      if (committed > 0) this.#source.commit(pages, committed);
+      before = this.#wrapSlack(pages, offset);
+      const behind = this.#wrapBehind(address, requestedSize, pages + committed);
+      return { address, requestedSize, alignment, base, layout, wraps: [], before, behind, allocatedAt };
+    } catch (error) {
+      this.#unwrapSlack(before);
+      this.#source.unmap(base, reserved);
+      throw error instanceof OutOfMemoryError ? outOfMemory(requestedSize, error.message, error) : error;
+    }
+  }
+
+  /** Reserves address space, giving up that of freed blocks when there is no other. */
+  #reserve(size: number, { reserved, alignment }: GuardLayout): Address {
+    try {
+      try {
+        return this.#source.reserve(reserved, alignment);
+      } catch (error) {
+        if (!(error instanceof OutOfMemoryError) || this.#freed.size === 0) throw error;
+        this.forgetFreed();
+        return this.#source.reserve(reserved, alignment);
+      }
+    } catch (error) {
+      throw error instanceof OutOfMemoryError ? outOfMemory(size, error.message, error) : error;
+    }
+  }
+
+  /** Gives a block another size in place, within its committed pages; false when it does not fit there. */
+  resize(block: GuardedBlock, size: number): boolean {
+    const { address, base, layout } = block;
+    const end = base + layout.lead + layout.committed;
+    if (size > Math.max(0, end - address)) return false;
+    if (size === block.requestedSize) return true;
+    const behind = this.#wrapBehind(address, size, end);
+    this.#unwrapSlack(block.behind);
+    block.behind = behind;
+    this.liveBytes += size - block.requestedSize;
+    block.requestedSize = size;
+    return true;
+  }
+
+  /**
+   * Detaches every view of a block and makes its pages inaccessible for as long as its address space is kept. Memory that the
+   * system does not take back, because that would need one more mapping, is kept with it and stays accessible.
+   */
+  free(block: GuardedBlock, freedAt?: Error): void {
+    const { address, requestedSize, base, layout, allocatedAt } = block;
+    const { lead, reserved } = layout;
+    const { maxFreedBlocks, maxFreedBytes } = this.#rules;
+    const keeps = maxFreedBlocks > 0 && reserved <= maxFreedBytes;
+    if (keeps) this.#makeRoom(maxFreedBlocks - 1, maxFreedBytes - reserved);
+    this.#unwrapAll(block);
+    const isUnmapped = !keeps && unlessExhausted(() => this.#source.unmap(base, reserved));
+    let { committed } = layout;
+    if (!isUnmapped && committed > 0 && unlessExhausted(() => this.#source.decommit(base + lead, committed))) {
+      this.committedBytes -= committed;
+      committed = 0;
+    }
+    this.#live.delete(address);
+    this.liveBytes -= requestedSize;
+    if (isUnmapped) {
+      this.committedBytes -= committed;
+      this.reservedBytes -= reserved;
+    } else {
+      this.#freed.set(address, { address, requestedSize, base, reserved, committed, allocatedAt, freedAt });
+      this.freedBytes += reserved;
+    }
+  }
+
+  /** Gives the address space of all freed blocks back, and returns how many bytes of memory were still in it. */
+  forgetFreed(): number {
+    const before = this.committedBytes;
+    this.#makeRoom(0, 0);
+    return before - this.committedBytes;
+  }
+
+  /** Gives the address space of the oldest freed blocks back until so many blocks and bytes are left. */
+  #makeRoom(blocks: number, bytes: number): void {
+    for (const { address, base, reserved, committed } of this.#freed.values()) {
+      if (this.#freed.size <= blocks && this.freedBytes <= bytes) return;
+      if (!unlessExhausted(() => this.#source.unmap(base, reserved))) return;
+      this.#freed.delete(address);
+      this.freedBytes -= reserved;
+      this.reservedBytes -= reserved;
+      this.committedBytes -= committed;
+    }
+  }
+
+  /**
+   * The bytes of a block, as an ArrayBuffer of its own.
+   *
+   * @throws {CorruptionError} When somebody has detached it.
+   * @throws {RangeError} When the block is longer than the runtime can wrap.
+   */
+  bytes(block: GuardedBlock): Uint8Array {
+    const { address, requestedSize, wraps } = block;
+    const last = wraps[wraps.length - 1];
+    if (last?.byteLength === requestedSize) {
+      if (last.bytes.byteLength === requestedSize) return last.bytes;
+      throwAfterReport(detachedOutside("view", block));
+    }
+    const { maxWrapBytes } = this.#source;
+    if (requestedSize > maxWrapBytes) {
+      throw new RangeError(
+        `Cannot view ${requestedSize} bytes at ${formatAddress(address)}: ` +
+          `this runtime's largest ArrayBuffer has ${maxWrapBytes} bytes`,
+      );
+    }
+    const bytes = requestedSize === 0 ? new Uint8Array(0) : this.#source.wrap(address, requestedSize);
+    this.#origins.set(bytes.buffer, address);
+    wraps.push({ bytes, byteLength: requestedSize });
+    this.wrappedBytes += requestedSize;
+    return bytes;
+  }
+
+  /** The address of byte 0 of a buffer that views of a block are on; undefined for any other. */
+  originOf(buffer: ArrayBufferLike): Address | undefined {
+    return this.#origins.get(buffer);
+  }
+
+  /** Copies `length` bytes between two places that are committed, whatever they are in. */
+  copy(from: Address, to: Address, length: number): void {
+    const source = this.#source;
+    for (let offset = 0; offset < length; offset += COPY_PIECE) {
+      const piece = Math.min(COPY_PIECE, length - offset);
+      const target = source.wrap(to + offset, piece);
+      try {
+        const origin = source.wrap(from + offset, piece);
+        target.set(origin);
+        source.unwrap(origin);
+      } finally {
+        source.unwrap(target);
+      }
+    }
+  }
+
+  /** What is wrong with the slack of a block, if anything: its lowest byte that has changed. */
+  damage(block: GuardedBlock, action: string): CorruptionError | undefined {
+    const { requestedSize, before, behind } = block;
+    const low = firstChanged(before, SLACK_BYTE);
+    if (low !== -1) return overrun(action, block, low - before.length, SLACK_BYTE, before[low]!);
+    const high = firstChanged(behind, SLACK_BYTE);
+    return high === -1 ? undefined : overrun(action, block, requestedSize + high, SLACK_BYTE, behind[high]!);
+  }
+
+  /** Every disagreement between the records, and between them and the memory. */
+  *problems(action: string): Iterable<CorruptionError> {
+    let live = 0;
+    let committed = 0;
+    let reserved = this.freedBytes;
+    for (const block of this.#freed.values()) committed += block.committed;
+    for (const block of this.#live.values()) {
+      live += block.requestedSize;
+      committed += block.layout.committed;
+      reserved += block.layout.reserved;
+      const problem = this.damage(block, action);
+      if (problem !== undefined) yield problem;
+      if (block.wraps.some(({ bytes, byteLength }) => bytes.byteLength !== byteLength)) {
+        yield detachedOutside(action, block);
+      }
+    }
+    if (live !== this.liveBytes || committed !== this.committedBytes || reserved !== this.reservedBytes) {
+      yield new CorruptionError(
+        `Cannot ${action} the guarded blocks: their figures are not the sums of what they hold`,
+      );
+    }
+  }
+
+  /** The error for an `address` in a reservation that is no live block; undefined for any other. Time in all blocks. */
+  explain(address: Address, action: string): InvalidFreeError | undefined {
+    const freed = this.#freed.get(address);
+    if (freed !== undefined) return freedTwice(action, freed);
+    for (const block of this.#live.values()) {
+      const isWithin = address >= block.base && address < block.base + block.layout.reserved;
+      if (isWithin) return besideBlock(action, address, block, "live");
+    }
+    for (const block of this.#freed.values()) {
+      const isWithin = address >= block.base && address < block.base + block.reserved;
+      if (isWithin) return besideBlock(action, address, block, "freed");
+    }
+    return undefined;
+  }
+
+  /** Detaches all views, then gives everything back. What fails does not keep the rest from being given back. */
+  dispose(): void {
+    const reservations: { base: Address; reserved: number }[] = [...this.#freed.values()];
+    for (const block of this.#live.values()) {
+      this.#unwrapAll(block);
+      reservations.push({ base: block.base, reserved: block.layout.reserved });
+    }
+    this.#live.clear();
+    this.#freed.clear();
+    const failures: unknown[] = [];
+    for (const { base, reserved } of reservations) {
+      try {
+        this.#source.unmap(base, reserved);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  /** Wraps and fills the slack between the end of a block and that of its pages, up to one OS page. */
+  #wrapBehind(address: Address, size: number, end: Address): Uint8Array {
+    return this.#wrapSlack(address + size, Math.min(Math.max(0, end - address - size), this.#source.pageSize));
+  }
+
+  #wrapSlack(address: Address, byteLength: number): Uint8Array {
+    if (byteLength === 0) return NO_BYTES;
+    const bytes = this.#source.wrap(address, byteLength).fill(SLACK_BYTE);
+    this.wrappedBytes += byteLength;
+    return bytes;
+  }
+
+  #unwrapSlack(bytes: Uint8Array): void {
+    const { byteLength } = bytes;
+    if (byteLength === 0) return;
+    this.wrappedBytes -= byteLength;
+    this.#source.unwrap(bytes);
+  }
+
+  #unwrapAll(block: GuardedBlock): void {
+    this.#unwrapSlack(block.before);
+    this.#unwrapSlack(block.behind);
+    for (const { bytes, byteLength } of block.wraps.splice(0)) {
+      this.wrappedBytes -= byteLength;
+      // Also when somebody transferred it: the source must know that the memory is still seen.
+      if (byteLength > 0) this.#source.unwrap(bytes);
+    }
+  }
+}
+
+function outOfMemory(size: number, reason: string, cause?: OutOfMemoryError): OutOfMemoryError {
+  return new OutOfMemoryError(`Cannot allocate ${size} bytes: ${reason}`, size, cause?.limit, { cause });
+}
+
+/** Whether `action` succeeds; false when the system has no memory, or no mapping, to do it with. */
+function unlessExhausted(action: () => void): boolean {
+  try {
+    action();
+    return true;
+  } catch (error) {
+    if (error instanceof OutOfMemoryError) return false;
+    throw error;
+  }
+}
