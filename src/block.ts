@@ -18,8 +18,8 @@
  * ```
  *
  * `next` and `previous` are distances in granules to the neighbouring blocks' payloads, so a region can grow at its lower end. A free
- * block has a node of its free list at the start of its payload (free_list.ts). Where headers have no `previous`, the first
- * word of its last granule repeats its size: that is how the block above finds its start.
+ * block has a node of its free list at the start of its payload (free_list.ts), which begins with its size. Where headers have no
+ * `previous`, the first word of its last granule repeats the size: that is how the block above finds its start.
  *
  * Beside the memory, in JavaScript's own, each region has one 16-bit mark per granule; no stray write can reach it:
  *
@@ -31,7 +31,8 @@
  * ```
  *
  * So whether an address is the start of a live block never depends on memory that callers can write to, and every size
- * that is read from a header is held against the marks before it is followed.
+ * that is read from memory is held against the marks and against a second place before it is followed: that of a live block
+ * against its check and the block behind it, that of a free one against its other end.
  *
  * @module
  */
@@ -61,112 +62,47 @@ export const MAX_GRANULES = 2 ** 29 - 1;
 /** Bytes of the header of a block. */
 export type HeaderSize = 0 | 8 | 24 | 40;
 
-/** How blocks are described in band: one object per size of header. */
-export interface BlockLayout {
+/** How blocks are described in band. One class for all headers, so that code for all of them stays fast for each. */
+export class BlockLayout {
   /** Bytes in front of each payload. */
   readonly header: HeaderSize;
   /** The first granule of a region at which a payload can begin. */
   readonly first: number;
   /** The fewest granules of a block: its payload must hold a node of the free list. */
   readonly minimum: number;
-  /** Whether blocks stay valid when their region becomes the upper part of another. */
-  readonly movable: boolean;
-  /** Describes the block at `p`, of `n` granules. */
-  write(region: Region, p: number, n: number, free: boolean): void;
-  /** The granules of the live block at `p` as recorded; -1 when the record contradicts itself. */
-  read(region: Region, p: number): number;
-  /** Says of the block at `p` that the one below it begins `distance` granules below. */
-  setPrevious(region: Region, p: number, distance: number): void;
-  /** The granules of the free block that ends where the one at `p` begins; 0 when that one is not free. */
-  freeBelow(region: Region, p: number): number;
-}
+  /** Whether headers lead to the neighbours. Where they do not, blocks stay valid when their region grows downwards. */
+  readonly linked: boolean;
+  /** Where the fields of a long header are: 32-bit words from the start of the payload, negative. */
+  readonly next: number;
+  /** See {@link BlockLayout.next}. */
+  readonly previous: number;
+  /** See {@link BlockLayout.next}. */
+  readonly region: number;
+  /** See {@link BlockLayout.next}. */
+  readonly size: number;
+  /** See {@link BlockLayout.next}. */
+  readonly check: number;
 
-/** Sizes out of line: the caller of the reference hands them back. */
-const HEADERLESS: BlockLayout = {
-  header: 0,
-  first: 0,
-  minimum: 1,
-  movable: true,
-  write(region, p, n, free) {
-    region.sizes[p] = free ? 0 : n;
-    if (free) region.words[4 * (p + n - 1)] = n;
-  },
-  read: (region, p) => region.sizes[p]!,
-  setPrevious() {},
-  freeBelow: freeByFooter,
-};
-
-/** One 64-bit word. */
-const COMPACT: BlockLayout = {
-  header: 8,
-  first: 1,
-  minimum: 2,
-  movable: true,
-  write({ words }, p, n, free) {
-    const word = n << 1 | (free ? 1 : 0);
-    words[4 * p - 2] = word;
-    words[4 * p - 1] = checkOf(word, 0);
-    if (free) words[4 * (p + n - 1)] = n;
-  },
-  read({ words }, p) {
-    const word = words[4 * p - 2]!;
-    return words[4 * p - 1] === checkOf(word, 0) && (word & 1) === 0 ? word >>> 1 : -1;
-  },
-  setPrevious() {},
-  freeBelow: freeByFooter,
-};
-
-/** Blocks linked to their neighbours; `stride` is the number of words of a field. */
-function linked(header: 24 | 40, first: number, minimum: number, stride: 1 | 2): BlockLayout {
-  const words = header / 4;
-  const PREVIOUS = stride - words;
-  const REGION = 2 * stride - words;
-  const SIZE = 3 * stride - words;
-  const CHECK = 4 * stride - words;
-  function sum(region: Region, h: number): number {
-    return checkOf(region.words[h + SIZE]!, region.words[h + PREVIOUS]! + Math.imul(region.words[h + REGION]!, 65599));
+  /** One of four; see {@link layoutFor}. */
+  constructor(header: HeaderSize, first: number, minimum: number) {
+    this.header = header;
+    this.first = first;
+    this.minimum = minimum;
+    this.linked = header > GRANULE;
+    const stride = header === 40 ? 2 : 1;
+    this.next = -header / 4;
+    this.previous = this.next + stride;
+    this.region = this.next + 2 * stride;
+    this.size = this.next + 3 * stride;
+    this.check = this.next + 4 * stride;
   }
-  return {
-    header,
-    first,
-    minimum,
-    movable: false,
-    write(region, p, n, free) {
-      const h = 4 * p;
-      region.words[h - words] = n;
-      region.words[h + REGION] = region.number;
-      region.words[h + SIZE] = n << 1 | (free ? 1 : 0);
-      region.words[h + CHECK] = sum(region, h);
-    },
-    read(region, p) {
-      const h = 4 * p;
-      const word = region.words[h + SIZE]!;
-      const agrees = region.words[h + CHECK] === sum(region, h) && region.words[h - words] === word >>> 1;
-      return agrees && (word & 1) === 0 ? word >>> 1 : -1;
-    },
-    setPrevious(region, p, distance) {
-      const h = 4 * p;
-      region.words[h + PREVIOUS] = distance;
-      region.words[h + CHECK] = sum(region, h);
-    },
-    freeBelow(region, p) {
-      const h = 4 * p;
-      const distance = region.words[h + PREVIOUS]!;
-      if (region.words[h + CHECK] !== sum(region, h)) throw corrupt(region, p, "its header does not match its check");
-      if (distance === 0) return 0;
-      if (!(distance > 0 && p - distance >= first) || (region.marks[p - distance]! & (LIVE | FREE)) === 0) {
-        throw corrupt(region, p, `its header has a block ${distance} granules below, where none begins`);
-      }
-      return (region.marks[p - distance]! & FREE) !== 0 ? distance : 0;
-    },
-  };
 }
 
 const LAYOUTS: { readonly [header in HeaderSize]: BlockLayout } = {
-  0: HEADERLESS,
-  8: COMPACT,
-  24: linked(24, 2, 3, 1),
-  40: linked(40, 3, 4, 2),
+  0: new BlockLayout(0, 0, 1),
+  8: new BlockLayout(8, 1, 2),
+  24: new BlockLayout(24, 2, 3),
+  40: new BlockLayout(40, 3, 4),
 };
 
 /** The layout with headers of so many bytes. */
@@ -174,39 +110,44 @@ export function layoutFor(header: HeaderSize): BlockLayout {
   return LAYOUTS[header];
 }
 
-/** 32 bits that tell a pair of words from one that was written over. */
-export function checkOf(a: number, b: number): number {
-  const mixed = Math.imul(a ^ 0x5bd1e995, 0x1e3779b1) + Math.imul(b + 0x165667b1, 0x05ebca6b);
-  return mixed ^ (mixed >>> 15);
+/** 32 bits that change when one of these words changes, and are seldom right when several do. */
+function checkOf(size: number, previous: number, region: number): number {
+  return Math.imul(size ^ (previous << 16 | previous >>> 16) ^ region << 8 ^ 0x5bd1e995, 0x1e3779b1);
 }
 
-/** By the first word of its last granule, which repeats the size of a free block. */
-function freeByFooter(region: Region, p: number): number {
-  if (p <= region.first || (region.marks[p - 1]! & END) === 0) return 0;
-  const n = region.words[4 * p - 4]!;
-  if (!(n > 0 && p - n >= region.first) || (region.marks[p - n]! & FREE) === 0) {
-    throw corrupt(region, p, "the free block below it was written to: its size is wrong");
+/** Writes the header of the block at `p`, of `n` granules, and what a free block has at its end. No marks. */
+export function writeBlock(region: Region, layout: BlockLayout, p: number, n: number, free: boolean): void {
+  const { words } = region;
+  const h = 4 * p;
+  const word = free ? n << 1 | 1 : n << 1;
+  if (layout.linked) {
+    const { number } = region;
+    words[h + layout.next] = n;
+    words[h + layout.region] = number;
+    words[h + layout.size] = word;
+    words[h + layout.check] = checkOf(word, words[h + layout.previous]!, number);
+    if (p + n < region.end) setPrevious(region, layout, p + n, n);
+    return;
   }
-  return n;
+  if (layout.header === 8) {
+    words[h - 2] = word;
+    words[h - 1] = checkOf(word, 0, 0);
+  } else if (!free) {
+    region.sizes[p] = n;
+  }
+  if (free) words[h + 4 * n - 4] = n;
 }
 
-/** Makes a free block of `n` granules at `p`: marks and header. The node is for the free list to write. */
-export function writeFree(region: Region, layout: BlockLayout, p: number, n: number): void {
-  const { marks } = region;
-  marks[p] = FREE | (marks[p]! & STALE) | (n === 1 ? END : 0);
-  if (n > 1) marks[p + n - 1] = marks[p + n - 1]! | END;
-  layout.write(region, p, n, true);
-  if (p + n < region.end) layout.setPrevious(region, p + n, n);
+/** Says in the header of the block at `p` that the one below it begins `distance` granules below. */
+export function setPrevious(region: Region, layout: BlockLayout, p: number, distance: number): void {
+  if (!layout.linked) return;
+  const { words } = region;
+  const h = 4 * p;
+  words[h + layout.previous] = distance;
+  words[h + layout.check] = checkOf(words[h + layout.size]!, distance, words[h + layout.region]!);
 }
 
-/** Takes the marks of the free block at `p` away, before it becomes part of another or live. */
-export function eraseFree(region: Region, p: number, n: number): void {
-  const { marks } = region;
-  marks[p + n - 1] = marks[p + n - 1]! & STALE;
-  marks[p] = marks[p]! & STALE;
-}
-
-/** Makes a live block of `n` granules at `p`. */
+/** Makes the free block of `n` granules at `p` live, with `slack` bytes more than were asked for. */
 export function writeLive(
   region: Region,
   layout: BlockLayout,
@@ -216,8 +157,7 @@ export function writeLive(
   alignmentLog2: number,
 ): void {
   region.marks[p] = LIVE | alignmentLog2 << ALIGNMENT_SHIFT | slack << SLACK_SHIFT;
-  layout.write(region, p, n, false);
-  if (p + n < region.end) layout.setPrevious(region, p + n, n);
+  writeBlock(region, layout, p, n, false);
 }
 
 /**
@@ -226,15 +166,73 @@ export function writeLive(
  * @throws {CorruptionError} When its header contradicts itself, the region or the block after it.
  */
 export function sizeOfLive(region: Region, layout: BlockLayout, p: number): number {
-  const n = layout.read(region, p);
+  const { words, marks } = region;
+  const h = 4 * p;
+  let n: number;
+  if (layout.header === 0) {
+    n = region.sizes[p]!;
+  } else if (layout.linked) {
+    const word = words[h + layout.size]!;
+    n = word >> 1;
+    const check = checkOf(word, words[h + layout.previous]!, words[h + layout.region]!);
+    if (words[h + layout.check] !== check || words[h + layout.next] !== n || (word & 1) !== 0) n = -1;
+  } else {
+    const word = words[h - 2]!;
+    n = words[h - 1] === checkOf(word, 0, 0) && (word & 1) === 0 ? word >> 1 : -1;
+  }
   const after = p + n;
   if (
-    n >= layout.minimum &&
-    (after === region.end || (after < region.end && (region.marks[after]! & (LIVE | FREE)) !== 0))
+    n >= layout.minimum && (after < region.end ? (marks[after]! & (LIVE | FREE)) !== 0 : after === region.end)
   ) {
     return n;
   }
   throw corrupt(region, p, "its header was written to");
+}
+
+/**
+ * The granules of the free block at `p`: its node, its other end or header, and the marks must agree.
+ *
+ * @throws {CorruptionError} When there is none, or it was written to.
+ */
+export function sizeOfFree(region: Region, layout: BlockLayout, p: number): number {
+  const { words, marks } = region;
+  const h = 4 * p;
+  const n = words[h]!;
+  const last = p + n - 1;
+  if (
+    (marks[p]! & FREE) !== 0 && n > 0 && last < region.end && (marks[last]! & END) !== 0 &&
+    words[layout.linked ? h + layout.next : 4 * last] === n
+  ) {
+    return n;
+  }
+  throw corrupt(region, p, "it is free and was written to");
+}
+
+/**
+ * The granules of the free block that ends where the block at `p` begins; 0 when that one is not free.
+ *
+ * @throws {CorruptionError} When it, or the header at `p`, was written to.
+ */
+export function freeBelow(region: Region, layout: BlockLayout, p: number): number {
+  const { words, marks } = region;
+  const h = 4 * p;
+  let n: number;
+  if (layout.linked) {
+    n = words[h + layout.previous]!;
+    if (words[h + layout.check] !== checkOf(words[h + layout.size]!, n, words[h + layout.region]!)) {
+      throw corrupt(region, p, "its header does not match its check");
+    }
+    if (n === 0) return 0;
+    if (!(n > 0 && p - n >= region.first) || (marks[p - n]! & (LIVE | FREE)) === 0) {
+      throw corrupt(region, p, `its header has a block ${n} granules below, where none begins`);
+    }
+    if ((marks[p - n]! & FREE) === 0) return 0;
+  } else {
+    if (p <= region.first || (marks[p - 1]! & END) === 0) return 0;
+    n = words[h - 4]!;
+  }
+  if (n > 0 && p - n >= region.first && (marks[p - n]! & FREE) !== 0 && words[h - 4 * n] === n) return n;
+  throw corrupt(region, p, "the free block below it was written to: its size is wrong");
 }
 
 /** The error for a block whose records disagree; `reason` says how. */

@@ -29,13 +29,16 @@ import {
   type BlockLayout,
   CLEAN,
   corrupt,
-  eraseFree,
+  END,
   FREE,
+  freeBelow,
   GRANULE,
   LIVE,
+  setPrevious,
+  sizeOfFree,
   sizeOfLive,
   STALE,
-  writeFree,
+  writeBlock,
 } from "./block.ts";
 import { OutOfMemoryError } from "./errors.ts";
 import type { FreeBlock, Placement, Visit } from "./free_list.ts";
@@ -57,7 +60,7 @@ export interface AllocatorEvent {
   readonly count: number;
 }
 
-/** The free blocks of a bucket: a `FreeList`, or several that look like one. */
+/** The free blocks of a bucket: a `FreeList`, or several that look like one. Sizes that are passed in are verified ones. */
 export interface FreeBlocks extends Iterable<FreeBlock> {
   readonly count: number;
   readonly granules: number;
@@ -65,15 +68,14 @@ export interface FreeBlocks extends Iterable<FreeBlock> {
   readonly foundRegion: Region;
   readonly found: number;
   readonly foundSize: number;
-  readonly foundPlace: number;
   readonly inPlace: boolean;
-  sizeAt(region: Region, p: number): number;
   insert(region: Region, p: number, n: number): void;
   insertAfter(region: Region, before: number, p: number, n: number): void;
-  remove(region: Region, p: number): number;
-  replace(region: Region, from: number, to: number, n: number): void;
-  setSize(region: Region, p: number, n: number): void;
-  search(need: number, place: Placement, visit: Visit | undefined, limit?: number): boolean;
+  remove(region: Region, p: number, n: number): void;
+  replace(region: Region, from: number, fromSize: number, to: number, toSize: number): void;
+  setSize(region: Region, p: number, from: number, to: number): void;
+  assertLinked(region: Region, p: number): void;
+  search(need: number, place: Placement | undefined, visit: Visit | undefined, limit?: number): boolean;
   renumber(from: number, to: Region, shift: number): void;
 }
 
@@ -114,9 +116,12 @@ export class Bucket {
   readonly #regions: RegionList;
   readonly #layout: BlockLayout;
   readonly #policy: BucketPolicy;
+  readonly #splitsEnd: boolean;
+  readonly #eager: boolean;
+  /** Where a block with an alignment of its own would begin in a free one. */
   readonly #place: Placement;
   readonly #visit: Visit | undefined;
-  // What #place works for.
+  // What #place works for, in granules.
   #need = 0;
   #alignment = 1;
 
@@ -127,27 +132,39 @@ export class Bucket {
     this.#regions = regions;
     this.#layout = regions.layout;
     this.#policy = policy;
-    this.#place = policy.split === "end"
+    this.#splitsEnd = policy.split === "end";
+    this.#eager = policy.coalesce === "eager";
+    this.#place = this.#splitsEnd
       ? (region, p, n) => this.#placeAtEnd(region, p, n)
       : (region, p, n) => this.#placeAtStart(region, p, n);
-    this.#visit = policy.coalesce === "lazy" ? (region, p, n) => this.#mergeBehind(region, p, n) : undefined;
+    this.#visit = this.#eager ? undefined : (region, p, n) => this.#mergeBehind(region, p, n);
   }
 
   /**
-   * Takes a block of at least `need` granules at a multiple of `alignment` bytes, and returns its granule; its region is
-   * in `region`, its size in `size`. The caller writes it as live.
+   * Takes a block of at least `need` granules at a multiple of `alignment` bytes from the free blocks, and returns its
+   * granule, or -1 when none has room. Its region is in `region`, its size in `size`. The caller writes it as live.
    */
-  allocate(need: number, alignment: number, limit?: number): number {
+  take(need: number, alignment: number, limit?: number): number {
+    const { free } = this;
     this.#need = need;
     this.#alignment = alignment / GRANULE;
-    const { free } = this;
-    const found = free.search(need, this.#place, this.#visit, limit);
+    const found = free.search(need, alignment > GRANULE ? this.#place : undefined, this.#visit, limit);
     if (this.#policy.onEvent !== undefined) {
       const address = found ? free.foundRegion.address + free.found * GRANULE : 0;
       this.#emit("search", address, need * GRANULE, free.visited);
     }
-    if (!found) return this.#allocateFresh(need, alignment);
-    return this.#carve(free.foundRegion, free.found, free.foundSize, free.foundPlace, need);
+    if (!found) return -1;
+    const region = free.foundRegion;
+    const p = free.found;
+    const n = sizeOfFree(region, this.#layout, p);
+    let at = p;
+    if (alignment > GRANULE) {
+      at = this.#place(region, p, n);
+    } else if (this.#splitsEnd) {
+      at = p + n - need;
+      if (at - p < this.#layout.minimum) at = p;
+    }
+    return this.#split(region, p, n, at, need);
   }
 
   /** The lowest place in the free block that is aligned, and leaves nothing or a whole block below. */
@@ -174,40 +191,49 @@ export class Bucket {
   }
 
   /** Takes `need` granules from `at` on out of the free block at `p`; what is left below and above stays free. */
-  #carve(region: Region, p: number, n: number, at: number, need: number): number {
+  #carve(region: Region, p: number, n: number, at: number, need: number): void {
     const layout = this.#layout;
     const { free } = this;
+    const { marks } = region;
     const below = at - p;
     let above = n - below - need;
     if (above < layout.minimum) above = 0;
     const size = n - below - above;
     const rest = at + size;
-    if (below > 0) {
-      free.setSize(region, p, below);
-      eraseFree(region, p, n);
-      writeFree(region, layout, p, below);
-      if (above > 0) {
-        free.insertAfter(region, p, rest, above);
-        writeFree(region, layout, rest, above);
-      }
-    } else if (above > 0) {
-      free.replace(region, p, rest, above);
-      eraseFree(region, p, n);
-      writeFree(region, layout, rest, above);
+    if (below === 0 && above > 0) {
+      free.replace(region, p, n, rest, above);
+    } else if (below === 0) {
+      free.remove(region, p, n);
     } else {
-      free.remove(region, p);
-      eraseFree(region, p, n);
+      free.setSize(region, p, n, below);
+      if (above > 0) free.insertAfter(region, p, rest, above);
     }
-    this.region = region;
+    // The granule at the end keeps its mark when what is above stays free; `at` gets a new one from the caller.
+    if (above > 0) marks[rest] = FREE | (marks[rest]! & (STALE | END));
+    else marks[p + n - 1] = marks[p + n - 1]! & ~END;
+    if (below > 0) {
+      marks[p] = marks[p]! & ~CLEAN;
+      marks[at - 1] = marks[at - 1]! | END;
+      writeBlock(region, layout, p, below, true);
+    } else {
+      marks[p] = marks[p]! & STALE;
+    }
+    if (above > 0) writeBlock(region, layout, rest, above, true);
+    if (this.region !== region) this.region = region;
     this.size = size;
-    if (this.#policy.onEvent !== undefined && size < n) {
-      this.#emit("split", region.address + (below > 0 ? p : rest) * GRANULE, (n - size) * GRANULE);
+  }
+
+  /** Takes the block out of a free one for `allocate`. */
+  #split(region: Region, p: number, n: number, at: number, need: number): number {
+    this.#carve(region, p, n, at, need);
+    if (this.#policy.onEvent !== undefined && this.size < n) {
+      this.#emit("split", region.address + (at > p ? p : at + this.size) * GRANULE, (n - this.size) * GRANULE);
     }
     return at;
   }
 
-  /** Maps a region and takes the block from it. */
-  #allocateFresh(need: number, alignment: number): number {
+  /** As `take`, from a region that is mapped for it. */
+  takeFresh(need: number, alignment: number): number {
     const layout = this.#layout;
     const { source, committedBytes } = this.#regions;
     // Where address space costs nothing the region itself is aligned; elsewhere there is padding, which stays free.
@@ -236,31 +262,33 @@ export class Bucket {
         region = lower;
         start = lowerEnd;
         end = lower.end;
-        if (layout.header > GRANULE) previous = start - startBelow(region, start);
+        if (layout.linked) previous = start - startBelow(region, start);
       }
-      const upper = layout.movable ? this.#regions.touchingAbove(region) : undefined;
+      const upper = layout.linked ? undefined : this.#regions.touchingAbove(region);
       const shift = region.byteLength / GRANULE;
       if (upper !== undefined && this.#regions.join(region, upper)) {
         this.free.renumber(upper.number, region, shift);
         end = shift + upper.first;
       }
     }
-    layout.setPrevious(region, start, previous);
+    setPrevious(region, layout, start, previous);
     const p = this.#addFree(region, start, end - start);
-    const n = this.free.sizeAt(region, p);
+    const n = sizeOfFree(region, layout, p);
+    this.#need = need;
     this.#alignment = alignment / GRANULE;
-    return this.#carve(region, p, n, this.#placeAtStart(region, p, n), need);
+    return this.#split(region, p, n, this.#placeAtStart(region, p, n), need);
   }
 
   /** Frees the live block at `p` of `n` granules. */
   release(region: Region, p: number, n: number): void {
     const start = this.#addFree(region, p, n);
     if (!this.#policy.releaseRegions || start !== region.first) return;
-    if (region.end - start === this.free.sizeAt(region, start)) this.#releaseRegion(region);
+    const size = sizeOfFree(region, this.#layout, start);
+    if (region.end - start === size) this.#releaseRegion(region, size);
   }
 
-  #releaseRegion(region: Region): number {
-    this.free.remove(region, region.first);
+  #releaseRegion(region: Region, size: number): number {
+    this.free.remove(region, region.first, size);
     const given = this.#regions.release(region);
     if (this.#policy.onEvent !== undefined) this.#emit("release", region.address, region.byteLength);
     return given;
@@ -268,54 +296,78 @@ export class Bucket {
 
   /** Makes a free block of `n` granules at `p`, merges it with free neighbours if that is the policy; where it begins. */
   #addFree(region: Region, p: number, n: number): number {
+    const layout = this.#layout;
     const { free } = this;
     const { marks } = region;
-    const wasLive = (marks[p]! & LIVE) !== 0;
     const after = p + n;
     let above = 0;
     let below = 0;
-    if (this.#policy.coalesce === "eager") {
-      if (after < region.end && (marks[after]! & FREE) !== 0) above = free.sizeAt(region, after);
-      below = this.#layout.freeBelow(region, p);
-      if (below > 0 && free.sizeAt(region, p - below) !== below) throw corrupt(region, p - below, "it was written to");
+    if (this.#eager) {
+      if (after < region.end && (marks[after]! & FREE) !== 0) above = sizeOfFree(region, layout, after);
+      below = freeBelow(region, layout, p);
     }
     const start = p - below;
     const size = below + n + above;
-    if (free.inPlace && below > 0) {
-      if (above > 0) free.remove(region, after);
-      free.setSize(region, start, size);
-    } else if (free.inPlace && above > 0) {
-      free.replace(region, after, p, size);
+    if (below > 0 && above > 0) {
+      // Both are verified before one is changed.
+      free.assertLinked(region, start);
+      free.remove(region, after, above);
+      this.#resizeFree(region, start, below, size);
+    } else if (below > 0) {
+      this.#resizeFree(region, start, below, size);
+    } else if (above > 0 && free.inPlace) {
+      free.replace(region, after, above, p, size);
     } else {
-      if (above > 0) free.remove(region, after);
-      if (below > 0) free.remove(region, start);
-      free.insert(region, start, size);
+      if (above > 0) free.remove(region, after, above);
+      free.insert(region, p, size);
     }
-    if (above > 0) eraseFree(region, after, above);
-    if (below > 0) eraseFree(region, start, below);
-    if (wasLive) marks[p] = STALE;
-    writeFree(region, this.#layout, start, size);
+    if (above > 0) marks[after] = marks[after]! & (STALE | END);
+    else marks[after - 1] = marks[after - 1]! | END;
+    const stale = (marks[p]! & LIVE) !== 0 ? STALE : marks[p]! & STALE;
+    if (below > 0) {
+      marks[p - 1] = marks[p - 1]! & ~END;
+      marks[start] = marks[start]! & ~CLEAN;
+      marks[p] = stale | (size === below + 1 ? END : 0);
+    } else {
+      marks[p] = FREE | stale | (size === 1 ? END : 0);
+    }
+    writeBlock(region, layout, start, size, true);
     if (this.#policy.onEvent !== undefined && size > n) {
       this.#emit("merge", region.address + start * GRANULE, size * GRANULE);
     }
     return start;
   }
 
+  /** A free block grew: it keeps its place in the list, or gets a new one. */
+  #resizeFree(region: Region, p: number, from: number, to: number): void {
+    const { free } = this;
+    if (free.inPlace) {
+      free.setSize(region, p, from, to);
+    } else {
+      free.remove(region, p, from);
+      free.insert(region, p, to);
+    }
+  }
+
   /** Merges the free block at `p` with the free blocks behind it; its granules then. */
   #mergeBehind(region: Region, p: number, n: number): number {
+    const layout = this.#layout;
     const { marks } = region;
     const { free } = this;
     let size = n;
     while (p + size < region.end && (marks[p + size]! & FREE) !== 0) {
       const after = p + size;
-      const more = free.remove(region, after);
-      eraseFree(region, after, more);
+      const more = sizeOfFree(region, layout, after);
+      free.remove(region, after, more);
+      // Each is made whole before the next is tried, which may be corrupt.
+      free.setSize(region, p, size, size + more);
+      marks[after - 1] = marks[after - 1]! & ~END;
+      marks[after] = marks[after]! & (STALE | END);
       size += more;
+      writeBlock(region, layout, p, size, true);
     }
     if (size === n) return n;
-    free.setSize(region, p, size);
-    eraseFree(region, p, n);
-    writeFree(region, this.#layout, p, size);
+    marks[p] = marks[p]! & ~CLEAN;
     if (this.#policy.onEvent !== undefined) this.#emit("merge", region.address + p * GRANULE, size * GRANULE);
     return size;
   }
@@ -324,7 +376,7 @@ export class Bucket {
   #freeAbove(region: Region, p: number, n: number): number {
     const after = p + n;
     if (after >= region.end || (region.marks[after]! & FREE) === 0) return 0;
-    return this.#mergeBehind(region, after, this.free.sizeAt(region, after));
+    return this.#mergeBehind(region, after, sizeOfFree(region, this.#layout, after));
   }
 
   /**
@@ -335,28 +387,15 @@ export class Bucket {
     const layout = this.#layout;
     if (need <= n) {
       if (n - need < layout.minimum) return n;
-      layout.setPrevious(region, p + need, need);
+      setPrevious(region, layout, p + need, need);
       this.#addFree(region, p + need, n - need);
       return need;
     }
     const above = this.#freeAbove(region, p, n);
     if (n + above < need) return 0;
-    this.#takeAbove(region, p + n, above, need - n);
+    this.#carve(region, p + n, above, p + n, need - n);
     const rest = n + above - need;
     return rest < layout.minimum ? n + above : need;
-  }
-
-  /** Takes `need` granules from the start of the free block at `after`, or all of it when the rest would be no block. */
-  #takeAbove(region: Region, after: number, above: number, need: number): void {
-    const rest = above - need;
-    if (rest < this.#layout.minimum) {
-      this.free.remove(region, after);
-      eraseFree(region, after, above);
-    } else {
-      this.free.replace(region, after, after + need, rest);
-      eraseFree(region, after, above);
-      writeFree(region, this.#layout, after + need, rest);
-    }
   }
 
   /**
@@ -367,8 +406,9 @@ export class Bucket {
   growDown(region: Region, p: number, n: number, need: number, alignment: number, length: number): number {
     const layout = this.#layout;
     const { free } = this;
-    const below = layout.freeBelow(region, p);
-    if (below === 0 || free.sizeAt(region, p - below) !== below) return -1;
+    const { marks } = region;
+    const below = freeBelow(region, layout, p);
+    if (below === 0) return -1;
     const start = p - below;
     const at = this.#lowestAligned(region, start, alignment / GRANULE);
     if (at >= p) return -1;
@@ -376,24 +416,26 @@ export class Bucket {
     if (size < need) {
       const above = this.#freeAbove(region, p, n);
       if (size + above < need) return -1;
-      this.#takeAbove(region, p + n, above, need - size);
+      free.assertLinked(region, start);
+      this.#carve(region, p + n, above, p + n, need - size);
       size = above - (need - size) < layout.minimum ? size + above : need;
     }
     if (at === start) {
-      free.remove(region, start);
-      eraseFree(region, start, below);
+      free.remove(region, start, below);
     } else {
-      free.setSize(region, start, at - start);
-      eraseFree(region, start, below);
-      writeFree(region, layout, start, at - start);
+      free.setSize(region, start, below, at - start);
+      marks[at - 1] = marks[at - 1]! | END;
+      marks[start] = marks[start]! & ~CLEAN;
     }
-    region.marks[p] = STALE;
+    marks[p - 1] = marks[p - 1]! & ~END;
+    marks[p] = STALE;
     region.bytes.copyWithin(at * GRANULE, p * GRANULE, p * GRANULE + length);
+    if (at > start) writeBlock(region, layout, start, at - start, true);
+    // Not free any more, and nothing merges with it.
+    marks[at] = LIVE;
     const rest = size - need;
     if (rest >= layout.minimum) {
-      layout.setPrevious(region, at + need, need);
-      // Not live yet, but not free either: nothing merges with it.
-      region.marks[at] = LIVE;
+      setPrevious(region, layout, at + need, need);
       this.#addFree(region, at + need, rest);
       size = need;
     }
@@ -409,7 +451,7 @@ export class Bucket {
       for (let p = region.first; p < region.end;) {
         const free = (region.marks[p]! & FREE) !== 0;
         if (!free && (region.marks[p]! & LIVE) === 0) throw corrupt(region, p, "no block begins where one must");
-        const n = free ? this.free.sizeAt(region, p) : sizeOfLive(region, this.#layout, p);
+        const n = free ? sizeOfFree(region, this.#layout, p) : sizeOfLive(region, this.#layout, p);
         yield { region, p, n, free };
         p += n;
       }
@@ -421,8 +463,8 @@ export class Bucket {
     let given = 0;
     for (const region of [...this.#regions.sorted]) {
       if (region.bucket !== this.index || (region.marks[region.first]! & FREE) === 0) continue;
-      const n = this.#mergeBehind(region, region.first, this.free.sizeAt(region, region.first));
-      if (n === region.end - region.first) given += this.#releaseRegion(region);
+      const n = this.#mergeBehind(region, region.first, sizeOfFree(region, this.#layout, region.first));
+      if (n === region.end - region.first) given += this.#releaseRegion(region, n);
     }
     return given;
   }
@@ -435,7 +477,7 @@ export class Bucket {
     const blocks = [...this.free];
     for (const { region, p } of blocks) {
       if ((region.marks[p]! & (FREE | CLEAN)) !== FREE) continue;
-      const n = this.#mergeBehind(region, p, this.free.sizeAt(region, p));
+      const n = this.#mergeBehind(region, p, sizeOfFree(region, this.#layout, p));
       const from = Math.ceil((region.address + (p + 1) * GRANULE) / pageSize) * pageSize;
       const to = Math.floor((region.address + (p + n) * GRANULE - 3 * GRANULE) / pageSize) * pageSize;
       if (to <= from) continue;
@@ -454,7 +496,7 @@ export class Bucket {
     for (const block of this.walk()) {
       const { region, p, n, free } = block;
       const touches = before?.region === region && before.free;
-      if (this.#layout.freeBelow(region, p) !== (touches ? before!.n : 0)) {
+      if (freeBelow(region, this.#layout, p) !== (touches ? before!.n : 0)) {
         throw corrupt(region, p, "it disagrees with the block below it");
       }
       if (free) {

@@ -131,27 +131,27 @@ export class BucketSet {
     const need = this.#granulesFor(size);
     const bucket = this.#bucketFor(size);
     const aligned = alignment < DEFAULT_ALIGNMENT ? DEFAULT_ALIGNMENT : alignment;
-    let p: number;
-    try {
-      if (need > MAX_GRANULES) {
-        throw new OutOfMemoryError(`no region has more than ${MAX_GRANULES * GRANULE} bytes`, size);
-      }
-      p = bucket.allocate(need, aligned);
-    } catch (error) {
-      p = this.#allocateAgain(error, bucket, size, need, aligned);
-    }
+    let p = bucket.take(need, aligned);
+    if (p === -1) p = this.#takeFresh(bucket, size, need, aligned);
     return this.#makeLive(bucket.region, p, bucket.size, size, 31 - Math.clz32(aligned));
   }
 
-  /** After a failure: with what free regions hold given back, and a search that leaves no block out. */
-  #allocateAgain(reason: unknown, bucket: Bucket, size: number, need: number, alignment: number): number {
-    if (!(reason instanceof OutOfMemoryError)) throw reason;
-    let failure = reason;
+  /** From a new region; when there is none, from what free regions hold, with a search that leaves no block out. */
+  #takeFresh(bucket: Bucket, size: number, need: number, alignment: number): number {
+    let failure: OutOfMemoryError;
+    try {
+      if (need <= MAX_GRANULES) return bucket.takeFresh(need, alignment);
+      failure = new OutOfMemoryError(`no region has more than ${MAX_GRANULES * GRANULE} bytes`, size);
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      failure = error;
+    }
     try {
       if (need <= MAX_GRANULES) {
         for (const other of this.buckets) other.releaseFreeRegions();
         this.regions.retryUnmaps();
-        return bucket.allocate(need, alignment, Infinity);
+        const p = bucket.take(need, alignment, MAX_GRANULES);
+        return p === -1 ? bucket.takeFresh(need, alignment) : p;
       }
     } catch (error) {
       if (!(error instanceof OutOfMemoryError)) throw error;
@@ -167,7 +167,7 @@ export class BucketSet {
 
   #granulesFor(size: number): number {
     const { header, minimum } = this.#layout;
-    const need = Math.ceil((size + header) / GRANULE);
+    const need = size < 2 ** 30 ? (size + header + GRANULE - 1) >> 4 : Math.ceil((size + header) / GRANULE);
     return need < minimum ? minimum : need;
   }
 

@@ -7,13 +7,14 @@
  *   0      size in granules
  *   4      next: granule of the payload of the next free block      in the region whose number is in bits 0..11 of word 12
  *   8      previous: likewise                                       in the region whose number is in bits 12..23
- *   12     check << 24 | previous region << 12 | next region        region 0: there is none
+ *   12     previous region << 12 | next region                      region 0: there is none
  *
  *   head ──▶ node ⇄ node ⇄ node ◀── tail        through all regions of the bucket
  * ```
  *
- * A caller that writes to freed memory writes over nodes. Before a node is followed it is held against its check, against the
- * node that led to it, and against the marks of its region, which no stray write reaches: `CorruptionError` otherwise.
+ * A caller that writes to freed memory writes over nodes. So a link is followed only when the node that it leads to leads
+ * back, and a size is used only when the other end of the block and the marks of its region agree (`sizeOfFree`):
+ * `CorruptionError` otherwise. As two blocks cannot lead back to the same one, no walk goes in circles.
  *
  * Orders: `lifo` puts a block at the head, `fifo` at the tail, `address` behind the nearest block below it, which takes
  * time in the blocks below when none is nearby. Fits: `first` takes the first block that is large enough, `next` goes on from where the last search ended,
@@ -21,7 +22,7 @@
  *
  * @module
  */
-import { corrupt, END, FREE } from "./block.ts";
+import { type BlockLayout, corrupt, FREE, sizeOfFree } from "./block.ts";
 import type { Region, RegionList } from "./region_list.ts";
 
 /** Where a freed block goes in its list. */
@@ -49,8 +50,11 @@ export interface FreeBlock {
 /** How many granules below a freed block are looked at for the free block before it, ere the list is walked. */
 const NEARBY = 512;
 
+/** How many blocks a search comes by that is not told. */
+const ALL = 2 ** 31 - 1;
+
 const REGION_MASK = 0xfff;
-const NODE_MASK = 0xffffff;
+const PREVIOUS_SHIFT = 12;
 
 /** One free list. */
 export class FreeList {
@@ -72,9 +76,9 @@ export class FreeList {
   found = 0;
   /** Its size. */
   foundSize = 0;
-  /** Where in it the wanted block begins. */
-  foundPlace = 0;
   readonly #regions: RegionList;
+  readonly #layout: BlockLayout;
+  readonly #alone: boolean;
   #head = 0;
   #headRegion = 0;
   #tail = 0;
@@ -82,61 +86,40 @@ export class FreeList {
   #rover = 0;
   #roverRegion = 0;
 
-  /** An empty list. */
-  constructor(regions: RegionList, order: FreeOrder, fit: FreeFit) {
+  /** An empty list; `alone` says that every free block of its regions will be in it. */
+  constructor(regions: RegionList, order: FreeOrder, fit: FreeFit, alone = true) {
     this.#regions = regions;
+    this.#alone = alone;
+    this.#layout = regions.layout;
     this.order = order;
     this.fit = fit;
     this.inPlace = order === "address";
   }
 
-  /**
-   * The granules of the free block at `p`.
-   *
-   * @throws {CorruptionError} When there is none, or its node was written to.
-   */
-  sizeAt(region: Region, p: number): number {
-    const { words, marks } = region;
-    const w = 4 * p;
-    const n = words[w]!;
-    const last = words[w + 3]!;
-    if (
-      ((marks[p] ?? 0) & FREE) === 0 ||
-      last >>> 24 !== checkOfNode(n, words[w + 1]!, words[w + 2]!, last & NODE_MASK) ||
-      !(n > 0 && p + n <= region.end) || (marks[p + n - 1]! & END) === 0
-    ) {
-      throw corrupt(region, p, "it is free and was written to");
-    }
-    return n;
-  }
-
   /** Adds a free block in its place by the order. */
   insert(region: Region, p: number, n: number): void {
-    this.count++;
-    this.granules += n;
     if (this.order === "lifo") this.#link(region, p, n, 0, 0, this.#headRegion, this.#head);
     else if (this.order === "fifo") this.#link(region, p, n, this.#tailRegion, this.#tail, 0, 0);
     else this.#insertByAddress(region, p, n);
   }
 
   #insertByAddress(region: Region, p: number, n: number): void {
-    // The nearest free block below in the region is the one to follow, and is seldom far.
-    const { marks } = region;
-    for (let q = p - 1, low = Math.max(region.first, p - NEARBY); q >= low; q--) {
-      if ((marks[q]! & FREE) === 0) continue;
-      const { words } = region;
-      this.#link(region, p, n, region.number, q, words[4 * q + 3]! & REGION_MASK, words[4 * q + 1]!);
-      return;
+    if (this.#alone) {
+      // The nearest free block below in the region is the one to follow, and is seldom far.
+      const { marks } = region;
+      const low = Math.max(region.first, p - NEARBY);
+      let q = p - 1;
+      while (q >= low && (marks[q]! & FREE) === 0) q--;
+      if (q >= low) return this.insertAfter(region, q, p, n);
     }
-    const { byNumber } = this.#regions;
     let beforeRegion = 0;
     let before = 0;
     let number = this.#headRegion;
     let at = this.#head;
     while (number !== 0) {
-      if (number === region.number ? at > p : byNumber[number]!.address > region.address) break;
-      const node = byNumber[number]!;
+      const node = this.#regionOf(number, beforeRegion, before);
       this.#assertFollows(node, at, beforeRegion, before);
+      if (node === region ? at > p : node.address > region.address) break;
       beforeRegion = number;
       before = at;
       number = node.words[4 * at + 3]! & REGION_MASK;
@@ -148,123 +131,157 @@ export class FreeList {
   /** Adds a free block right behind another. */
   insertAfter(region: Region, before: number, p: number, n: number): void {
     const { words } = region;
-    this.count++;
-    this.granules += n;
     this.#link(region, p, n, region.number, before, words[4 * before + 3]! & REGION_MASK, words[4 * before + 1]!);
   }
 
-  /** Takes a free block out; its granules. */
-  remove(region: Region, p: number): number {
-    const n = this.sizeAt(region, p);
+  /** Takes the free block at `p` out, of `n` granules. */
+  remove(region: Region, p: number, n: number): void {
     const { words } = region;
-    const w = 4 * p;
-    const next = words[w + 1]!;
-    const previous = words[w + 2]!;
-    const nextRegion = words[w + 3]! & REGION_MASK;
-    const previousRegion = (words[w + 3]! >>> 12) & REGION_MASK;
-    if (nextRegion !== 0) this.#assertFollows(this.#region(nextRegion, region, p), next, region.number, p);
-    if (previousRegion !== 0) this.sizeAt(this.#region(previousRegion, region, p), previous);
-    this.#setNext(previousRegion, previous, nextRegion, next);
-    this.#setPrevious(nextRegion, next, previousRegion, previous);
+    const next = words[4 * p + 1]!;
+    const previous = words[4 * p + 2]!;
+    const numbers = words[4 * p + 3]!;
+    const nextRegion = numbers & REGION_MASK;
+    const previousRegion = numbers >>> PREVIOUS_SHIFT;
+    this.assertLinked(region, p);
+    this.#setNext(region, previousRegion, previous, nextRegion, next);
+    this.#setPrevious(region, nextRegion, next, previousRegion, previous);
     if (this.#rover === p && this.#roverRegion === region.number) {
       this.#rover = next;
       this.#roverRegion = nextRegion;
     }
     this.count--;
     this.granules -= n;
-    return n;
   }
 
-  /** Puts the free block at `to`, of `n` granules, in the place of the one at `from`. */
-  replace(region: Region, from: number, to: number, n: number): void {
-    const { words } = region;
-    this.granules += n - this.sizeAt(region, from);
+  /** Puts the free block at `to`, of `toSize` granules, in the place of the one at `from`. */
+  replace(region: Region, from: number, fromSize: number, to: number, toSize: number): void {
+    const { words, number } = region;
     const next = words[4 * from + 1]!;
     const previous = words[4 * from + 2]!;
     const numbers = words[4 * from + 3]!;
-    if (this.#rover === from && this.#roverRegion === region.number) this.#rover = to;
-    this.#link(region, to, n, (numbers >>> 12) & REGION_MASK, previous, numbers & REGION_MASK, next);
+    this.assertLinked(region, from);
+    words[4 * to] = toSize;
+    words[4 * to + 1] = next;
+    words[4 * to + 2] = previous;
+    words[4 * to + 3] = numbers;
+    this.#setNext(region, numbers >>> PREVIOUS_SHIFT, previous, number, to);
+    this.#setPrevious(region, numbers & REGION_MASK, next, number, to);
+    if (this.#rover === from && this.#roverRegion === number) this.#rover = to;
+    this.granules += toSize - fromSize;
   }
 
   /** Gives the free block at `p` another size, in its place. */
-  setSize(region: Region, p: number, n: number): void {
-    const { words } = region;
-    this.granules += n - this.sizeAt(region, p);
-    writeNode(words, p, n, words[4 * p + 1]!, words[4 * p + 2]!, words[4 * p + 3]! & NODE_MASK);
+  setSize(region: Region, p: number, from: number, to: number): void {
+    region.words[4 * p] = to;
+    this.granules += to - from;
   }
 
   /**
-   * Looks for a free block of `need` granules or more in which `place` finds room, past at most `limit` blocks, and
-   * leaves it in the `found` fields. False when there is none.
+   * Throws unless both neighbours in the list, or its ends, lead to the free block at `p`.
+   *
+   * @throws {CorruptionError} When they do not: it was written to, or one of them was.
    */
-  search(need: number, place: Placement, visit: Visit | undefined, limit = Infinity): boolean {
-    this.visited = 0;
-    this.foundSize = 0;
-    if (this.fit === "first") return this.#walk(this.#headRegion, this.#head, need, place, visit, limit);
-    if (this.fit === "next") {
-      return this.#walk(this.#roverRegion, this.#rover, need, place, visit, limit) ||
-        this.#walk(this.#headRegion, this.#head, need, place, visit, limit);
+  assertLinked(region: Region, p: number): void {
+    const { words, number } = region;
+    const numbers = words[4 * p + 3]!;
+    const previousRegion = numbers >>> PREVIOUS_SHIFT;
+    const nextRegion = numbers & REGION_MASK;
+    const next = words[4 * p + 1]!;
+    const previous = words[4 * p + 2]!;
+    let follows: boolean;
+    if (previousRegion === 0) {
+      follows = this.#head === p && this.#headRegion === number;
+    } else {
+      const before = previousRegion === number ? words : this.#regionOf(previousRegion, number, p).words;
+      follows = before[4 * previous + 1] === p && (before[4 * previous + 3]! & REGION_MASK) === number;
     }
-    // The best is known when all are merged, not before.
-    if (visit !== undefined) this.#walk(this.#headRegion, this.#head, Infinity, place, visit, limit);
-    return this.#walk(this.#headRegion, this.#head, need, place, undefined, limit);
+    let leads: boolean;
+    if (nextRegion === 0) {
+      leads = this.#tail === p && this.#tailRegion === number;
+    } else {
+      const after = nextRegion === number ? words : this.#regionOf(nextRegion, number, p).words;
+      leads = after[4 * next + 2] === p && after[4 * next + 3]! >>> PREVIOUS_SHIFT === number;
+    }
+    if (!follows || !leads) throw corrupt(region, p, DISAGREE);
   }
 
+  /**
+   * Looks for a free block of `need` granules or more in which `place`, if given, finds room, past at most `limit` blocks,
+   * and leaves it in the `found` fields. False when there is none.
+   */
+  search(need: number, place: Placement | undefined, visit: Visit | undefined, limit = ALL): boolean {
+    this.visited = 0;
+    this.foundSize = 0;
+    if (this.fit === "first") return this.#walk(false, need, place, visit, limit);
+    if (this.fit === "next") {
+      return this.#walk(true, need, place, visit, limit) || this.#walk(false, need, place, visit, limit);
+    }
+    // The best is known when all are merged, not before.
+    if (visit !== undefined) this.#walk(false, ALL, place, visit, limit);
+    return this.#walk(false, need, place, undefined, limit);
+  }
+
+  /** Goes from node to node from the head, or the rover, on; each must lead back to the one before it. */
   #walk(
-    number: number,
-    p: number,
+    fromRover: boolean,
     need: number,
-    place: Placement,
+    place: Placement | undefined,
     visit: Visit | undefined,
     limit: number,
   ): boolean {
-    if (number === 0) return false;
-    const { byNumber } = this.#regions;
     const best = this.fit === "best";
-    let region = byNumber[number]!;
-    let { words, marks } = region;
-    let before = -1;
+    const merges = visit !== undefined;
+    let visited = this.visited;
+    let number = fromRover ? this.#roverRegion : this.#headRegion;
+    let p = fromRover ? this.#rover : this.#head;
+    let before = 0;
     let beforeRegion = 0;
-    for (;;) {
-      const w = 4 * p;
+    while (number !== 0) {
+      const region = this.#regionOf(number, beforeRegion, before);
+      const { words, marks } = region;
+      let w = p << 2;
       let n = words[w]!;
-      let last = words[w + 3]!;
-      // As sizeAt, but for the end of the block: who takes it looks at that.
-      if (
-        ((marks[p] ?? 0) & FREE) === 0 ||
-        last >>> 24 !== checkOfNode(n, words[w + 1]!, words[w + 2]!, last & NODE_MASK) ||
-        (before !== -1 && (words[w + 2] !== before || ((last >>> 12) & REGION_MASK) !== beforeRegion))
-      ) {
-        throw corrupt(region, p, "it is free and was written to");
+      let numbers = words[w + 3]!;
+      // What comes before the rover is not known.
+      if (beforeRegion !== 0 || !fromRover) {
+        if (numbers >>> PREVIOUS_SHIFT !== beforeRegion || words[w + 2] !== before) throw corrupt(region, p, DISAGREE);
       }
-      this.visited++;
+      // Most blocks are too small and lead to one of the same region. Nothing is called here, so that engines keep all
+      // of it in registers: 3 ns a block, and 12 with a call.
+      for (;;) {
+        visited++;
+        if (n >= need || (numbers & REGION_MASK) !== number || visited >= limit) break;
+        if (merges && (marks[p + n]! & FREE) !== 0) break;
+        const next = words[w + 1]!;
+        w = next << 2;
+        n = words[w]!;
+        numbers = words[w + 3]!;
+        if (words[w + 2] !== p || numbers >>> PREVIOUS_SHIFT !== number) throw corrupt(region, next, DISAGREE);
+        p = next;
+      }
       // Merging is only worth a call where a free block follows.
       if (visit !== undefined && ((marks[p + n] ?? 0) & FREE) !== 0) {
         n = visit(region, p, n);
-        last = words[w + 3]!;
+        numbers = words[w + 3]!;
       }
-      if (n >= need) {
-        const at = place(region, p, n);
-        if (at >= 0 && (!best || this.foundSize === 0 || n < this.foundSize)) {
-          this.foundRegion = region;
-          this.found = p;
-          this.foundSize = n;
-          this.foundPlace = at;
-          this.#rover = p;
-          this.#roverRegion = number;
-          if (!best) return true;
-        }
+      if (
+        n >= need && (place === undefined || place(region, p, n) >= 0) && (this.foundSize === 0 || n < this.foundSize)
+      ) {
+        this.foundRegion = region;
+        this.found = p;
+        this.foundSize = n;
+        this.#rover = p;
+        this.#roverRegion = number;
+        if (!best) break;
       }
+      if (visited >= limit) break;
       before = p;
       beforeRegion = number;
-      number = last & REGION_MASK;
+      number = numbers & REGION_MASK;
       p = words[w + 1]!;
-      if (number === 0 || this.visited >= limit) return this.foundSize > 0;
-      if (number !== beforeRegion) {
-        region = this.#region(number, region, before);
-        ({ words, marks } = region);
-      }
     }
+    this.visited = visited;
+    return this.foundSize > 0;
   }
 
   /** The free blocks from head to tail. */
@@ -274,9 +291,9 @@ export class FreeList {
     let beforeRegion = 0;
     let before = 0;
     while (number !== 0) {
-      const region = this.#regions.byNumber[number]!;
+      const region = this.#regionOf(number, beforeRegion, before);
       this.#assertFollows(region, p, beforeRegion, before);
-      yield { region, p, n: this.sizeAt(region, p) };
+      yield { region, p, n: sizeOfFree(region, this.#layout, p) };
       beforeRegion = number;
       before = p;
       number = region.words[4 * p + 3]! & REGION_MASK;
@@ -299,21 +316,25 @@ export class FreeList {
     let number = this.#headRegion;
     let p = this.#head;
     while (number !== 0) {
-      const { words } = this.#regions.byNumber[number]!;
+      const { words } = this.#regionOf(number, number, p);
       const w = 4 * p;
       let nextRegion = words[w + 3]! & REGION_MASK;
-      let previousRegion = (words[w + 3]! >>> 12) & REGION_MASK;
-      let next = words[w + 1]!;
-      let previous = words[w + 2]!;
-      if (nextRegion === from) [nextRegion, next] = [to.number, next + shift];
-      if (previousRegion === from) [previousRegion, previous] = [to.number, previous + shift];
-      writeNode(words, p, words[w]!, next, previous, nextRegion | previousRegion << 12);
+      let previousRegion = words[w + 3]! >>> PREVIOUS_SHIFT;
+      if (nextRegion === from) {
+        nextRegion = to.number;
+        words[w + 1] = words[w + 1]! + shift;
+      }
+      if (previousRegion === from) {
+        previousRegion = to.number;
+        words[w + 2] = words[w + 2]! + shift;
+      }
+      words[w + 3] = previousRegion << PREVIOUS_SHIFT | nextRegion;
       number = nextRegion;
-      p = next;
+      p = words[w + 1]!;
     }
   }
 
-  /** Writes the node at `p`, and has its neighbours in the list lead to it. */
+  /** Writes the node at `p`, and has its neighbours in the list, which must be neighbours until now, lead to it. */
   #link(
     region: Region,
     p: number,
@@ -323,66 +344,71 @@ export class FreeList {
     nextRegion: number,
     next: number,
   ): void {
+    const { words, number } = region;
     // Read first, write then: a node that was written to must be found before anything has changed.
-    if (previousRegion !== 0) this.sizeAt(this.#region(previousRegion, region, p), previous);
-    if (nextRegion !== 0) this.sizeAt(this.#region(nextRegion, region, p), next);
-    writeNode(region.words, p, n, next, previous, nextRegion | previousRegion << 12);
-    this.#setNext(previousRegion, previous, region.number, p);
-    this.#setPrevious(nextRegion, next, region.number, p);
+    if (previousRegion !== 0) {
+      let leads: boolean;
+      if (nextRegion === 0) {
+        leads = this.#tail === previous && this.#tailRegion === previousRegion;
+      } else {
+        const { words } = this.#regionOf(nextRegion, previousRegion, previous);
+        leads = words[4 * next + 2] === previous && words[4 * next + 3]! >>> PREVIOUS_SHIFT === previousRegion;
+      }
+      if (!leads) throw corrupt(this.#regionOf(previousRegion, number, p), previous, DISAGREE);
+    }
+    const w = 4 * p;
+    words[w] = n;
+    words[w + 1] = next;
+    words[w + 2] = previous;
+    words[w + 3] = previousRegion << PREVIOUS_SHIFT | nextRegion;
+    this.#setNext(region, previousRegion, previous, number, p);
+    this.#setPrevious(region, nextRegion, next, number, p);
+    this.count++;
+    this.granules += n;
   }
 
   /** Has the node at `p` of region `number`, or the head if there is none, lead to another. */
-  #setNext(number: number, p: number, nextRegion: number, next: number): void {
+  #setNext(region: Region, number: number, p: number, nextRegion: number, next: number): void {
     if (number === 0) {
       this.#headRegion = nextRegion;
       this.#head = next;
       return;
     }
-    const { words } = this.#regions.byNumber[number]!;
+    const words = number === region.number ? region.words : this.#regions.byNumber[number]!.words;
     const w = 4 * p;
-    writeNode(words, p, words[w]!, next, words[w + 2]!, (words[w + 3]! & (REGION_MASK << 12)) | nextRegion);
+    words[w + 1] = next;
+    words[w + 3] = (words[w + 3]! & ~REGION_MASK) | nextRegion;
   }
 
-  #setPrevious(number: number, p: number, previousRegion: number, previous: number): void {
+  /** Has the node at `p` of region `number`, or the tail if there is none, lead back to another. */
+  #setPrevious(region: Region, number: number, p: number, previousRegion: number, previous: number): void {
     if (number === 0) {
       this.#tailRegion = previousRegion;
       this.#tail = previous;
       return;
     }
-    const { words } = this.#regions.byNumber[number]!;
+    const words = number === region.number ? region.words : this.#regions.byNumber[number]!.words;
     const w = 4 * p;
-    writeNode(words, p, words[w]!, words[w + 1]!, previous, (words[w + 3]! & REGION_MASK) | previousRegion << 12);
+    words[w + 2] = previous;
+    words[w + 3] = (words[w + 3]! & REGION_MASK) | previousRegion << PREVIOUS_SHIFT;
   }
 
   /** Throws unless the node at `p` says that it follows the one at `before`. */
   #assertFollows(region: Region, p: number, beforeRegion: number, before: number): void {
-    this.sizeAt(region, p);
     const { words } = region;
     const w = 4 * p;
-    if (((words[w + 3]! >>> 12) & REGION_MASK) !== beforeRegion || (beforeRegion !== 0 && words[w + 2] !== before)) {
-      throw corrupt(region, p, "it is free, and its neighbours in the free list disagree");
+    if (words[w + 3]! >>> PREVIOUS_SHIFT !== beforeRegion || (beforeRegion !== 0 && words[w + 2] !== before)) {
+      throw corrupt(region, p, DISAGREE);
     }
   }
 
-  #region(number: number, from: Region, p: number): Region {
-    return this.#regions.byNumber[number] ?? failFor(from, p);
+  /** The region of that number, which the node at `p` of region `from` leads to. */
+  #regionOf(number: number, from: number, p: number): Region {
+    const { byNumber } = this.#regions;
+    const region = byNumber[number];
+    if (region !== undefined) return region;
+    throw corrupt(byNumber[from]!, p, "it is free and leads to a region that does not exist");
   }
 }
 
-function failFor(region: Region, p: number): never {
-  throw corrupt(region, p, "it is free and leads to a region that does not exist");
-}
-
-/** Eight bits that tell a node from one that was written to. One multiplication: every step of a search comes by here. */
-function checkOfNode(n: number, next: number, previous: number, numbers: number): number {
-  const turned = (next << 7 | next >>> 25) ^ (previous << 15 | previous >>> 17);
-  return Math.imul((n << 1) + 1 ^ turned ^ numbers, 0x1e3779b1) >>> 24;
-}
-
-function writeNode(words: Int32Array, p: number, n: number, next: number, previous: number, numbers: number): void {
-  const w = 4 * p;
-  words[w] = n;
-  words[w + 1] = next;
-  words[w + 2] = previous;
-  words[w + 3] = checkOfNode(n, next, previous, numbers) << 24 | numbers;
-}
+const DISAGREE = "it is free, and its neighbours in the free list disagree";

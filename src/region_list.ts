@@ -254,7 +254,7 @@ export class RegionList {
     lower.mappings.push(...upper.mappings);
     lower.rewrap(wrappedBytes(bytes), layout);
     // Blocks that cannot be moved are never in the upper region, and marks of the lower one may reach beyond its memory.
-    if (layout.movable) lower.marks.set(upper.marks.subarray(0, upper.end), shift);
+    if (!layout.linked) lower.marks.set(upper.marks.subarray(0, upper.end), shift);
     if (layout.header === 0) lower.sizes.set(upper.sizes, shift);
     this.#forget(upper);
     return true;

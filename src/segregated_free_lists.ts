@@ -35,7 +35,7 @@ export class SegregatedFreeLists implements FreeBlocks {
 
   /** Empty lists. */
   constructor(regions: RegionList, order: FreeOrder) {
-    this.#bins = Array.from({ length: BINS }, () => new FreeList(regions, order, "first"));
+    this.#bins = Array.from({ length: BINS }, () => new FreeList(regions, order, "first", false));
     this.#hit = this.#bins[0]!;
   }
 
@@ -69,16 +69,6 @@ export class SegregatedFreeLists implements FreeBlocks {
     return this.#hit.foundSize;
   }
 
-  /** Where in it the wanted block begins. */
-  get foundPlace(): number {
-    return this.#hit.foundPlace;
-  }
-
-  /** See {@link FreeList.sizeAt}. */
-  sizeAt(region: Region, p: number): number {
-    return this.#bins[0]!.sizeAt(region, p);
-  }
-
   /** Adds a free block to the bin of its size. */
   insert(region: Region, p: number, n: number): void {
     this.#binOf(n).insert(region, p, n);
@@ -89,35 +79,40 @@ export class SegregatedFreeLists implements FreeBlocks {
     this.#binOf(n).insert(region, p, n);
   }
 
-  /** Takes a free block out; its granules. */
-  remove(region: Region, p: number): number {
-    return this.#binOf(this.sizeAt(region, p)).remove(region, p);
+  /** Takes the free block at `p` out. */
+  remove(region: Region, p: number, n: number): void {
+    this.#binOf(n).remove(region, p, n);
   }
 
   /** Puts the free block at `to` in the place of the one at `from`, if they are of one bin. */
-  replace(region: Region, from: number, to: number, n: number): void {
-    const bin = this.#binOf(this.sizeAt(region, from));
-    if (bin === this.#binOf(n)) {
-      bin.replace(region, from, to, n);
+  replace(region: Region, from: number, fromSize: number, to: number, toSize: number): void {
+    const bin = this.#binOf(fromSize);
+    if (bin === this.#binOf(toSize)) {
+      bin.replace(region, from, fromSize, to, toSize);
     } else {
-      bin.remove(region, from);
-      this.insert(region, to, n);
+      bin.remove(region, from, fromSize);
+      this.insert(region, to, toSize);
     }
   }
 
   /** Gives the free block at `p` another size. */
-  setSize(region: Region, p: number, n: number): void {
-    const bin = this.#binOf(this.sizeAt(region, p));
-    if (bin === this.#binOf(n)) {
-      bin.setSize(region, p, n);
+  setSize(region: Region, p: number, from: number, to: number): void {
+    const bin = this.#binOf(from);
+    if (bin === this.#binOf(to)) {
+      bin.setSize(region, p, from, to);
     } else {
-      bin.remove(region, p);
-      this.insert(region, p, n);
+      bin.remove(region, p, from);
+      this.insert(region, p, to);
     }
   }
 
+  /** See {@link FreeList.assertLinked}. Block at `p` must be free. */
+  assertLinked(region: Region, p: number): void {
+    this.#binOf(region.words[4 * p]!).assertLinked(region, p);
+  }
+
   /** See {@link FreeList.search}. */
-  search(need: number, place: Placement, visit: Visit | undefined, limit = LOOK_AT): boolean {
+  search(need: number, place: Placement | undefined, visit: Visit | undefined, limit = LOOK_AT): boolean {
     this.#visited = 0;
     for (let bin = 31 - Math.clz32(need); bin < BINS; bin++) {
       const list = this.#bins[bin]!;

@@ -129,6 +129,19 @@ describe("the dynamic bucket", () => {
     allocator.check();
   });
 
+  it("in order of address too, each of its lists holds the free blocks of one size range only", () => {
+    using allocator = new BucketAllocator({ source: fixed(), sizes: [], order: "address", releaseRegions: false });
+    const blocks = [100, 50, 5000, 50, 300, 50, 100, 50, 5000, 50].map((size) => allocator.allocate(size));
+    for (const i of [0, 2, 4, 6, 8]) {
+      allocator.free(blocks[i]!);
+      allocator.check();
+    }
+    // Each in the place of a block of its size, which a search of that list must find.
+    const again = [5000, 100, 300, 5000, 100].map((size) => allocator.allocate(size));
+    assertEquals(again, [2, 0, 4, 8, 6].map((i) => blocks[i]!));
+    allocator.check();
+  });
+
   it("alignment above 512 wastes nothing: what is skipped stays free", () => {
     using allocator = new BucketAllocator({ source: systemPageSource(), sizes: [] });
     const blocks = [1024, 4096, 65_536, MIB].map((alignment) => {
