@@ -11,7 +11,7 @@
  */
 import process from "node:process";
 import { CASES } from "./micro.ts";
-import { formatNumber, formatTable } from "./support/report.ts";
+import { formatNumber, formatTable } from "./support/text.ts";
 import {
   memoryMean,
   memoryRatio,

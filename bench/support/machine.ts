@@ -70,17 +70,25 @@ export function libcVersion(): string {
   return stdout?.trim() || "unknown";
 }
 
-/** Compiles the native replayer into `directory` and returns its path and the compiler's version. */
-export function buildNative(directory: string): { path: string; compiler: string } {
-  const source = fileURLToPath(new URL("../native/replay.c", import.meta.url));
-  const path = join(directory, "replay");
+/** The programs of bench/native/. */
+export type NativeProgram = "replay" | "churn";
+
+/** Compiles the native programs into `directory` and returns their paths and the compiler's version. */
+export function buildNative(directory: string): { paths: { [name in NativeProgram]: string }; compiler: string } {
   mkdirSync(directory, { recursive: true });
+  const paths = { replay: compile("replay", directory), churn: compile("churn", directory) };
+  const { stdout } = spawnSync("cc", ["--version"], { encoding: "utf8" });
+  return { paths, compiler: stdout.split("\n")[0]!.trim() };
+}
+
+function compile(name: NativeProgram, directory: string): string {
+  const source = fileURLToPath(new URL(`../native/${name}.c`, import.meta.url));
+  const path = join(directory, name);
   const flags = ["-std=c11", "-O2", "-fno-builtin", "-o", path, source, "-ldl"];
   const built: SpawnSyncReturns<string> = spawnSync("cc", flags, { encoding: "utf8" });
   if (built.error !== undefined) throw new MissingError("there is no C compiler (cc)");
-  if (built.status !== 0) throw new MissingError(`cc failed on bench/native/replay.c: ${built.stderr}`);
-  const { stdout } = spawnSync("cc", ["--version"], { encoding: "utf8" });
-  return { path, compiler: stdout.split("\n")[0]!.trim() };
+  if (built.status !== 0) throw new MissingError(`cc failed on bench/native/${name}.c: ${built.stderr}`);
+  return path;
 }
 
 /** Where distributions put shared libraries. */

@@ -1,11 +1,15 @@
 /**
- * Turns the results of a run into text: tables in Markdown that also read well in a terminal, and the list of bars.
+ * Turns the results of a run into text: the report that a run prints, and the tables about the heap. Those about other
+ * allocators are in report_groups.ts and report_growth.ts.
  *
  * @module
  */
 import { CASES } from "../micro.ts";
+import { findBars, formatBars } from "./bars.ts";
+import { GROUPS } from "./catalogue.ts";
+import { formatGroup } from "./report_groups.ts";
+import { formatGrowth, formatShared } from "./report_growth.ts";
 import {
-  type Bar,
   MEMORY_LIVE_BYTES,
   type MemoryFigure,
   memoryMean,
@@ -17,71 +21,44 @@ import {
   replayRatio,
   type Results,
   type Side,
+  type Temperature,
 } from "./results.ts";
-import type { Spread } from "./statistics.ts";
-
-/** The bars of the project; "Speed and memory" goes on from them. */
-const BARS = {
-  trace: { deno: 1.0, bun: 1.5 },
-  small: { deno: 3, bun: 2 },
-  large: { deno: 50, bun: 50 },
-  memory: { deno: 1.4, bun: 1.4 },
-} as const;
+import { formatMean, formatNumber, formatRatio, formatSpread, formatTable, type Section } from "./text.ts";
 
 /** The whole report. */
 export function formatReport(results: Results): string {
-  const parts = [formatMachine(results)];
-  if (results.replays.length > 0) parts.push(formatReplays(results), formatColdReplays(results), formatPeers(results));
-  if (results.micro.length > 0) parts.push(formatMicro(results));
-  if (results.memory.length > 0) parts.push(formatMemory(results));
-  if (results.missing.length > 0) {
-    parts.push(`Left out:\n${results.missing.map(({ what, why }) => `- ${what}: ${why}`).join("\n")}`);
+  const sections: Section[] = [];
+  if (results.replays.length > 0) {
+    sections.push(formatReplays(results), formatWall(results), formatColdReplays(results));
+    for (const group of GROUPS) sections.push(...formatGroup(results, group));
   }
-  parts.push(formatBars(findBars(results)));
-  return parts.filter((part) => part !== "").join("\n\n");
+  if (results.micro.length > 0) sections.push(formatMicro(results));
+  if (results.memory.length > 0) sections.push(formatMemory(results));
+  if (results.growth !== undefined && results.growth.length > 0) sections.push(formatGrowth(results));
+  if (results.shared !== undefined && results.shared.length > 0) sections.push(formatShared(results));
+  sections.push(formatBars(findBars(results)));
+  return [
+    formatMachine(results),
+    ...sections.map(({ title, text }) => `## ${title}\n\n${text}`),
+    ...(results.missing.length === 0 ? [] : [`Left out:\n${formatMissing(results)}`]),
+  ].join("\n\n");
 }
 
-function formatMachine({ machine, date, command }: Results): string {
+/** What was asked for and is not there, as a list by reason. */
+export function formatMissing({ missing }: Results): string {
+  const reasons = new Map<string, string[]>();
+  for (const { what, why } of missing) reasons.set(why, [...reasons.get(why) ?? [], what]);
+  return [...reasons].map(([why, whats]) => `- ${whats.join("; ")}: ${why}`).join("\n");
+}
+
+/** Where and when a run was, on three lines. */
+export function formatMachine({ machine, date, command }: Results): string {
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`).join(", ");
   return `${date}, ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.os}\n${versions}\n${command}`;
 }
 
-/** A table in Markdown, its columns padded; the first is left-aligned, the others right-aligned. */
-export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((title, i) => Math.max(title.length, 3, ...rows.map((row) => (row[i] ?? "").length)));
-  const line = (row: readonly string[]) =>
-    `| ${
-      widths.map((width, i) => i === 0 ? (row[i] ?? "").padEnd(width) : (row[i] ?? "").padStart(width)).join(" | ")
-    } |`;
-  const rule = `|${widths.map((width, i) => i === 0 ? "-".repeat(width + 2) : `${"-".repeat(width + 1)}:`).join("|")}|`;
-  return [line(head), rule, ...rows.map(line)].join("\n");
-}
-
-/** A number with about three digits. */
-export function formatNumber(value: number | undefined): string {
-  if (value === undefined || Number.isNaN(value)) return "-";
-  if (value >= 1000) return Math.round(value).toLocaleString("en-US");
-  return value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2);
-}
-
-/** A median, with the extremes over the processes. */
-function formatSpread(value: Spread | undefined): string {
-  if (value === undefined) return "-";
-  const { median, least, most } = value;
-  return least === most
-    ? formatNumber(median)
-    : `${formatNumber(median)} (${formatNumber(least)}-${formatNumber(most)})`;
-}
-
-function formatRatio(own: Spread | undefined, base: Spread | undefined): string {
-  return own === undefined || base === undefined ? "-" : `${(own.median / base.median).toFixed(2)}x`;
-}
-
-function formatMean(value: number | undefined): string {
-  return value === undefined ? "-" : `${value.toFixed(2)}x`;
-}
-
-function formatReplays(results: Results): string {
+/** The heap beside the native allocators, trace by trace. */
+export function formatReplays(results: Results): Section {
   const head = ["trace", "records", "glibc", "mimalloc"];
   for (const runtime of results.runtimes) head.push(`${runtime} heap`, "/glibc", "/mimalloc");
   head.push("loops", ...results.runtimes.map((runtime) => `${runtime} thread, wall`));
@@ -107,9 +84,9 @@ function formatReplays(results: Results): string {
       formatMean(replayRatio(results, runtime, "heap", "native", "mimalloc")),
     );
   }
-  return [
-    "## Traces, warm: ns per record, CPU time of the process, net of the loop; median (least-most) of the processes",
-    "",
+  const title =
+    "Traces, warm: ns per record, CPU time of the process, net of the loop; median (least-most) of the processes";
+  const text = [
     formatTable(head, [...rows, mean]),
     "",
     `loops: what was taken off (native, ${
@@ -117,6 +94,7 @@ function formatReplays(results: Results): string {
     }). thread, wall: the heap's gross figures by the ` +
     "other two clocks, loop included.",
   ].join("\n");
+  return { title, text };
 }
 
 function loopTime(results: Results, trace: string, side: Side): number | undefined {
@@ -131,7 +109,8 @@ function formatOtherClocks(results: Results, trace: string, side: Side): string 
   return `${formatNumber(middle.warmThread)}, ${formatNumber(middle.warmWall)}`;
 }
 
-function formatColdReplays(results: Results): string {
+/** The first replay of each process. */
+export function formatColdReplays(results: Results): Section {
   const head = ["trace", "glibc", "mimalloc", ...results.runtimes.map((runtime) => `${runtime} heap`)];
   const rows = results.traces.map((trace) => [
     trace.name,
@@ -147,45 +126,40 @@ function formatColdReplays(results: Results): string {
   for (const runtime of results.runtimes) {
     mean.push(formatMean(replayRatio(results, runtime, "heap", "native", "glibc", "cold")));
   }
-  return [
-    "## Traces, cold: the first replay of a fresh process, ns per record, compilation included, warm loop taken off",
-    "",
-    formatTable(head, [...rows, mean]),
-  ].join("\n");
+  return {
+    title:
+      "Traces, cold: the first replay of a fresh process, ns per record, compilation included, warm loop taken off",
+    text: formatTable(head, [...rows, mean]),
+  };
 }
 
-/** Every other allocator that was replayed, over the heap of the same runtime. */
-function formatPeers(results: Results): string {
-  const peers = new Set(
-    results.replays
-      .filter((r) => r.side !== "native" && r.allocator !== "heap" && !r.allocator.startsWith("null"))
-      .map((result) => result.allocator),
-  );
-  if (peers.size === 0) return "";
-  const columns = results.runtimes.flatMap((runtime) => [...peers].map((peer) => [runtime, peer] as const));
-  let partial = false;
-  const rows = results.traces.map((trace) => [
-    trace.name,
-    ...columns.map(([runtime, peer]) => {
-      const cut = results.replays.some((r) =>
-        r.trace === trace.name && r.side === runtime && r.allocator === peer && r.records < trace.records
-      );
-      partial ||= cut;
-      return formatNumber(netReplay(results, trace.name, runtime, peer)?.median) + (cut ? "*" : "");
-    }),
-  ]);
-  const mean = columns.map(([runtime, peer]) => formatMean(replayRatio(results, runtime, peer, runtime, "heap")));
-  return [
-    "## Traces, peers: ns per record, net of the loop; the last row is the geometric mean over the same runtime's heap",
-    "",
-    formatTable(["trace", ...columns.map((pair) => pair.join(" "))], [...rows, ["/heap", ...mean]]),
-    ...(partial
-      ? ["", "*: too slow for the whole trace; cold, and the first records only, while little is live."]
-      : []),
-  ].join("\n");
+/** The same replays by the clock on the wall. */
+export function formatWall(results: Results): Section {
+  const head = ["trace", "glibc", "mimalloc"];
+  for (const runtime of results.runtimes) head.push(`${runtime} heap`, "/glibc", "cold");
+  const net = (trace: string, side: Side, allocator: string, temperature: Temperature = "warm") =>
+    netReplay(results, trace, side, allocator, temperature, "wall");
+  const rows = results.traces.map(({ name }) => {
+    const glibc = net(name, "native", "glibc");
+    const row = [name, formatSpread(glibc), formatSpread(net(name, "native", "mimalloc"))];
+    for (const runtime of results.runtimes) {
+      const heap = net(name, runtime, "heap");
+      row.push(formatSpread(heap), formatRatio(heap, glibc), formatSpread(net(name, runtime, "heap", "cold")));
+    }
+    return row;
+  });
+  const mean = ["geometric mean", "", ""];
+  for (const runtime of results.runtimes) {
+    mean.push("", formatMean(replayRatio(results, runtime, "heap", "native", "glibc", "warm", "wall")), "");
+  }
+  return {
+    title: "Traces, elapsed time: ns per record, net of the loop; warm, and cold in the last column",
+    text: formatTable(head, [...rows, mean]),
+  };
 }
 
-function formatMicro(results: Results): string {
+/** The small loops. */
+export function formatMicro(results: Results): Section {
   const rows: string[][] = [];
   for (const { name, title, subjects } of CASES) {
     for (const side of results.runtimes) {
@@ -200,14 +174,14 @@ function formatMicro(results: Results): string {
       if (heap !== undefined || cells.length > 0) rows.push([title, side, formatSpread(heap), cells.join(", ")]);
     }
   }
-  return [
-    "## Small loops: ns per operation, CPU time of the process, loop included; (how many times the heap is faster)",
-    "",
-    formatTable(["loop", "runtime", "heap", "others"], rows),
-  ].join("\n");
+  return {
+    title: "Small loops: ns per operation, CPU time of the process, loop included; (how many times the heap is faster)",
+    text: formatTable(["loop", "runtime", "heap", "others"], rows),
+  };
 }
 
-function formatMemory(results: Results): string {
+/** The resident set. */
+export function formatMemory(results: Results): Section {
   const columns: (readonly [title: string, side: Side, allocator: string, figure: MemoryFigure])[] = [
     ["glibc", "native", "glibc", "ratio"],
     ["mimalloc", "native", "mimalloc", "ratio"],
@@ -229,9 +203,8 @@ function formatMemory(results: Results): string {
   const means = columns.map(([, side, allocator, figure]) =>
     formatNumber(memoryMean(results, side, allocator, figure))
   );
-  return [
-    "## Memory: peak growth of the resident set over peak live bytes, every OS page of each block touched",
-    "",
+  const title = "Memory: peak growth of the resident set over peak live bytes, every OS page of each block touched";
+  const text = [
     formatTable(
       ["trace", "peak live", ...columns.map(([title]) => title), "null"],
       [...rows, ["geometric mean", "", ...means]],
@@ -240,54 +213,5 @@ function formatMemory(results: Results): string {
     "own pages: of the growth, the OS pages of the heap's own mappings, tables included. null: the growth of the loop " +
     `without an allocator (${results.runtimes.join(", ")}), which is the noise of the runtime.`,
   ].join("\n");
-}
-
-/** The bars, with what this run measured. */
-export function findBars(results: Results): Bar[] {
-  const bars: Bar[] = [];
-  for (const runtime of ["deno", "bun"] as const) {
-    if (!results.runtimes.includes(runtime)) continue;
-    bars.push(
-      bar(
-        `traces on ${runtime}: heap / glibc, geometric mean`,
-        replayRatio(results, runtime, "heap", "native", "glibc"),
-        BARS.trace[runtime],
-        "at most",
-      ),
-      bar(
-        `64 B at 10,000 live on ${runtime}: times faster than malloc by FFI`,
-        microSpeedup(results, "replace-64-10k", runtime, "heap", "ffi-malloc"),
-        BARS.small[runtime],
-        "at least",
-      ),
-      bar(
-        `64 KiB with a view on ${runtime}: times faster than new Uint8Array(65536)`,
-        microSpeedup(results, "view-64k", runtime, "heap", "uint8array"),
-        BARS.large[runtime],
-        "at least",
-      ),
-      bar(
-        `memory on ${runtime}: resident growth / live bytes, geometric mean`,
-        memoryMean(results, runtime, "heap"),
-        BARS.memory[runtime],
-        "at most",
-      ),
-    );
-  }
-  return bars;
-}
-
-function bar(name: string, value: number | undefined, limit: number, sense: Bar["sense"]): Bar {
-  const pass = value === undefined ? undefined : sense === "at most" ? value <= limit : value >= limit;
-  return { name, value, limit, sense, pass };
-}
-
-function formatBars(bars: readonly Bar[]): string {
-  const rows = bars.map(({ name, value, limit, sense, pass }) => [
-    name,
-    formatNumber(value),
-    `${sense} ${limit.toFixed(2)}`,
-    pass === undefined ? "not run" : pass ? "pass" : "FAIL",
-  ]);
-  return `## Bars\n\n${formatTable(["bar", "measured", "limit", "verdict"], rows)}`;
+  return { title, text };
 }
