@@ -19,18 +19,27 @@
  *
  * @module
  */
+import { CorruptionError } from "./errors.ts";
 import { CLASS_COUNT, CLASS_SLOTS, PAGE_SIZE } from "./size_class.ts";
 import type { PageSource } from "./page_source.ts";
 import { Table } from "./table.ts";
 
 /** The first link that a page can have; links[0] stays 0 for what is no page. */
-const FIRST_LINK = 8;
+export const FIRST_LINK = 8;
 
 /**
  * Links that a page can need in its life, one chunk of each class: as a chunk stays with its class, so many are
  * reserved (a reservation costs nothing), as far as one wrap can reach.
  */
 const LINKS_PER_PAGE_MAX = CLASS_SLOTS.reduce((sum, slots) => sum + slots + 1, 0);
+
+/** Consecutive links. */
+export interface LinkChunk {
+  /** The index of the first. */
+  readonly start: number;
+  /** The index after the last. */
+  readonly end: number;
+}
 
 /** The links of one range. */
 export class LinkTable {
@@ -97,6 +106,30 @@ export class LinkTable {
     links[chunk] = next & 65535;
     links[chunk + 1] = next >>> 16;
     this.#free[sizeClass] = chunk;
+  }
+
+  /**
+   * The free chunks, for `check`. Time in the number of their links.
+   *
+   * @throws {CorruptionError} When one is in two lists, or holds anything but its place in the list.
+   */
+  freeChunks(): LinkChunk[] {
+    const { links } = this;
+    const chunks: LinkChunk[] = [];
+    const seen = new Set<number>();
+    for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) {
+      for (let start = this.#free[sizeClass]!; start !== 0; start = links[start]! + links[start + 1]! * 65536) {
+        const end = start + chunkLength(sizeClass);
+        const used = links.subarray(start + 2, end).findIndex((link) => link !== 0);
+        if (start < FIRST_LINK || end > this.end || seen.has(start) || used !== -1) {
+          const what = used === -1 ? "it is twice in the lists, or in none of the table" : `link ${used + 2} is used`;
+          throw new CorruptionError(`Cannot trust the free chunk of links at ${start}: ${what}`);
+        }
+        seen.add(start);
+        chunks.push({ start, end });
+      }
+    }
+    return chunks;
   }
 
   #ensure(count: number): void {

@@ -13,11 +13,12 @@
  *         │ zero         │ page, by class    │ page, by class    │ by granules of a size│               │
  *         └──────────────┴───────────────────┴───────────────────┴──────────────────────┴───────────────┴────────
  *
- *   of a page's record    STATE SHAPE LINKS CLASS CAPACITY EXTENDED NEXT PREV - - - - - - - -
+ *   of a page's record    STATE SHAPE LINKS CLASS CAPACITY EXTENDED NEXT PREV DELAYED - - - - - - -
  *
  *   STATE   bit 31 .................. 12 11 ........ 0
  *          │ used                       │ first free  │
- *            used: live slots; one more while the page is current (the heap's own hold), 65536 less while it is full
+ *            used: live and delayed slots; one more while the page is current (the heap's own hold), 65536 less while
+ *                  it is full
  *            first free: slot + 1; 0 when the free list is empty
  *   SHAPE   bit 27 .................. 11 10 ........ 0
  *          │ inverse                    │ granules    │   of a slot; inverse: 2^16 / granules, rounded up. 0: no page
@@ -38,6 +39,7 @@
  *      4096 ..        live: (1 + k) * 4096 + slack
  *                       k = 0..6: alignment 16 << k; 7..13: the same, and a NativeBuffer owns the block
  *                       slack = bytes of the slot that were not asked for
+ *      61440          freed, and its reuse delayed: in no list, and not live
  * ```
  *
  * So one load says whether an address is the start of a live block, and no write through a block, however wild, can
@@ -52,6 +54,9 @@
  * @module
  */
 import { CLASS_COUNT, CLASS_OF } from "./size_class.ts";
+
+/** Words at the start of the table that are always zero: the fields of {@link NO_PAGE}. */
+export const ZERO_WORDS = 16;
 
 /** Where the first partial page of each class is; add the class. */
 export const PARTIAL = 16;
@@ -95,6 +100,9 @@ export const NEXT: number = HEADER + 6;
 /** The page before in the list of partial pages. */
 export const PREV: number = HEADER + 7;
 
+/** How many of its slots are delayed. */
+export const DELAYED: number = HEADER + 8;
+
 /** One used slot in STATE. */
 export const ONE_USED = 4096;
 
@@ -122,12 +130,20 @@ const ALIGNMENT_COUNT = 7;
 /** Links of live slots from here on are of blocks owned by a NativeBuffer. */
 export const OWNED: number = LIVE * (1 + ALIGNMENT_COUNT);
 
+/** The link of a slot that was freed and is not to be used again yet (delayed_frees.ts): the first that is not live. */
+export const DELAYED_LINK: number = LIVE * (1 + 2 * ALIGNMENT_COUNT);
+
 /** Bits of a live link that are the slack. */
 export const SLACK_MASK = 4095;
 
 /** The link of a live slot with `slack` bytes not asked for, at an alignment from 16 to 1024. */
 export function liveLink(alignment: number, slack: number): number {
   return LIVE * (1 + Math.log2(alignment) - 4) + slack;
+}
+
+/** Whether a link is that of a live slot. */
+export function isLiveLink(link: number): boolean {
+  return link >= LIVE && link < DELAYED_LINK;
 }
 
 /** The alignment that a live link names. */

@@ -4,7 +4,9 @@
  * What is in a page's record, and what a link means, is drawn in page_table.ts. This class holds everything but the
  * fastest path, which `Heap` has written out in its own methods (two small methods took 84 instead of 23 ns a pair on
  * one trace in Bun): `heap.allocate` takes a slot from the current page's free list, `heap.free` puts one back, and
- * both come here when a page runs out, fills up or empties.
+ * both come here when a page runs out, fills up or empties. With random placement all slots of a page join its free
+ * list at once, in random order, and a freed slot goes to a random place near its front; the fast path of `allocate` is
+ * the same.
  *
  * ```text
  *                     take a page            list runs out
@@ -15,8 +17,8 @@
  *                 last slot freed
  * ```
  *
- * Invariants, verified by {@link SmallPages.check}: STATE counts the live links (plus the hold, less FULL); a page's
- * free list holds exactly its free slots below EXTENDED; only current pages have slots that were never in the list; the
+ * Invariants, verified by {@link SmallPages.check}: STATE counts the live and delayed links (plus the hold, less FULL);
+ * a page's free list holds exactly its free slots below EXTENDED; only current pages have slots that were never in the list; the
  * partial list of a class holds exactly its pages that are neither current, full nor idle.
  *
  * Cost: O(1) for everything but `check` and the walks.
@@ -24,22 +26,25 @@
  * @module
  */
 import type { AddressRange } from "./address_range.ts";
-import { CorruptionError, OutOfMemoryError } from "./errors.ts";
-import { LinkTable } from "./link_table.ts";
+import { OutOfMemoryError } from "./errors.ts";
+import { FIRST_LINK, LinkTable } from "./link_table.ts";
+import { checkPages } from "./page_check.ts";
 import type { PageSource } from "./page_source.ts";
 import {
   CAPACITY,
   CLASS,
   clearPageRecord,
   CURRENT,
+  DELAYED,
+  DELAYED_LINK,
   EXTENDED,
   FREE_MASK,
   FULL,
   GRANULES_MASK,
   INVERSE_SHIFT,
+  isLiveLink,
   LAST,
   LINKS,
-  LIVE,
   NEXT,
   NO_PAGE,
   ONE_USED,
@@ -47,14 +52,17 @@ import {
   PREV,
   SHAPE,
   shapeOf,
-  SLACK_MASK,
   STATE,
 } from "./page_table.ts";
+import type { RandomNumbers } from "./random_numbers.ts";
 import { PAGE_RUN, PAGE_UNITS } from "./runs.ts";
-import { CLASS_COUNT, CLASS_GRANULES, CLASS_OF, CLASS_SLOTS, GRANULE, PAGE_GRANULES, PAGE_SIZE } from "./size_class.ts";
+import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, GRANULE, PAGE_GRANULES, PAGE_SIZE } from "./size_class.ts";
 
 /** Bytes of slots that join the free list at once: an OS page, so that memory is touched as late as possible. */
 const EXTEND_BYTES = 4096;
+
+/** With random placement a freed slot becomes one of so many first of its page's free list. */
+const RANDOM_DEPTH = 16;
 
 /** Idle pages kept for the next class that needs one; more go back to the runs. */
 const IDLE_MAX = 16;
@@ -64,12 +72,15 @@ export class SmallPages {
   /** Where the pages lie. */
   readonly range: AddressRange;
   readonly #table: LinkTable;
+  /** What decides the order of slots; undefined for that of their addresses, and last freed first. */
+  readonly #random: RandomNumbers | undefined;
   #idle = NO_PAGE;
   #idleCount = 0;
 
   /** Reserves the table of links and commits its start. */
-  constructor(source: PageSource, range: AddressRange) {
+  constructor(source: PageSource, range: AddressRange, random?: RandomNumbers) {
     this.range = range;
+    this.#random = random;
     this.#table = new LinkTable(source, range.byteLength);
   }
 
@@ -133,7 +144,7 @@ export class SmallPages {
     const slot = Math.imul(offset, shape >>> INVERSE_SHIFT) >>> 16;
     if (Math.imul(slot, shape & GRANULES_MASK) !== offset) return 0;
     const index = pages[page + LINKS]! + slot;
-    return this.links[index]! >= LIVE ? index : 0;
+    return isLiveLink(this.links[index]!) ? index : 0;
   }
 
   /** The first granule of the live slot that `granule` lies in; -1 when there is none. */
@@ -143,7 +154,7 @@ export class SmallPages {
     const granules = pages[page + SHAPE]! & GRANULES_MASK;
     if (granules === 0) return -1;
     const slot = Math.floor((granule & (PAGE_GRANULES - 1)) / granules);
-    if (slot >= pages[page + CAPACITY]! || this.links[pages[page + LINKS]! + slot]! < LIVE) return -1;
+    if (slot >= pages[page + CAPACITY]! || !isLiveLink(this.links[pages[page + LINKS]! + slot]!)) return -1;
     return (page << 8) + slot * granules;
   }
 
@@ -153,7 +164,8 @@ export class SmallPages {
     const base = pages[page + LINKS]!;
     const granules: number[] = [];
     for (let slot = 0; slot < pages[page + EXTENDED]!; slot++) {
-      if (this.links[base + slot]! >= LIVE) granules.push((page << 8) + slot * (pages[page + SHAPE]! & GRANULES_MASK));
+      if (!isLiveLink(this.links[base + slot]!)) continue;
+      granules.push((page << 8) + slot * (pages[page + SHAPE]! & GRANULES_MASK));
     }
     return granules;
   }
@@ -175,13 +187,62 @@ export class SmallPages {
   /** Frees the live slot at `granule`, whose link is at `index`. */
   free(granule: number, index: number): void {
     const pages = this.range.pages;
+    const links = this.links;
     const page = (granule >>> 8) & -16;
     const state = pages[page + STATE]!;
     const free = state & FREE_MASK;
-    this.links[index] = free;
-    const after = state - ONE_USED - free + index - pages[page + LINKS]! + 1;
+    const slot = index - pages[page + LINKS]!;
+    const before = free === 0 || this.#random === undefined ? -1 : this.#randomPlace(page, free);
+    let after = state - ONE_USED;
+    if (before === -1) {
+      links[index] = free;
+      after += slot + 1 - free;
+    } else {
+      links[index] = links[before]!;
+      links[before] = slot + 1;
+    }
     pages[page + STATE] = after;
     if (after < ONE_USED) this.settle(page);
+  }
+
+  /** The index of the link after which a freed slot goes into the free list that begins with `free`; -1 for its front. */
+  #randomPlace(page: number, free: number): number {
+    const links = this.links;
+    const base = this.range.pages[page + LINKS]! - 1;
+    let before = -1;
+    for (let left = this.#random!.below(RANDOM_DEPTH), link = free; left > 0 && link !== 0; left--) {
+      before = base + link;
+      link = links[before]!;
+    }
+    return before;
+  }
+
+  /** Takes the live slot at `granule`, whose link is at `index`, out of use without freeing it. */
+  delay(granule: number, index: number): void {
+    const pages = this.range.pages;
+    const page = (granule >>> 8) & -16;
+    this.links[index] = DELAYED_LINK;
+    pages[page + DELAYED] = pages[page + DELAYED]! + 1;
+  }
+
+  /** Frees the delayed slot at `granule`. */
+  freeDelayed(granule: number): void {
+    const pages = this.range.pages;
+    const page = (granule >>> 8) & -16;
+    pages[page + DELAYED] = pages[page + DELAYED]! - 1;
+    this.free(granule, this.linkIndex(granule));
+  }
+
+  /** Whether the slot at `granule` is delayed. */
+  isDelayed(granule: number): boolean {
+    return this.links[this.linkIndex(granule)] === DELAYED_LINK;
+  }
+
+  /** The index of the link of the slot that starts at `granule`, which is that of one. */
+  linkIndex(granule: number): number {
+    const pages = this.range.pages;
+    const page = (granule >>> 8) & -16;
+    return pages[page + LINKS]! + (granule & (PAGE_GRANULES - 1)) / (pages[page + SHAPE]! & GRANULES_MASK);
   }
 
   /** After a free left STATE below one used slot: a full page is partial now, or a partial page is empty. */
@@ -225,8 +286,8 @@ export class SmallPages {
         return page;
       }
       // Full: the heap lets go of it, and its STATE goes below zero so that the next free is noticed.
+      // It stays entered as current until there is another, which saves writing all entries of the class twice.
       pages[page + STATE] = pages[page + STATE]! - ONE_USED - FULL;
-      this.#setCurrent(sizeClass, NO_PAGE);
     }
     page = pages[PARTIAL + sizeClass]!;
     if (page !== NO_PAGE) this.#removePartial(page);
@@ -241,10 +302,14 @@ export class SmallPages {
     return page;
   }
 
-  /** Puts the next slots that were never used, an OS page's worth, into the empty free list. */
+  /** Puts the next slots that were never used into the empty free list: an OS page's worth, or all in random order. */
   #extend(page: number): void {
     const pages = this.range.pages;
     const links = this.links;
+    if (this.#random !== undefined) {
+      this.#extendAtRandom(page, this.#random);
+      return;
+    }
     const from = pages[page + EXTENDED]!;
     const count = Math.max(1, Math.floor(EXTEND_BYTES / ((pages[page + SHAPE]! & GRANULES_MASK) * GRANULE)));
     const to = Math.min(from + count, pages[page + CAPACITY]!);
@@ -255,6 +320,28 @@ export class SmallPages {
     pages[page + EXTENDED] = to;
   }
 
+  /**
+   * Puts all slots of a page that was never used into its free list, every order as likely as any other: exchanging each
+   * link with one of a lower slot leaves the slots in one random cycle, which is cut at a random place.
+   */
+  #extendAtRandom(page: number, random: RandomNumbers): void {
+    const pages = this.range.pages;
+    const links = this.links;
+    const capacity = pages[page + CAPACITY]!;
+    const base = pages[page + LINKS]!;
+    for (let slot = 0; slot < capacity; slot++) links[base + slot] = slot + 1;
+    for (let slot = capacity - 1; slot > 0; slot--) {
+      const other = base + random.below(slot);
+      const link = links[other]!;
+      links[other] = links[base + slot]!;
+      links[base + slot] = link;
+    }
+    const last = base + random.below(capacity);
+    pages[page + STATE] = pages[page + STATE]! + links[last]!;
+    links[last] = 0;
+    pages[page + EXTENDED] = capacity;
+  }
+
   /** A page for the class with no live slot, in no list; `NO_PAGE` when none can be had. */
   #takePage(sizeClass: number): number {
     let page = NO_PAGE;
@@ -262,8 +349,11 @@ export class SmallPages {
       page = this.#popIdle();
       // Of the same class it can be used as it is: its free list has every slot.
       if (this.range.pages[page + CLASS] === sizeClass) return page;
+      this.#setCurrent(sizeClass, NO_PAGE);
       this.#giveLinks(page);
     } else {
+      // The class has none while the source is asked for one: that can fail, or come back here.
+      this.#setCurrent(sizeClass, NO_PAGE);
       page = this.range.take(PAGE_UNITS, PAGE_SIZE, PAGE_RUN);
       if (page === -1) return NO_PAGE;
     }
@@ -332,8 +422,9 @@ export class SmallPages {
   liveSlots(page: number): number {
     const pages = this.range.pages;
     const state = pages[page + STATE]!;
-    if (state < 0) return (state + FULL) >>> 12;
-    return this.current(pages[page + CLASS]!) === page ? (state >>> 12) - 1 : state >>> 12;
+    const delayed = pages[page + DELAYED]!;
+    if (state < 0) return ((state + FULL) >>> 12) - delayed;
+    return (state >>> 12) - delayed - (this.current(pages[page + CLASS]!) === page ? 1 : 0);
   }
 
   /** Gives the table of links back; the range is the caller's. */
@@ -347,88 +438,12 @@ export class SmallPages {
    * @throws {CorruptionError} When two records disagree.
    */
   check(): void {
-    const pages = this.range.pages;
-    for (let granules = 0; granules < CLASS_OF.length; granules++) {
-      const sizeClass = CLASS_OF[granules]!;
-      if (pages[CURRENT + granules] !== this.current(sizeClass)) {
-        throw corrupt(
-          pages[CURRENT + granules]!,
-          `it is current for ${granules} granules, and not for all of class ${sizeClass}`,
-        );
-      }
-    }
-    const listed = new Set<number>();
-    for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) {
-      let prev = NO_PAGE;
-      for (let page = pages[PARTIAL + sizeClass]!; page !== NO_PAGE; prev = page, page = pages[page + NEXT]!) {
-        if (listed.has(page) || pages[page + CLASS] !== sizeClass || pages[page + PREV] !== prev) {
-          throw corrupt(page, `it is wrongly linked among the partial pages of class ${sizeClass}`);
-        }
-        listed.add(page);
-      }
-      if (pages[LAST + sizeClass] !== prev) throw corrupt(prev, `it should be the last partial page of its class`);
-    }
-    const idle = new Set<number>();
-    for (let page = this.#idle; page !== NO_PAGE; page = pages[page + NEXT]!) {
-      if (idle.has(page) || listed.has(page)) throw corrupt(page, "it is twice among the idle and partial pages");
-      idle.add(page);
-    }
-    if (idle.size !== this.#idleCount) throw corrupt(this.#idle, `${idle.size} pages are idle, not ${this.#idleCount}`);
-    const { runs, regions } = this.range;
-    const chunks: [number, number][] = [];
-    for (const { firstUnit, endUnit } of regions) {
-      for (let unit = firstUnit; unit < endUnit; unit += runs.lengthAt(unit)) {
-        if (runs.kindAt(unit) !== PAGE_RUN) continue;
-        if (runs.lengthAt(unit) !== PAGE_UNITS || unit % PAGE_UNITS !== 0) throw corrupt(unit, "its run is no page");
-        const isCurrent = this.current(pages[unit + CLASS]!) === unit;
-        const isFull = pages[unit + STATE]! < 0;
-        if (Number(listed.delete(unit)) + Number(idle.delete(unit)) + Number(isCurrent) + Number(isFull) !== 1) {
-          throw corrupt(unit, "it is not exactly one of current, partial, full and idle");
-        }
-        this.#checkPage(unit, isCurrent);
-        chunks.push([pages[unit + LINKS]!, pages[unit + LINKS]! + pages[unit + CAPACITY]!]);
-      }
-    }
-    for (const page of [...listed, ...idle]) throw corrupt(page, "it is in a list and not a page");
-    chunks.sort((a, b) => a[0] - b[0]);
-    chunks.reduce((end, [from, to]) => {
-      if (from < end || to > this.#table.end) throw corrupt(NO_PAGE, `the links from ${from} to ${to} overlap others`);
-      return to;
-    }, 0);
+    checkPages(this, {
+      firstIdle: this.#idle,
+      idleCount: this.#idleCount,
+      freeChunks: this.#table.freeChunks(),
+      linksStart: FIRST_LINK,
+      linksEnd: this.#table.end,
+    });
   }
-
-  #checkPage(page: number, isCurrent: boolean): void {
-    const pages = this.range.pages;
-    const links = this.links;
-    const sizeClass = pages[page + CLASS]!;
-    const capacity = pages[page + CAPACITY]!;
-    const extended = pages[page + EXTENDED]!;
-    const base = pages[page + LINKS]!;
-    if (pages[page + SHAPE] !== shapeOf(CLASS_GRANULES[sizeClass]!) || capacity !== CLASS_SLOTS[sizeClass]) {
-      throw corrupt(page, `its slots are not those of class ${sizeClass}`);
-    }
-    let live = 0;
-    for (let slot = 0; slot < capacity; slot++) {
-      if (links[base + slot]! < LIVE) continue;
-      if ((links[base + slot]! & SLACK_MASK) > CLASS_GRANULES[sizeClass]! * GRANULE) {
-        throw corrupt(page, `slot ${slot} has more slack than bytes`);
-      }
-      if (slot >= extended) throw corrupt(page, `slot ${slot} is live and was never free`);
-      live++;
-    }
-    if (this.liveSlots(page) !== live) {
-      throw corrupt(page, `${live} slots are live, ${this.liveSlots(page)} are counted`);
-    }
-    let free = 0;
-    for (let link = pages[page + STATE]! & FREE_MASK; link !== 0; link = links[base + link - 1]!, free++) {
-      if (link > extended || free > extended) throw corrupt(page, `its free list leaves the page at slot ${link - 1}`);
-    }
-    if (free + live !== extended) throw corrupt(page, `${free} free and ${live} live slots are not ${extended}`);
-    if (!isCurrent && live > 0 && extended < capacity) throw corrupt(page, "it left slots unused");
-  }
-}
-
-function corrupt(page: number, what: string): CorruptionError {
-  const subject = page < 0 ? "the pages of small blocks" : `the page at unit ${page}`;
-  return new CorruptionError(`Cannot trust ${subject}: ${what}`);
 }

@@ -423,8 +423,9 @@ describe("SmallPages.check()", () => {
     // Moved with their contents, so that only the place is wrong.
     pages.links.copyWithin(end, links, links + count);
     table[other + LINKS] = end;
-    assertFinds(pages, `the links from ${end} to ${end + count} overlap others`);
+    assertFinds(pages, `the links from ${end} to ${end + count + 1} leave the table`);
     table[other + LINKS] = links;
+    pages.links.fill(0, end, end + count);
     pages.check();
     const target = table[full + LINKS]!;
     const page = pages.current(LAST_CLASS);
@@ -442,6 +443,40 @@ describe("SmallPages.check()", () => {
     }
     return { end };
   }
+
+  /** Pages whose idle ones were given back: their links are in chunks that are free, here from the first in the list. */
+  function withFreeChunks(): { pages: SmallPages; chunks: number[] } {
+    const pages = make();
+    const granules = take(pages, LAST_CLASS, 16);
+    const chunks = [0, 4, 8].map((slot) => pages.range.pages[pageOf(granules[slot]!) + LINKS]!);
+    for (const granule of granules) free(pages, granule);
+    pages.releaseIdle(false);
+    pages.check();
+    assertEquals(pages.links[chunks[0]!], chunks[1], "the free chunks are not as described");
+    return { pages, chunks };
+  }
+
+  it("finds links that are of no page and not free", () => {
+    const { pages, chunks: [first, second] } = withFreeChunks();
+    // The list ends early.
+    pages.links[first!] = 0;
+    assertFinds(pages, `the links from ${second} to `);
+  });
+
+  it("finds a free chunk of links that is not empty, or twice in the list", () => {
+    const { pages, chunks: [first, second] } = withFreeChunks();
+    pages.links[first! + 3] = LINK;
+    assertFinds(pages, `Cannot trust the free chunk of links at ${first}: link 3 is used`);
+    pages.links[first! + 3] = 0;
+    pages.links[second!] = first!;
+    assertFinds(pages, `Cannot trust the free chunk of links at ${first}: it is twice in the lists`);
+  });
+
+  it("finds a page that there is not that is written to", () => {
+    const { pages } = populated();
+    pages.range.pages[NO_PAGE + STATE] = 1;
+    assertFinds(pages, "Cannot trust the pages of small blocks: word 0 of the page that there is not is 1");
+  });
 
   it("finds slots that are not those of the class", () => {
     for (const field of [SHAPE, CAPACITY]) {
@@ -486,7 +521,10 @@ describe("SmallPages.check()", () => {
     const first = (table[other + STATE]! & 4095) - 1;
     pages.links[table[other + LINKS]! + first] = 0;
     const extended = table[other + EXTENDED]!;
-    assertFinds(pages, `Cannot trust the page at unit ${other}: 1 free and 25 live slots are not ${extended}`);
+    assertFinds(
+      pages,
+      `Cannot trust the page at unit ${other}: 1 free, 25 live and 0 delayed slots are not ${extended}`,
+    );
   });
 
   it("finds a page that left slots unused", () => {
