@@ -278,7 +278,9 @@ export class GuardAllocator implements Allocator {
   #holder(address: Address): Allocator {
     const core = this.#core;
     const heap = this.#heap;
-    if (heap === undefined || core.owns(address)) return core;
+    if (heap === undefined) return core;
+    if (!core.guarded.spans(address)) return heap;
+    if (core.guarded.at(address) !== undefined) return core;
     return heap.owns(address) || !core.knows(address) ? heap : core;
   }
 

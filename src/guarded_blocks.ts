@@ -28,6 +28,7 @@ import { type GuardLayout, guardLayout, type GuardPlacement } from "./guard_layo
 import { besideBlock, detachedOutside, freedTwice, overrun, type ReportedBlock } from "./guard_reports.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { firstChanged, SLACK_BYTE } from "./poison.ts";
+import { type Mapping, Unreleased } from "./unreleased.ts";
 import { throwAfterReport } from "./violations.ts";
 
 /** What the blocks of an allocator have in common. */
@@ -95,8 +96,12 @@ export class GuardedBlocks {
   committedBytes = 0;
   /** The most of that ever. */
   peakCommittedBytes = 0;
-  /** Address space of live and freed blocks. */
-  reservedBytes = 0;
+  /** Reservations of blocks that could not be made whole, and that the system did not take back at once. */
+  readonly #unreleased: Unreleased;
+  #reservedBytes = 0;
+  /** No reservation was ever below the one or above the other. */
+  #lowest: Address = Infinity;
+  #highest: Address = 0;
   /** Address space of freed blocks alone. */
   freedBytes = 0;
   /** Bytes of all wraps. */
@@ -106,6 +111,12 @@ export class GuardedBlocks {
   constructor(source: PageSource, rules: GuardRules) {
     this.#source = source;
     this.#rules = rules;
+    this.#unreleased = new Unreleased(source);
+  }
+
+  /** Address space of live and freed blocks. */
+  get reservedBytes(): number {
+    return this.#reservedBytes + this.#unreleased.byteLength;
   }
 
   /** Count of live blocks. */
@@ -121,6 +132,11 @@ export class GuardedBlocks {
   /** The live blocks, in order of allocation. */
   values(): Iterable<GuardedBlock> {
     return this.#live.values();
+  }
+
+  /** Whether `address` can be in a reservation at all: false for nearly every address of other allocators. */
+  spans(address: Address): boolean {
+    return address >= this.#lowest && address < this.#highest;
   }
 
   /** The live block that starts at `address`. Constant time. */
@@ -143,7 +159,9 @@ export class GuardedBlocks {
     this.liveBytes += size;
     this.committedBytes += layout.committed;
     this.peakCommittedBytes = Math.max(this.peakCommittedBytes, this.committedBytes);
-    this.reservedBytes += layout.reserved;
+    this.#reservedBytes += layout.reserved;
+    this.#lowest = Math.min(this.#lowest, block.base);
+    this.#highest = Math.max(this.#highest, block.base + layout.reserved);
     return block;
   }
 
@@ -166,7 +184,7 @@ export class GuardedBlocks {
       return { address, requestedSize, alignment, base, layout, wraps: [], before, behind, allocatedAt };
     } catch (error) {
       this.#unwrapSlack(before);
-      this.#source.unmap(base, reserved);
+      this.#unreleased.unmap({ address: base, byteLength: reserved });
       throw error instanceof OutOfMemoryError ? outOfMemory(requestedSize, error.message, error) : error;
     }
   }
@@ -221,7 +239,7 @@ export class GuardedBlocks {
     this.liveBytes -= requestedSize;
     if (isUnmapped) {
       this.committedBytes -= committed;
-      this.reservedBytes -= reserved;
+      this.#reservedBytes -= reserved;
     } else {
       this.#freed.set(address, { address, requestedSize, base, reserved, committed, allocatedAt, freedAt });
       this.freedBytes += reserved;
@@ -231,6 +249,7 @@ export class GuardedBlocks {
   /** Gives the address space of all freed blocks back, and returns how many bytes of memory were still in it. */
   forgetFreed(): number {
     const before = this.committedBytes;
+    this.#unreleased.retry();
     this.#makeRoom(0, 0);
     return before - this.committedBytes;
   }
@@ -242,7 +261,7 @@ export class GuardedBlocks {
       if (!unlessExhausted(() => this.#source.unmap(base, reserved))) return;
       this.#freed.delete(address);
       this.freedBytes -= reserved;
-      this.reservedBytes -= reserved;
+      this.#reservedBytes -= reserved;
       this.committedBytes -= committed;
     }
   }
@@ -320,7 +339,7 @@ export class GuardedBlocks {
         yield detachedOutside(action, block);
       }
     }
-    if (live !== this.liveBytes || committed !== this.committedBytes || reserved !== this.reservedBytes) {
+    if (live !== this.liveBytes || committed !== this.committedBytes || reserved !== this.#reservedBytes) {
       yield new CorruptionError(
         `Cannot ${action} the guarded blocks: their figures are not the sums of what they hold`,
       );
@@ -344,17 +363,18 @@ export class GuardedBlocks {
 
   /** Detaches all views, then gives everything back. What fails does not keep the rest from being given back. */
   dispose(): void {
-    const reservations: { base: Address; reserved: number }[] = [...this.#freed.values()];
+    const mappings: Mapping[] = [...this.#unreleased.drain()];
+    for (const { base, reserved } of this.#freed.values()) mappings.push({ address: base, byteLength: reserved });
     for (const block of this.#live.values()) {
       this.#unwrapAll(block);
-      reservations.push({ base: block.base, reserved: block.layout.reserved });
+      mappings.push({ address: block.base, byteLength: block.layout.reserved });
     }
     this.#live.clear();
     this.#freed.clear();
     const failures: unknown[] = [];
-    for (const { base, reserved } of reservations) {
+    for (const { address, byteLength } of mappings) {
       try {
-        this.#source.unmap(base, reserved);
+        this.#source.unmap(address, byteLength);
       } catch (error) {
         failures.push(error);
       }
