@@ -8,20 +8,47 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { BENCH_NOT_RESTATED, GROUPS, HARDENED_NOT_RESTATED, MISUSES } from "./misuse/catalogue.ts";
 import { CHECKS } from "./misuse/checks.ts";
 import { EXPECTED, expectedOutcome } from "./misuse/expected.ts";
 import { BENCH_PROGRAMS, HARDENED_PROGRAMS } from "./misuse/lists.ts";
-import { type Mode, MODES } from "./misuse/modes.ts";
+import { type Mode, MODES, SYSTEMS } from "./misuse/modes.ts";
 import { describeViolation, isTellingMessage, outcomeKind } from "./misuse/outcome.ts";
 import { misusePage } from "./misuse/page.ts";
 import { itemsOf, runItems } from "./misuse/run.ts";
 import type { Result, SizeName } from "./misuse/scene.ts";
 import { InvalidFreeError } from "../mod.ts";
-import { isLinux, rootPath } from "./support/runtime.ts";
+import { isLinux, isWindows, rootPath, runtimeName } from "./support/runtime.ts";
 
 /** Modes that run at the same time: their processes mostly wait for each other's start. */
 const SIDE_BY_SIDE = 2;
+
+/**
+ * Where a process takes half a second and more to start, faults are seen in one variant of each misuse only: after each a new
+ * process is needed.
+ */
+const isSlowToStart = isWindows || runtimeName === "node" || process.env["OFFHEAP_RUNTIME"] !== undefined;
+
+/** What is run in a mode here. */
+function itemsHere(mode: Mode): string[] {
+  const faults = new Set<string>();
+  return itemsOf(mode, isLinux).filter((item) => {
+    const [name = "", variant] = item.split("/");
+    if (!isSlowToStart || expectedOutcome(name, variant as SizeName, mode.name) !== "fault") return true;
+    const isFirst = !faults.has(name);
+    faults.add(name);
+    return isFirst;
+  });
+}
+
+/**
+ * Headers and links are in the memory of the reference systems: what an overflow hits there depends on how the mappings lie,
+ * and on Windows they lie 64 KiB apart.
+ */
+function isRunHere(mode: Mode): boolean {
+  return !isWindows || !SYSTEMS.includes(mode);
+}
 
 /** The runs of all modes, started with the first that is asked for and then in their order. */
 class Runs {
@@ -35,8 +62,8 @@ class Runs {
 
   #start(): void {
     const ends: Promise<unknown>[] = [];
-    for (const [i, mode] of MODES.entries()) {
-      const run = (ends[i - SIDE_BY_SIDE] ?? Promise.resolve()).then(() => runItems(mode, itemsOf(mode, isLinux)));
+    for (const [i, mode] of MODES.filter(isRunHere).entries()) {
+      const run = (ends[i - SIDE_BY_SIDE] ?? Promise.resolve()).then(() => runItems(mode, itemsHere(mode)));
       this.#runs.set(mode.name, run);
       ends.push(run.catch(() => {}));
     }
@@ -52,9 +79,9 @@ function restated(of: (name: string) => readonly string[], not: { readonly [name
 
 describe("misuse", () => {
   for (const mode of MODES) {
-    it(`${mode.name}: every misuse comes to what the table says`, async () => {
+    it(`${mode.name}: every misuse comes to what the table says`, { ignore: !isRunHere(mode) }, async () => {
       const results = await runs.of(mode);
-      assertEquals([...results.keys()], itemsOf(mode, isLinux));
+      assertEquals([...results.keys()], itemsHere(mode));
       const wrong: string[] = [];
       for (const [item, { outcome, message, subject }] of results) {
         const [name = "", variant] = item.split("/");
