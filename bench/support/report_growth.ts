@@ -64,7 +64,7 @@ export function formatGrowth(results: Results): Section {
   ];
   if (rows.some((row) => row.some((cell) => cell.endsWith("*")))) {
     notes.push(
-      "*: too slow to replace every block ten times before measuring, so the free list is younger than the others'.",
+      "`*`: too slow to replace every block ten times before measuring, so the free list is younger than the others'.",
     );
   }
   return {

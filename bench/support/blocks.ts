@@ -1,0 +1,117 @@
+/**
+ * Generated blocks: the parts of documents that come out of a results file. Nothing else in a document is touched, and no
+ * measured number stands anywhere else.
+ *
+ * ```text
+ *   <!-- bench: growth from 2026-11-21-03-21-vm.json -->       what, and from which file of bench/results/
+ *   ...                                                        generated
+ *   <!-- bench: end -->
+ * ```
+ *
+ * A block that has not been measured yet is `from nothing`. Blocks about traces come in two kinds: of the bundled traces,
+ * and, with `recorded-` before the name, of the reader's own recordings (`--traces`).
+ *
+ * @module
+ */
+import { findBars, formatBars } from "./bars.ts";
+import { GROUPS } from "./catalogue.ts";
+import { formatGuide } from "./guide.ts";
+import { formatColdReplays, formatMemory, formatMicro, formatMissing, formatReplays, formatWall } from "./report.ts";
+import { formatGroup } from "./report_groups.ts";
+import { formatGrowth, formatShared } from "./report_growth.ts";
+import type { Results } from "./results.ts";
+import { formatSummary } from "./summary.ts";
+import type { Section } from "./text.ts";
+
+/** Makes the sections of a block; none when the results have nothing for it. */
+type Maker = (results: Results) => readonly Section[];
+
+function when(measured: (results: Results) => boolean, make: (results: Results) => Section): Maker {
+  return (results) => measured(results) ? [make(results)] : [];
+}
+
+function hasReplays(results: Results): boolean {
+  return results.replays.length > 0;
+}
+
+function hasMemory(results: Results): boolean {
+  return results.memory.length > 0;
+}
+
+/** Blocks that depend on which traces were replayed. */
+const TRACE_BLOCKS: { readonly [name: string]: Maker } = {
+  traces: when(hasReplays, formatReplays),
+  wall: when(hasReplays, formatWall),
+  cold: when(hasReplays, formatColdReplays),
+  memory: when(hasMemory, formatMemory),
+  ...Object.fromEntries(GROUPS.map((group) => [group, (results: Results) => formatGroup(results, group)])),
+};
+
+const OTHER_BLOCKS: { readonly [name: string]: Maker } = {
+  micro: when(({ micro }) => micro.length > 0, formatMicro),
+  growth: when(({ growth = [] }) => growth.length > 0, formatGrowth),
+  workers: when(({ shared = [] }) => shared.length > 0, formatShared),
+  bars: when((results) => hasReplays(results) && results.micro.length > 0, (results) => formatBars(findBars(results))),
+  summary: when((results) => hasReplays(results) && hasMemory(results), formatSummary),
+  guide: when((results) => hasReplays(results) && (results.growth ?? []).length > 0, formatGuide),
+  missing: (results) => [{ title: "Left out", text: formatMissing(results) || "Nothing was left out." }],
+};
+
+const RECORDED = "recorded-";
+
+/** The names that a block can have. */
+export const BLOCK_NAMES: readonly string[] = [
+  ...Object.keys(TRACE_BLOCKS).flatMap((name) => [name, RECORDED + name]),
+  ...Object.keys(OTHER_BLOCKS),
+];
+
+/** Whether the traces of a run are the bundled ones. */
+export function isBundled({ bundled, command }: Results): boolean {
+  return bundled ?? !command.includes("--traces");
+}
+
+/** The text of a block; `undefined` when the results have nothing for it. */
+export function makeBlock(name: string, results: Results, file: string, toRoot: string): string | undefined {
+  const sections = makerOf(name, results)?.(results) ?? [];
+  if (sections.length === 0) return undefined;
+  const { machine, date, command } = results;
+  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`).join(", ");
+  const origin =
+    `${date}: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.os}; ${versions}. ` +
+    `\`${command}\`, [results](${toRoot}bench/results/${file}).`;
+  return [...sections.map(({ title, text }) => `${title}:\n\n${text}`), origin].join("\n\n");
+}
+
+function makerOf(name: string, results: Results): Maker | undefined {
+  const own = OTHER_BLOCKS[name];
+  if (own !== undefined) return own;
+  const recorded = name.startsWith(RECORDED);
+  return recorded === !isBundled(results) ? TRACE_BLOCKS[recorded ? name.slice(RECORDED.length) : name] : undefined;
+}
+
+/** What stands in a marker for a block that has not been measured. */
+export const NOTHING = "nothing";
+
+const BLOCK = /<!-- bench: ([\w-]+) from (\S+) -->\n([\s\S]*?)<!-- bench: end -->/g;
+
+/**
+ * Makes every block of a document again.
+ *
+ * @param choose The results file of a block, given the one that its marker names; undefined to leave the block as it is.
+ * @param toRoot From the document to the root of the repository: `""` or `"../"`.
+ * @throws When a block has a name that nobody knows, or a file that has nothing for it.
+ */
+export function fillBlocks(
+  document: string,
+  toRoot: string,
+  choose: (name: string, file: string) => { readonly file: string; readonly results: Results } | undefined,
+): string {
+  return document.replaceAll(BLOCK, (whole, name: string, file: string) => {
+    if (!BLOCK_NAMES.includes(name)) throw new Error(`Cannot make block ${name}: known are ${BLOCK_NAMES.join(", ")}`);
+    const chosen = choose(name, file);
+    if (chosen === undefined) return whole;
+    const text = makeBlock(name, chosen.results, chosen.file, toRoot);
+    if (text === undefined) throw new Error(`Cannot make block ${name}: ${chosen.file} has no figures for it`);
+    return `<!-- bench: ${name} from ${chosen.file} -->\n\n${text}\n\n<!-- bench: end -->`;
+  });
+}
