@@ -16,10 +16,13 @@
  *
  * @module
  */
+import { systemSharedPlatform } from "./ffi/address_wait.ts";
 import { systemPageSource } from "./ffi/system_page_source.ts";
 import { setDefaultPageSource } from "./src/default_page_source.ts";
+import { setSharedPlatform } from "./src/shared_platform.ts";
 
 setDefaultPageSource(systemPageSource);
+setSharedPlatform(systemSharedPlatform);
 
 export { systemPageSource };
 export { brkPageSource } from "./ffi/brk_page_source.ts";
@@ -86,6 +89,8 @@ export { type LimitedPageSource, limitedPageSource } from "./src/limited_page_so
 export { NativeBuffer } from "./src/native_buffer.ts";
 export type { Address, NativePointer, PageSource, Protection } from "./src/page_source.ts";
 export { PoolAllocator, type PoolAllocatorOptions } from "./src/pool_allocator.ts";
+export { InvalidHandleError, type SharedHeapHandle } from "./src/shared_handle.ts";
+export { SharedHeap, type SharedHeapOptions } from "./src/shared_heap.ts";
 export { basicalloc, memAlloc, rulloc, rustyMalloc } from "./src/systems.ts";
 export { Vec, type VecOptions } from "./src/vec.ts";
 export { setViolationHook, type ViolationHook } from "./src/violations.ts";

@@ -72,6 +72,8 @@ export interface MemoryHooks {
    * for the difference only. @defaultValue `allocate`
    */
   replace?(block: BlockInfo, size: number): Address;
+  /** Is told when a `NativeBuffer` comes to own a block, and when it no longer does. @defaultValue nothing */
+  setOwned?(address: Address, owned: boolean): void;
 }
 
 /** The memory of one allocator, as its callers see it. */
@@ -87,8 +89,9 @@ export class AllocatorMemory {
     this.#allocator = allocator;
     this.#hooks = hooks;
     this.#owned = new OwnedBlocks(allocator, {
-      setOwned: (_address, owned) => {
+      setOwned: (address, owned) => {
         this.ownedBlocks += owned ? 1 : -1;
+        hooks.setOwned?.(address, owned);
       },
       replace: (address, size) => {
         const block = this.live(address, "resize");

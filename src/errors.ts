@@ -21,7 +21,8 @@ export type AllocatorErrorCode =
   | "ERR_USE_AFTER_FREE"
   | "ERR_CORRUPTION"
   | "ERR_DISPOSED"
-  | "ERR_UNSUPPORTED_PLATFORM";
+  | "ERR_UNSUPPORTED_PLATFORM"
+  | "ERR_INVALID_HANDLE";
 
 /** The base of every error about memory. */
 export class AllocatorError extends Error {

@@ -1,0 +1,259 @@
+/**
+ * Making shared heaps, joining them and leaving them.
+ *
+ * ```text
+ *   createAttachment    control block, reservations ─▶ place 1 ─▶ header, MAGIC last
+ *   joinAttachment      handle ─▶ control block ─▶ a free place ─▶ MAGIC, looked at again under the lock
+ *   leaveAttachment     pages abandoned ─▶ place free ─▶ the last one: MAGIC 0, everything unmapped but the control block
+ * ```
+ *
+ * Who joins takes its place before it looks at MAGIC under the lock, and who leaves as the last looks at the places under the
+ * lock before it clears MAGIC: so either the one who leaves sees the one who comes, or the other way round.
+ *
+ * @module
+ */
+import { alignDown } from "./arguments.ts";
+import { OutOfMemoryError } from "./errors.ts";
+import type { Address, PageSource } from "./page_source.ts";
+import { initializePageTable, pageTableBytes } from "./page_table.ts";
+import { UNIT } from "./runs.ts";
+import { assertAlive, assertHandle, makeHandle, type SharedHeapHandle } from "./shared_handle.ts";
+import {
+  ABANDONED_END,
+  ATTACHMENT_MAX,
+  attachmentAt,
+  CONTROL_BYTES,
+  CONTROL_WORDS,
+  DATA,
+  END_UNIT,
+  ESCAPED,
+  FIRST_LINK,
+  LAYOUT_VERSION,
+  LINK_END,
+  LINK_TABLE,
+  MAGIC,
+  MAGIC_LIVE,
+  NONCE,
+  PAGE_TABLE,
+  PROBE,
+  PROCESS,
+  REMOTE_TABLE,
+  remoteTableBytes,
+  SCRATCH,
+  tableLayout,
+  TABLES,
+  THREAD,
+  UNITS,
+  VERSION,
+} from "./shared_layout.ts";
+import type { SharedPlatform } from "./shared_platform.ts";
+import { SharedSpace } from "./shared_space.ts";
+import { SharedTables } from "./shared_tables.ts";
+
+/** The least bytes of data that a heap is made for. */
+const LEAST_RESERVED = 2 ** 20;
+
+/** Control blocks of heaps that have ended in this thread, for the next ones. */
+const spareBlocks: Int32Array[] = [];
+const blockAddresses = new WeakMap<Int32Array, Address>();
+
+/** One attachment to a heap. */
+export interface Attachment {
+  /** What all workers can attach by. */
+  readonly handle: SharedHeapHandle;
+  /** What it does under the lock. */
+  readonly space: SharedSpace;
+  /** Where memory comes from; it notices what it cannot detach. */
+  readonly source: PageSource;
+  /** Ends the attachment. The views of this worker are detached already. */
+  leave(): void;
+}
+
+/**
+ * Makes a heap with at most `reserve` bytes of blocks, and attaches to it.
+ *
+ * @throws {OutOfMemoryError} When the source has not even the address space.
+ */
+export function createAttachment(source: PageSource, platform: SharedPlatform, reserve: number): Attachment {
+  const control = spareBlocks.pop() ?? newControlBlock(platform);
+  const address = blockAddresses.get(control)!;
+  let reserved: Reserved | undefined;
+  let attachment: Attachment | undefined;
+  let number = 0;
+  try {
+    reserved = reserveAll(source, reserve);
+    control.fill(0, VERSION, 16);
+    control.fill(0, END_UNIT, ABANDONED_END);
+    control[DATA] = reserved.data / CONTROL_BYTES;
+    control[UNITS] = reserved.byteLength / UNIT;
+    control[TABLES] = reserved.tables / CONTROL_BYTES;
+    control[LINK_END] = FIRST_LINK;
+    number = takePlace(control, platform);
+    const nonce = crypto.getRandomValues(new Int32Array(2));
+    attachment = open(
+      source,
+      platform,
+      control,
+      number,
+      makeHandle(platform.processId, address, [nonce[0]!, nonce[1]!]),
+    );
+    const { tables } = attachment.space;
+    tables.ensure(PAGE_TABLE, pageTableBytes(0));
+    initializePageTable(tables.pages);
+    tables.ensure(REMOTE_TABLE, remoteTableBytes(0));
+    tables.ensure(LINK_TABLE, FIRST_LINK * 2);
+    control[VERSION] = LAYOUT_VERSION;
+    control[NONCE] = nonce[0]!;
+    control[NONCE + 1] = nonce[1]!;
+    control[PROCESS] = platform.processId;
+    Atomics.store(control, MAGIC, MAGIC_LIVE);
+    return attachment;
+  } catch (error) {
+    attachment?.space.tables.unwrapTables();
+    if (number !== 0) freePlace(control, platform, number);
+    if (reserved !== undefined) {
+      source.unmap(reserved.tables, reserved.tablesByteLength);
+      source.unmap(reserved.data, reserved.byteLength);
+    }
+    spareBlocks.push(control);
+    throw error;
+  }
+}
+
+/**
+ * Attaches to the heap of a handle.
+ *
+ * @throws {TypeError} When it is no handle.
+ * @throws {InvalidHandleError} When it is damaged or of another process.
+ * @throws {DisposedError} When the heap has ended.
+ * @throws {OutOfMemoryError} When there are as many attachments as there can be.
+ */
+export function joinAttachment(handle: unknown, platform: SharedPlatform): Attachment {
+  assertHandle(handle, platform);
+  const control = wrapControlBlock(platform, handle.address);
+  assertAlive(control, handle);
+  const number = takePlace(control, platform);
+  const attachment = open(platform.source, platform, control, number, handle);
+  try {
+    attachment.space.locked(() => attachment.space.reap());
+  } catch (error) {
+    attachment.space.tables.unwrapTables();
+    freePlace(control, platform, number);
+    throw error;
+  }
+  return attachment;
+}
+
+function open(
+  inner: PageSource,
+  platform: SharedPlatform,
+  control: Int32Array,
+  number: number,
+  handle: SharedHeapHandle,
+): Attachment {
+  let escaped = false;
+  const source: PageSource = {
+    ...inner,
+    unwrap(bytes) {
+      const { buffer } = bytes;
+      // Taken away by somebody before, or held on to by native code: no other worker would know.
+      escaped ||= buffer.byteLength === 0;
+      inner.unwrap(bytes);
+      escaped ||= buffer.byteLength !== 0;
+    },
+  };
+  const tables = new SharedTables(source, control);
+  const at = attachmentAt(number) + SCRATCH;
+  const scratch = { address: handle.address + at * 4, words: control.subarray(at, at + 4) };
+  const space = new SharedSpace(tables, source, platform, number, handle, scratch);
+  return {
+    handle,
+    space,
+    source,
+    leave() {
+      const mappings = tables.mappings();
+      const isLast = space.leave(escaped);
+      tables.unwrapTables();
+      space.freePlace(number);
+      if (!isLast) return;
+      const kept = control[ESCAPED] !== 0;
+      spareBlocks.push(control);
+      const failures: unknown[] = [];
+      for (const { address, byteLength } of kept ? mappings.slice(1) : mappings) {
+        try {
+          inner.unmap(address, byteLength);
+        } catch (error) {
+          failures.push(error);
+        }
+      }
+      if (failures.length > 0) throw failures[0];
+    },
+  };
+}
+
+function newControlBlock(platform: SharedPlatform): Int32Array {
+  const { source } = platform;
+  const address = source.reserve(CONTROL_BYTES, CONTROL_BYTES);
+  try {
+    source.commit(address, CONTROL_BYTES);
+    const control = wrapControlBlock(platform, address);
+    new Uint8Array(control.buffer, control.byteOffset)[PROBE] = "/".charCodeAt(0);
+    return control;
+  } catch (error) {
+    source.unmap(address, CONTROL_BYTES);
+    throw error;
+  }
+}
+
+/** This wrap is left to the collector in the end: what it covers is never unmapped. */
+function wrapControlBlock({ source }: SharedPlatform, address: Address): Int32Array {
+  const { buffer, byteOffset } = source.wrap(address, CONTROL_WORDS * 4);
+  const control = new Int32Array(buffer, byteOffset, CONTROL_WORDS);
+  blockAddresses.set(control, address);
+  return control;
+}
+
+interface Reserved {
+  readonly data: Address;
+  readonly byteLength: number;
+  readonly tables: Address;
+  readonly tablesByteLength: number;
+}
+
+/** Reserves data and tables: `byteLength` bytes, or half, a quarter, ... until the source agrees. */
+function reserveAll(source: PageSource, byteLength: number): Reserved {
+  for (let length = byteLength;;) {
+    try {
+      return reserveBoth(source, length);
+    } catch (error) {
+      length = alignDown(length / 2, CONTROL_BYTES);
+      if (!(error instanceof OutOfMemoryError) || length < LEAST_RESERVED) throw error;
+    }
+  }
+}
+
+function reserveBoth(source: PageSource, byteLength: number): Reserved {
+  const data = source.reserve(byteLength, CONTROL_BYTES);
+  const tablesByteLength = tableLayout(byteLength / UNIT, source.maxWrapBytes).byteLength;
+  try {
+    return { data, byteLength, tables: source.reserve(tablesByteLength, CONTROL_BYTES), tablesByteLength };
+  } catch (error) {
+    source.unmap(data, byteLength);
+    throw error;
+  }
+}
+
+/** Takes a free place and returns its number. */
+function takePlace(control: Int32Array, platform: SharedPlatform): number {
+  const thread = platform.thisThread();
+  for (let number = 1; number <= ATTACHMENT_MAX; number++) {
+    if (Atomics.compareExchange(control, attachmentAt(number) + THREAD, 0, thread) === 0) return number;
+  }
+  platform.releaseThread(thread);
+  throw new OutOfMemoryError(`Cannot attach: all ${ATTACHMENT_MAX} places of the shared heap are taken`, 0);
+}
+
+function freePlace(control: Int32Array, platform: SharedPlatform, number: number): void {
+  const at = attachmentAt(number) + THREAD;
+  platform.releaseThread(Atomics.exchange(control, at, 0));
+}

@@ -1,0 +1,626 @@
+/**
+ * One heap for all workers of a process.
+ *
+ * ```text
+ *   SharedHeap                 fast paths, the contract                          this file
+ *    ├─ AllocatorMemory        views, copies, owned buffers                      allocator_memory.ts
+ *    ├─ SharedBlocks           which block an address means, figures             shared_blocks.ts
+ *    ├─ SharedPages            pages that this attachment owns                   shared_pages.ts, shared_restore.ts
+ *    ├─ freeRemotely           frees of blocks in pages of others                shared_remote.ts
+ *    └─ SharedSpace            runs, regions, page exchange, under a lock        shared_space.ts, shared_runs.ts, shared_lock.ts
+ *        └─ SharedTables       this worker's wraps of what all share             shared_tables.ts, shared_layout.ts
+ * ```
+ *
+ * The fast paths are those of heap.ts, on pages that this attachment owns, with one load more: the bitmap of frees by
+ * others (shared_remote.ts). There is no atomic read-modify-write on them. docs/shared-heap.md has the whole design.
+ *
+ * @module
+ */
+import type {
+  Allocator,
+  AllocatorStats,
+  BlockInfo,
+  BufferOptions,
+  TypedArray,
+  TypedArrayConstructor,
+} from "./allocator.ts";
+import { AllocatorMemory, assertAttached } from "./allocator_memory.ts";
+import { assertAddress, assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import {
+  DisposedError,
+  formatAddress,
+  InvalidFreeError,
+  OutOfMemoryError,
+  UnsupportedPlatformError,
+} from "./errors.ts";
+import type { NativeBuffer } from "./native_buffer.ts";
+import type { Address, PageSource } from "./page_source.ts";
+import {
+  FREE_MASK,
+  GRANULES_MASK,
+  INVERSE_SHIFT,
+  LINKS,
+  linkWithOwned,
+  LIVE,
+  liveLink,
+  ONE_USED,
+  OWNED,
+  SHAPE,
+  SLACK_MASK,
+  STATE,
+} from "./page_table.ts";
+import { UNIT } from "./runs.ts";
+import { type Attachment, createAttachment, joinAttachment } from "./shared_attachment.ts";
+import { type SharedBlock, SharedBlocks } from "./shared_blocks.ts";
+import type { SharedHeapHandle } from "./shared_handle.ts";
+import { CONTROL_BYTES, DIRTY_WORDS, OWNER } from "./shared_layout.ts";
+import { SharedPages } from "./shared_pages.ts";
+import { type SharedPlatform, sharedPlatform } from "./shared_platform.ts";
+import { freeRemotely } from "./shared_remote.ts";
+import type { SharedSpace } from "./shared_space.ts";
+import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, SMALL_MAX } from "./size_class.ts";
+import { reportViolation, throwAfterReport } from "./violations.ts";
+
+// V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
+const STATE_AT = STATE;
+const SHAPE_AT = SHAPE;
+const LINKS_AT = LINKS;
+const OWNER_AT = OWNER;
+const FREE_BITS = FREE_MASK;
+const GRANULES_BITS = GRANULES_MASK;
+const INVERSE_FROM = INVERSE_SHIFT;
+const ONE_MORE = ONE_USED;
+const LIVE_FROM = LIVE;
+const LIVE_SPAN = OWNED - LIVE;
+const BITMAPS = DIRTY_WORDS;
+const DEFAULT = DEFAULT_ALIGNMENT;
+
+/** The most that can be reserved: granule numbers stay below 2^31. */
+const RESERVE_MAX = 32 * 2 ** 30;
+
+/** Options of {@link SharedHeap.create}. */
+export interface SharedHeapOptions {
+  /**
+   * Bytes of address space for blocks, which is the most that all workers together can ever hold: a multiple of 64 KiB, at least
+   * 1 MiB. Less is taken where there is less. @defaultValue 32 GiB
+   */
+  reserve?: number;
+  /** Must be the system's, as other workers cannot use any other. @defaultValue the operating system */
+  source?: PageSource;
+}
+
+/** What a heap is made over; for tests. */
+export interface SharedHeapParts {
+  /** The memory of blocks and tables. Only a source that is the system's can be attached to from other workers. */
+  readonly source: PageSource;
+  /** The operating system. */
+  readonly platform: SharedPlatform;
+  /** See {@link SharedHeapOptions.reserve}. */
+  readonly reserve?: number;
+}
+
+/**
+ * A heap of native memory for all workers of a process.
+ *
+ * Each worker has an attachment, which is an allocator of its own: a block that one allocates can be viewed, resized and freed by
+ * any other. Freeing what is not a live block is an error, in whichever worker. An attachment belongs to the worker that made it;
+ * what goes from worker to worker is {@link SharedHeap.handle}, and addresses.
+ *
+ * The heap lives as long as it has an attachment. `allocate` up to 16 KiB and `free` take constant time and no lock; larger
+ * blocks take the heap's lock. `stats` and `blocks` see blocks of other workers exactly when those are at rest.
+ *
+ * @example
+ * ```ts
+ * import { SharedHeap } from "@offheap/alloc";
+ *
+ * using heap = SharedHeap.create();
+ * const samples = heap.array(Float64Array, 1000);
+ * // worker.postMessage({ handle: heap.handle, address: heap.addressOf(samples) });
+ * // and there: using heap = SharedHeap.attach(handle); heap.view(address); heap.free(address);
+ * ```
+ */
+export class SharedHeap implements Allocator {
+  readonly #attachment: Attachment;
+  readonly #space: SharedSpace;
+  readonly #pages: SharedPages;
+  readonly #blocks: SharedBlocks;
+  readonly #memory: AllocatorMemory;
+  readonly #number: number;
+  /** Blocks that NativeBuffers of this attachment own. */
+  readonly #owned = new Set<Address>();
+  #disposed = false;
+  /** Whether the block of the last `allocate` is memory that reads as zero. */
+  #isFresh = false;
+
+  // Copies for the fast paths, renewed whenever this worker wraps more.
+  #base: Address = 0;
+  #current: Int32Array;
+  #table: Int32Array = new Int32Array(0);
+  #remote: Int32Array = new Int32Array(0);
+  #links: Uint16Array = new Uint16Array(0);
+  #fastSize = -1;
+  #fastUnits = 0;
+
+  /**
+   * Makes a heap and attaches to it.
+   *
+   * @throws {OutOfMemoryError} When there is not even the address space.
+   * @throws {UnsupportedPlatformError} When `source` is not the system's, or the system's cannot be loaded.
+   */
+  static create(options: SharedHeapOptions = {}): SharedHeap {
+    const { reserve = RESERVE_MAX, source } = options;
+    assertSize(reserve, "reserve");
+    if (reserve < 2 ** 20 || reserve > RESERVE_MAX || reserve % CONTROL_BYTES !== 0) {
+      throw new RangeError(`Cannot use ${reserve} as reserve: it must be a multiple of 65536 from 2^20 to 2^35`);
+    }
+    const platform = sharedPlatform();
+    if (source !== undefined && source !== platform.source) {
+      throw new UnsupportedPlatformError(
+        `Cannot share a heap over the page source ${source.name}: other workers have only the operating system's`,
+      );
+    }
+    return new SharedHeap(createAttachment(platform.source, platform, reserve));
+  }
+
+  /**
+   * Attaches to a heap that a worker of this process has made.
+   *
+   * @throws {TypeError} When `handle` is no handle.
+   * @throws {InvalidHandleError} When it is damaged, of another process, or there is no heap where it says.
+   * @throws {DisposedError} When the heap has ended.
+   * @throws {OutOfMemoryError} When 127 attachments are there already.
+   */
+  static attach(handle: SharedHeapHandle): SharedHeap {
+    return new SharedHeap(joinAttachment(handle, sharedPlatform()));
+  }
+
+  /** Made by {@link SharedHeap.create} and {@link SharedHeap.attach}. */
+  constructor(attachment: Attachment) {
+    const { space } = attachment;
+    this.#attachment = attachment;
+    this.#space = space;
+    this.#number = space.number;
+    this.#pages = new SharedPages(space);
+    this.#blocks = new SharedBlocks(space, this.#pages);
+    this.#current = this.#pages.current;
+    this.#memory = new AllocatorMemory(this, {
+      name: "shared heap",
+      isDisposed: () => this.#disposed,
+      find: (address) => this.#blocks.find(address),
+      explain: (address) => this.#blocks.explain(address),
+      regionOf: (address) => space.tables.regionOf(Math.floor((address - space.tables.base) / UNIT)),
+      regions: () => space.tables.wrappedRegions(),
+      setOwned: (address, owned) => this.#setOwned(address, owned),
+    });
+    this.#renew();
+  }
+
+  /** What other workers attach by: plain data, which `postMessage` can send. */
+  get handle(): SharedHeapHandle {
+    this.#memory.assertNotDisposed("hand out the handle");
+    return { ...this.#attachment.handle };
+  }
+
+  /** Where the memory comes from. */
+  get source(): PageSource {
+    return this.#attachment.source;
+  }
+
+  /** See {@link Allocator.allocate}. Constant time up to 16 KiB; above, the lock and a search for a run. */
+  allocate(size: number, alignment: number = DEFAULT): Address {
+    const bytes = typeof size === "number" ? size >>> 0 : -1;
+    if (bytes === size && bytes <= this.#fastSize && alignment === DEFAULT) {
+      const table = this.#table;
+      const page = this.#current[(bytes + 15) >>> 4]!;
+      const state = table[page + STATE_AT]!;
+      const free = state & FREE_BITS;
+      if (free !== 0) {
+        const slot = free - 1;
+        // Set when two workers have freed the block at the same moment, and this one took it back first.
+        if (((this.#remote[BITMAPS + (page << 3) + (slot >>> 5)]! >>> slot) & 1) === 0) {
+          const links = this.#links;
+          const index = table[page + LINKS_AT]! + slot;
+          const granules = table[page + SHAPE_AT]! & GRANULES_BITS;
+          table[page + STATE_AT] = state + ONE_MORE - free + links[index]!;
+          links[index] = LIVE_FROM + (granules << 4) - bytes;
+          return this.#base + ((page << 8) + Math.imul(slot, granules)) * 16;
+        }
+      }
+    }
+    return +this.#allocateSlow(size, alignment);
+  }
+
+  /** See {@link Allocator.free}. Constant time; a block of another worker's page takes one atomic operation or two. */
+  free(address: Address): void {
+    const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
+    const granule = quotient | 0;
+    if (granule === quotient && (granule >>> 8) < this.#fastUnits) {
+      const table = this.#table;
+      const page = (granule >>> 8) & -16;
+      const offset = granule & 4095;
+      const shape = table[page + SHAPE_AT]!;
+      const slot = Math.imul(offset, shape >>> INVERSE_FROM) >>> 16;
+      if (Math.imul(slot, shape & GRANULES_BITS) === offset) {
+        if (table[page + OWNER_AT] === this.#number) {
+          const links = this.#links;
+          const index = table[page + LINKS_AT]! + slot;
+          if (
+            ((links[index]! - LIVE_FROM) >>> 0) < LIVE_SPAN &&
+            ((this.#remote[BITMAPS + (page << 3) + (slot >>> 5)]! >>> slot) & 1) === 0
+          ) {
+            const state = table[page + STATE_AT]!;
+            const free = state & FREE_BITS;
+            const after = state - ONE_MORE - free + slot + 1;
+            links[index] = free;
+            table[page + STATE_AT] = after;
+            if (after < ONE_MORE) this.#pages.settle(page);
+            return;
+          }
+        } else if (shape !== 0 && table[page + LINKS_AT]! + slot < this.#links.length) {
+          if (freeRemotely(this.#space.tables, granule)) return;
+        }
+      }
+    }
+    this.#freeSlow(address);
+  }
+
+  /** See {@link Allocator.tryAllocate}. */
+  tryAllocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
+    try {
+      return this.allocate(size, alignment);
+    } catch (error) {
+      if (error instanceof OutOfMemoryError) return 0;
+      throw error;
+    }
+  }
+
+  /** See {@link Allocator.allocateZeroed}. Memory fresh from the operating system is not cleared again. */
+  allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
+    this.#isFresh = false;
+    const address = this.allocate(size, alignment);
+    if (this.#isFresh || size === 0) return address;
+    try {
+      this.#memory.clear(address, size);
+    } catch (error) {
+      this.free(address);
+      throw error;
+    }
+    return address;
+  }
+
+  /**
+   * See {@link Allocator.resize}. Blocks up to 16 KiB resize within their size class, and do not shrink in place by more
+   * than 4095 bytes below it; larger ones shrink always, and grow into free space behind them.
+   */
+  resize(address: Address, size: number): boolean {
+    const block = this.#live(address, "resize");
+    assertSize(size);
+    this.#refuseOwned(block, "resize");
+    return this.#resize(block, size);
+  }
+
+  /** See {@link Allocator.reallocate}. A block that would keep less than half of its size moves to a smaller one. */
+  reallocate(address: Address, size: number): Address {
+    if (address === 0) return this.allocate(size);
+    const block = this.#live(address, "reallocate");
+    assertSize(size);
+    this.#refuseOwned(block, "reallocate");
+    if (size === 0) {
+      this.free(address);
+      return 0;
+    }
+    const { usableSize, requestedSize, alignment } = block;
+    if ((size * 2 > usableSize || usableSize === GRANULE) && this.#resize(block, size)) return address;
+    const moved = this.allocate(size, alignment);
+    try {
+      this.#memory.copy(address, moved, Math.min(size, requestedSize));
+    } catch (error) {
+      this.free(moved);
+      throw error;
+    }
+    this.free(address);
+    return moved;
+  }
+
+  /** See {@link Allocator.usableSize}. Constant time. */
+  usableSize(address: Address): number {
+    return this.#live(address, "measure").usableSize;
+  }
+
+  /** See {@link Allocator.owns}. Constant time. The block may be any worker's. */
+  owns(address: Address): boolean {
+    this.#memory.assertNotDisposed(`look up ${formatAddress(address)}`);
+    return typeof address === "number" && this.#blocks.find(address) !== undefined;
+  }
+
+  /** See {@link Allocator.view}. The block may be any worker's; the view is this worker's. */
+  view(address: Address, byteLength?: number): Uint8Array {
+    return this.#memory.view(address, byteLength);
+  }
+
+  /** See {@link Allocator.array}. */
+  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
+    return this.#memory.array(type, length);
+  }
+
+  /** See {@link Allocator.freeArray}. */
+  freeArray(array: ArrayBufferView): void {
+    this.#memory.freeArray(array);
+  }
+
+  /** See {@link Allocator.addressOf}. Time in the number of regions that this worker has views of. */
+  addressOf(view: ArrayBufferView): Address {
+    return this.#memory.addressOf(view);
+  }
+
+  /** See {@link Allocator.buffer}. Only the worker that made it can free or resize it. */
+  buffer(byteLength: number, options: BufferOptions = {}): NativeBuffer {
+    return this.#memory.buffer(byteLength, options);
+  }
+
+  /** See {@link Allocator.blocks}. Those of all workers. */
+  blocks(): IterableIterator<BlockInfo> {
+    this.#memory.assertNotDisposed("walk the blocks");
+    return this.#walk();
+  }
+
+  *#walk(): IterableIterator<BlockInfo> {
+    for (const { address, requestedSize, usableSize, alignment } of this.#blocks.live()) {
+      yield { address, requestedSize, usableSize, alignment };
+    }
+  }
+
+  /**
+   * See {@link Allocator.stats}. Of the whole heap, but `wrappedBytes`, which is of this worker; the control block of 64 KiB is
+   * not counted. Exact when no other worker is at work. Time in the number of pages and large blocks.
+   */
+  stats(): AllocatorStats {
+    this.#memory.assertNotDisposed("report");
+    return this.#blocks.stats();
+  }
+
+  /**
+   * See {@link Allocator.check}. Everything that is shared, and the pages of this attachment; of pages of others, only what
+   * holds while they are at work. Time in the number of slots and units.
+   */
+  check(): void {
+    this.#memory.assertNotDisposed("check");
+    for (const region of this.#space.tables.wrappedRegions()) assertAttached(region);
+    this.#blocks.check();
+  }
+
+  /**
+   * See {@link Allocator.trim}. Collects what others have freed, hands idle pages back, and gives the contents of free memory
+   * back; regions stay until the heap ends. On Windows no memory is given back, as a view in another worker could fault
+   * meanwhile: the result is 0.
+   */
+  trim(): number {
+    this.#memory.assertNotDisposed("trim");
+    this.#pages.collectAll();
+    this.#pages.releaseIdle(true);
+    try {
+      return this.#space.trim();
+    } finally {
+      this.#renew();
+    }
+  }
+
+  /**
+   * Ends this worker's part: its views are detached and its NativeBuffers freed, its pages go to whoever needs some, and every
+   * later call throws DisposedError. All other blocks stay as they are, unless this was the last attachment: then everything
+   * is unmapped. A second call does nothing.
+   */
+  detach(): void {
+    if (this.#disposed) return;
+    for (const address of [...this.#owned]) {
+      this.#memory.revoke(address);
+      this.free(address);
+    }
+    this.#disposed = true;
+    this.#fastSize = -1;
+    this.#fastUnits = 0;
+    try {
+      this.#memory.dispose();
+      this.#pages.collectAll();
+      this.#pages.releaseIdle(true);
+    } finally {
+      this.#space.tables.unwrapData();
+      this.#table = new Int32Array(0);
+      this.#remote = new Int32Array(0);
+      this.#links = new Uint16Array(0);
+      this.#attachment.leave();
+    }
+  }
+
+  /** As {@link SharedHeap.detach}. */
+  [Symbol.dispose](): void {
+    this.detach();
+  }
+
+  /** Renews the copies for the fast paths. */
+  #renew(): void {
+    const { tables } = this.#space;
+    if (this.#disposed) return;
+    this.#base = tables.base;
+    this.#table = tables.pages;
+    this.#remote = tables.remote;
+    this.#links = tables.links;
+    this.#fastSize = SMALL_MAX;
+    this.#fastUnits = tables.endUnit;
+  }
+
+  /** What `allocate` does when the current page has no free slot, and for all other blocks. */
+  #allocateSlow(size: number, alignment: number): Address {
+    assertSize(size);
+    assertAlignment(alignment);
+    this.#memory.assertNotDisposed("allocate");
+    try {
+      this.#pages.collectNews();
+      this.#reportDoubles();
+      let address = this.#place(size, alignment);
+      if (address === 0) {
+        // What idle pages hold may be just what is missing.
+        this.#pages.releaseIdle(true);
+        address = this.#place(size, alignment);
+      }
+      if (address !== 0) return address;
+    } finally {
+      this.#renew();
+    }
+    const cause = this.#space.failure ??
+      new OutOfMemoryError(
+        "the heap has no free memory of that size left",
+        size,
+        this.#space.tables.unitsReserved * UNIT,
+      );
+    throw new OutOfMemoryError(
+      `Cannot allocate ${size} bytes at alignment ${alignment}: ${cause.message}`,
+      size,
+      cause.limit,
+      { cause },
+    );
+  }
+
+  /** An address for the block, or 0. */
+  #place(size: number, alignment: number): Address {
+    const space = this.#space;
+    const { tables } = space;
+    space.failure = undefined;
+    const sizeClass = alignment === DEFAULT && size <= SMALL_MAX
+      ? CLASS_OF[(size + 15) >>> 4]!
+      : classFor(size, alignment);
+    if (sizeClass !== -1) {
+      const slack = CLASS_GRANULES[sizeClass]! * GRANULE - size;
+      const granule = this.#placeSmall(sizeClass, liveLink(Math.max(alignment, GRANULE), slack));
+      if (granule !== -1) return tables.base + granule * GRANULE;
+    }
+    const count = Math.max(1, Math.ceil(size / UNIT));
+    if (count > tables.unitsReserved) return 0;
+    const unit = space.takeLarge(count, alignment, count * UNIT - size, Math.log2(Math.max(alignment, GRANULE)));
+    if (unit === -1) return 0;
+    this.#isFresh = space.isFresh;
+    return tables.base + unit * UNIT;
+  }
+
+  /** Takes a slot of the class and writes its link; its granule, or -1. */
+  #placeSmall(sizeClass: number, link: number): number {
+    const pages = this.#pages;
+    const { tables } = this.#space;
+    for (;;) {
+      const page = this.#current[CLASS_GRANULES[sizeClass]!]!;
+      const state = tables.pages[page + STATE]!;
+      const slot = (state & FREE_MASK) - 1;
+      if (slot === -1) {
+        if (!pages.refill(sizeClass)) return -1;
+        continue;
+      }
+      if (((tables.remote[DIRTY_WORDS + (page << 3) + (slot >>> 5)]! >>> slot) & 1) !== 0) {
+        pages.collect(page);
+        this.#reportDoubles();
+        continue;
+      }
+      const index = tables.pages[page + LINKS]! + slot;
+      tables.pages[page + STATE] = state + ONE_USED - slot - 1 + tables.links[index]!;
+      tables.links[index] = link;
+      return (page << 8) + slot * (tables.pages[page + SHAPE]! & GRANULES_MASK);
+    }
+  }
+
+  /** Reports blocks that were found to have been freed by two workers at once. All is in order when it throws. */
+  #reportDoubles(): void {
+    const { doubles } = this.#pages;
+    while (doubles.length > 0) {
+      const address = this.#base + doubles.pop()! * GRANULE;
+      reportViolation(
+        new InvalidFreeError("free", address, "double", "two workers have freed the block at the same moment"),
+      );
+    }
+  }
+
+  /** What `free` does for all but live small blocks that nobody owns. */
+  #freeSlow(address: Address): void {
+    assertAddress(address);
+    this.#memory.assertNotDisposed(`free ${formatAddress(address)}`);
+    if (address === 0) return;
+    const block = this.#blocks.find(address);
+    this.#renew();
+    if (block === undefined) {
+      reportViolation(this.#memory.invalid(address, "free"));
+      return;
+    }
+    if (block.owned) {
+      if (!this.#owned.has(address)) {
+        reportViolation(ownedElsewhere("free", address));
+        return;
+      }
+      this.#memory.revoke(address);
+    }
+    if (!this.#release(block)) reportViolation(freedMeanwhile("free", address));
+  }
+
+  /** Frees a live block; false when another worker was faster. */
+  #release({ granule, link }: SharedBlock): boolean {
+    if (link === 0) return this.#space.freeLarge(granule >>> 8);
+    const { tables } = this.#space;
+    const page = (granule >>> 8) & -16;
+    if (tables.pages[page + OWNER] !== this.#number) return freeRemotely(tables, granule);
+    this.#pages.free(page, link - tables.pages[page + LINKS]!);
+    return true;
+  }
+
+  #resize({ address, usableSize, granule, link }: SharedBlock, size: number): boolean {
+    if (link === 0) {
+      const count = Math.max(1, Math.ceil(size / UNIT));
+      if (count > this.#space.tables.unitsReserved) return false;
+      return this.#space.resizeLarge(granule >>> 8, count, count * UNIT - size);
+    }
+    if (size > usableSize || usableSize - size > SLACK_MASK) return false;
+    const { links } = this.#space.tables;
+    const code = links[link]!;
+    const isOurs = code >= LIVE &&
+      Atomics.compareExchange(links, link, code, (code & ~SLACK_MASK) + usableSize - size) === code;
+    if (!isOurs) throwAfterReport(freedMeanwhile("resize", address));
+    return true;
+  }
+
+  #setOwned(address: Address, owned: boolean): void {
+    if (owned) this.#owned.add(address);
+    else this.#owned.delete(address);
+    const block = this.#blocks.find(address);
+    if (block === undefined) return;
+    if (block.link === 0) {
+      this.#space.setLargeOwned(block.granule >>> 8, owned);
+      return;
+    }
+    const { links } = this.#space.tables;
+    links[block.link] = linkWithOwned(links[block.link]!, owned);
+  }
+
+  #live(address: Address, action: string): SharedBlock {
+    assertAddress(address);
+    if (this.#disposed) throw new DisposedError(`${action} ${formatAddress(address)}`, "shared heap");
+    const block = this.#blocks.find(address);
+    return block ?? throwAfterReport(this.#memory.invalid(address, action));
+  }
+
+  #refuseOwned(block: SharedBlock, action: string): void {
+    if (!block.owned) return;
+    if (!this.#owned.has(block.address)) throwAfterReport(ownedElsewhere(action, block.address));
+    this.#memory.refuseOwned(block.address, action);
+  }
+}
+
+/**
+ * A heap over any lazy page source, for tests: only this worker can attach to it, unless the source is the system's.
+ */
+export function sharedHeapOver({ source, platform, reserve = RESERVE_MAX }: SharedHeapParts): SharedHeap {
+  return new SharedHeap(createAttachment(source, platform, reserve));
+}
+
+function ownedElsewhere(action: string, address: Address): InvalidFreeError {
+  return new InvalidFreeError(action, address, "foreign", "a NativeBuffer of another worker owns the block");
+}
+
+function freedMeanwhile(action: string, address: Address): InvalidFreeError {
+  return new InvalidFreeError(action, address, "double", "another worker has freed the block at the same moment");
+}

@@ -1,0 +1,339 @@
+/**
+ * The pages of small blocks that one attachment of a shared heap owns.
+ *
+ * As in small_pages.ts a page is current, partial, full or idle, and STATE and the free list are changed by plain reads and
+ * writes, as nobody else touches them. What is different:
+ *
+ * ```text
+ *   the lists                in this worker's own memory: `current`, partial lists, idle pages
+ *   frees by others          arrive in the page's bitmap, and are collected here when a page runs out of slots
+ *   pages                    come from the shared space and go back to it, both under its lock
+ * ```
+ *
+ * {@link SharedPages.current} has an entry for each size in granules, so that the fast path needs no size class.
+ *
+ * Cost: O(1), but for collecting (a word for each 32 pages of the heap, then a word for each 32 slots of a page with news)
+ * and `check`.
+ *
+ * @module
+ */
+import { CorruptionError } from "./errors.ts";
+import {
+  CAPACITY,
+  CLASS,
+  EXTENDED,
+  FREE_MASK,
+  FULL,
+  GRANULES_MASK,
+  LINKS,
+  LIVE,
+  NEXT,
+  NO_PAGE,
+  ONE_USED,
+  PREV,
+  SHAPE,
+  shapeOf,
+  SLACK_MASK,
+  STATE,
+} from "./page_table.ts";
+import { attachmentAt, HELD, OWNER, SIGNAL } from "./shared_layout.ts";
+import { clearDirty, collectSlots, countFreed, isFreedRemotely } from "./shared_remote.ts";
+import { restorePage } from "./shared_restore.ts";
+import type { SharedSpace } from "./shared_space.ts";
+import type { SharedTables } from "./shared_tables.ts";
+import { CLASS_COUNT, CLASS_GRANULES, CLASS_OF, CLASS_SLOTS, GRANULE } from "./size_class.ts";
+
+/** Bytes of slots that join the free list at once: an OS page, so that memory is touched as late as possible. */
+const EXTEND_BYTES = 4096;
+
+/** Idle pages kept for the next class that needs one; half of them go back to the space when there are more. */
+const IDLE_MAX = 16;
+
+/** The pages of one attachment. */
+export class SharedPages {
+  /** The page that each size is allocated from, by granules. */
+  readonly current: Int32Array = new Int32Array(CLASS_OF.length).fill(NO_PAGE);
+  /** Starts of slots that were found to have been freed twice at the same moment; taken by who reports them. */
+  readonly doubles: number[] = [];
+  readonly #space: SharedSpace;
+  readonly #tables: SharedTables;
+  readonly #partial = new Int32Array(CLASS_COUNT).fill(NO_PAGE);
+  readonly #last = new Int32Array(CLASS_COUNT).fill(NO_PAGE);
+  readonly #idle: number[] = [];
+
+  /** Starts with none. */
+  constructor(space: SharedSpace) {
+    this.#space = space;
+    this.#tables = space.tables;
+  }
+
+  /** Makes the class's current page one with a free slot; false when none can be had. */
+  refill(sizeClass: number): boolean {
+    this.collectNews();
+    let page = this.current[CLASS_GRANULES[sizeClass]!]!;
+    let { pages } = this.#tables;
+    if (page !== NO_PAGE) {
+      if ((pages[page + STATE]! & FREE_MASK) !== 0) return true;
+      if (pages[page + EXTENDED]! < pages[page + CAPACITY]!) {
+        this.#extend(page);
+        return true;
+      }
+      this.#setCurrent(sizeClass, NO_PAGE);
+      pages[page + HELD] = 0;
+      pages[page + STATE] = pages[page + STATE]! - ONE_USED - FULL;
+    }
+    page = this.#partial[sizeClass]!;
+    if (page !== NO_PAGE) this.#removePartial(page);
+    else page = this.#takePage(sizeClass);
+    if (page === NO_PAGE) return false;
+    ({ pages } = this.#tables);
+    this.#setCurrent(sizeClass, page);
+    pages[page + HELD] = 1;
+    pages[page + STATE] = pages[page + STATE]! + ONE_USED;
+    if ((pages[page + STATE]! & FREE_MASK) === 0) this.#extend(page);
+    return true;
+  }
+
+  #setCurrent(sizeClass: number, page: number): void {
+    const from = sizeClass === 0 ? 0 : CLASS_GRANULES[sizeClass - 1]! + 1;
+    this.current.fill(page, from, CLASS_GRANULES[sizeClass]! + 1);
+  }
+
+  /** Puts the next slots that were never used, an OS page's worth, into the empty free list. */
+  #extend(page: number): void {
+    const { pages, links } = this.#tables;
+    const from = pages[page + EXTENDED]!;
+    const count = Math.max(1, Math.floor(EXTEND_BYTES / ((pages[page + SHAPE]! & GRANULES_MASK) * GRANULE)));
+    const to = Math.min(from + count, pages[page + CAPACITY]!);
+    const base = pages[page + LINKS]!;
+    for (let slot = from; slot < to - 1; slot++) links[base + slot] = slot + 2;
+    links[base + to - 1] = 0;
+    pages[page + EXTENDED] = to;
+    pages[page + STATE] = pages[page + STATE]! + from + 1;
+  }
+
+  /** A page of the class with room for a block, in no list; `NO_PAGE` when none can be had. */
+  #takePage(sizeClass: number): number {
+    const tables = this.#tables;
+    for (let at = this.#idle.length - 1; at >= 0; at--) {
+      const page = this.#idle[at]!;
+      if (tables.pages[page + CLASS] !== sizeClass) continue;
+      this.#idle.splice(at, 1);
+      return page;
+    }
+    if (this.#idle.length > 0) this.#space.releasePages([this.#idle.pop()!]);
+    for (;;) {
+      const { page, adopted } = this.#space.takePage(sizeClass);
+      if (!adopted) return page;
+      const live = restorePage(tables, page);
+      if (live < tables.pages[page + CAPACITY]!) return page;
+      tables.pages[page + STATE] = tables.pages[page + STATE]! - FULL;
+    }
+  }
+
+  /** Frees a live slot of a page of ours. */
+  free(page: number, slot: number): void {
+    const { pages, links } = this.#tables;
+    const state = pages[page + STATE]!;
+    const free = state & FREE_MASK;
+    const after = state - ONE_USED - free + slot + 1;
+    links[pages[page + LINKS]! + slot] = free;
+    pages[page + STATE] = after;
+    if (after < ONE_USED) this.settle(page);
+  }
+
+  /** After frees left STATE below one used slot: a full page is partial now, or a page in no use is idle. */
+  settle(page: number): void {
+    const { pages } = this.#tables;
+    const isFull = pages[page + STATE]! < 0;
+    if (isFull) pages[page + STATE] = pages[page + STATE]! + FULL;
+    if (pages[page + STATE]! >= ONE_USED) {
+      this.#insertPartial(page);
+      return;
+    }
+    if (!isFull) this.#removePartial(page);
+    this.#idle.push(page);
+    if (this.#idle.length > IDLE_MAX) this.#space.releasePages(this.#idle.splice(0, IDLE_MAX / 2));
+  }
+
+  /** Collects what others have freed, if they say that there is something. */
+  collectNews(): void {
+    const { control } = this.#tables;
+    const signal = attachmentAt(this.#space.number) + SIGNAL;
+    if (Atomics.load(control, signal) === 0) return;
+    Atomics.store(control, signal, 0);
+    this.collectAll();
+  }
+
+  /** Collects what others have freed. */
+  collectAll(): void {
+    const { remote, pages, endUnit } = this.#tables;
+    const words = (endUnit + 511) >>> 9;
+    for (let word = 0; word < words; word++) {
+      for (let bits = Atomics.load(remote, word); bits !== 0; bits &= bits - 1) {
+        const page = (word * 32 + 31 - Math.clz32(bits & -bits)) * 16;
+        if (pages[page + OWNER] === this.#space.number) this.collect(page);
+      }
+    }
+  }
+
+  /** Collects what others have freed of one page of ours. */
+  collect(page: number): void {
+    const tables = this.#tables;
+    const { pages, links } = tables;
+    const base = pages[page + LINKS]!;
+    clearDirty(tables, page);
+    collectSlots(tables, page, (slot) => {
+      if (links[base + slot]! < LIVE) {
+        this.doubles.push((page << 8) + slot * (pages[page + SHAPE]! & GRANULES_MASK));
+        return;
+      }
+      const state = pages[page + STATE]!;
+      const free = state & FREE_MASK;
+      links[base + slot] = free;
+      pages[page + STATE] = state - ONE_USED - free + slot + 1;
+    });
+    if (pages[page + STATE]! < ONE_USED && !this.#isListedAsIs(page)) this.settle(page);
+  }
+
+  /** Whether a page whose STATE is below one used slot is where it belongs: full without a free slot, or idle. */
+  #isListedAsIs(page: number): boolean {
+    const state = this.#tables.pages[page + STATE]!;
+    return state < 0 ? (state & FREE_MASK) === 0 : this.#idle.includes(page);
+  }
+
+  /** Gives the idle pages, and with `all` the empty current pages too, back to the space. */
+  releaseIdle(all: boolean): void {
+    const { pages } = this.#tables;
+    const released = this.#idle.splice(0);
+    for (let sizeClass = 0; all && sizeClass < CLASS_COUNT; sizeClass++) {
+      const page = this.current[CLASS_GRANULES[sizeClass]!]!;
+      // Only the hold is left.
+      if (page === NO_PAGE || pages[page + STATE]! >>> 12 !== 1) continue;
+      this.#setCurrent(sizeClass, NO_PAGE);
+      released.push(page);
+    }
+    this.#space.releasePages(released);
+  }
+
+  /** Puts a page at the end of its class's partial list: by the time it comes to the front it has more free slots. */
+  #insertPartial(page: number): void {
+    const { pages } = this.#tables;
+    const sizeClass = pages[page + CLASS]!;
+    const last = this.#last[sizeClass]!;
+    pages[page + NEXT] = NO_PAGE;
+    pages[page + PREV] = last;
+    if (last === NO_PAGE) this.#partial[sizeClass] = page;
+    else pages[last + NEXT] = page;
+    this.#last[sizeClass] = page;
+  }
+
+  #removePartial(page: number): void {
+    const { pages } = this.#tables;
+    const sizeClass = pages[page + CLASS]!;
+    const next = pages[page + NEXT]!;
+    const prev = pages[page + PREV]!;
+    if (prev === NO_PAGE) this.#partial[sizeClass] = next;
+    else pages[prev + NEXT] = next;
+    if (next === NO_PAGE) this.#last[sizeClass] = prev;
+    else pages[next + PREV] = prev;
+  }
+
+  /** The count of live slots of any page, whoever owns it; exact when nobody is changing it. */
+  liveSlots(page: number): number {
+    const { pages, links } = this.#tables;
+    if (pages[page + OWNER] === 0) {
+      // Its STATE may be what a terminated worker left.
+      let live = 0;
+      const base = pages[page + LINKS]!;
+      for (let slot = 0; slot < pages[page + EXTENDED]!; slot++) if (links[base + slot]! >= LIVE) live++;
+      return live - countFreed(this.#tables, page);
+    }
+    const state = pages[page + STATE]!;
+    const used = state < 0 ? (state + FULL) >>> 12 : (state >>> 12) - pages[page + HELD]!;
+    return used - countFreed(this.#tables, page);
+  }
+
+  /**
+   * Verifies every page of ours, and of what is not ours the parts that hold at any moment. The units must have been checked.
+   *
+   * @param list The first units of all pages of the heap.
+   * @throws {CorruptionError} When two records disagree.
+   */
+  check(list: readonly number[]): void {
+    const { pages } = this.#tables;
+    const listed = new Set<number>(this.#idle);
+    if (listed.size !== this.#idle.length) throw corrupt(NO_PAGE, "a page is idle twice");
+    for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) {
+      let prev = NO_PAGE;
+      for (let page = this.#partial[sizeClass]!; page !== NO_PAGE; prev = page, page = pages[page + NEXT]!) {
+        if (listed.has(page) || pages[page + CLASS] !== sizeClass || pages[page + PREV] !== prev) {
+          throw corrupt(page, `it is wrongly linked among the partial pages of class ${sizeClass}`);
+        }
+        listed.add(page);
+      }
+      if (this.#last[sizeClass] !== prev) throw corrupt(prev, "it should be the last partial page of its class");
+    }
+    const chunks: [number, number][] = [];
+    for (const page of list) {
+      const sizeClass = pages[page + CLASS]!;
+      const isOurs = pages[page + OWNER] === this.#space.number;
+      if (
+        pages[page + SHAPE] !== shapeOf(CLASS_GRANULES[sizeClass]!) || pages[page + CAPACITY] !== CLASS_SLOTS[sizeClass]
+      ) {
+        throw corrupt(page, `its slots are not those of class ${sizeClass}`);
+      }
+      const isCurrent = this.current[CLASS_GRANULES[sizeClass]!] === page;
+      const isFull = isOurs && pages[page + STATE]! < 0;
+      if (Number(listed.delete(page)) + Number(isCurrent) + Number(isFull) !== Number(isOurs)) {
+        throw corrupt(page, "it is not exactly one of current, partial, full and idle");
+      }
+      if (isOurs && pages[page + HELD] !== Number(isCurrent)) {
+        throw corrupt(page, "it is held and not current, or otherwise");
+      }
+      this.#checkSlots(page, isOurs);
+      chunks.push([pages[page + LINKS]!, pages[page + LINKS]! + CLASS_SLOTS[sizeClass]!]);
+    }
+    for (const page of listed) throw corrupt(page, "it is in a list and not a page of ours");
+    chunks.sort((a, b) => a[0] - b[0]);
+    chunks.reduce((end, [from, to]) => {
+      if (from < end) throw corrupt(NO_PAGE, `the links from ${from} overlap others`);
+      return to;
+    }, 0);
+  }
+
+  #checkSlots(page: number, isOurs: boolean): void {
+    const tables = this.#tables;
+    const { pages, links } = tables;
+    const base = pages[page + LINKS]!;
+    const extended = pages[page + EXTENDED]!;
+    const size = (pages[page + SHAPE]! & GRANULES_MASK) * GRANULE;
+    let live = 0;
+    for (let slot = 0; slot < pages[page + CAPACITY]!; slot++) {
+      const link = links[base + slot]!;
+      if (link < LIVE) {
+        if (isOurs && isFreedRemotely(tables, page, slot)) {
+          throw corrupt(page, `slot ${slot} is free and was freed again`);
+        }
+        continue;
+      }
+      if ((link & SLACK_MASK) > size) throw corrupt(page, `slot ${slot} has more slack than bytes`);
+      if (slot >= pages[page + EXTENDED]!) throw corrupt(page, `slot ${slot} is live and was never free`);
+      live++;
+    }
+    if (!isOurs) return;
+    if (this.liveSlots(page) + countFreed(tables, page) !== live) {
+      throw corrupt(page, `${live} slots are live, and others are counted`);
+    }
+    let free = 0;
+    for (let link = pages[page + STATE]! & FREE_MASK; link !== 0; link = links[base + link - 1]!, free++) {
+      if (link > extended || free > extended) throw corrupt(page, `its free list leaves the page at slot ${link - 1}`);
+    }
+    if (free + live !== extended) throw corrupt(page, `${free} free and ${live} live slots are not ${extended}`);
+  }
+}
+
+function corrupt(page: number, what: string): CorruptionError {
+  const subject = page < 0 ? "the pages of small blocks" : `the page at unit ${page}`;
+  return new CorruptionError(`Cannot trust ${subject}: ${what}`);
+}

@@ -1,0 +1,125 @@
+/**
+ * Frees by other workers: a bitmap for each page, and a bit for each page whose bitmap has news.
+ *
+ * ```text
+ *   who frees a block of another's page               the owner of the page
+ *     link is LIVE, and the bit is 0                    1  dirty bit := 0
+ *     1  old := or(bitmap, bit)     the free            2  for each bit of the bitmap:
+ *        old has the bit: a double free                      link LIVE: free the slot, as one of its own
+ *     2  still LIVE, still the same page?                    else: a double free
+ *        if not: take the bit back, a double free       3  bitmap := bitmap and not the bits it has seen
+ *     3  dirty bit 0: set it, and raise the owner's SIGNAL
+ * ```
+ *
+ * A single read-modify-write is both the claim of the block and its publication, so that of any number of frees exactly one
+ * finds the bit clear; a bitmap has no links that a terminated worker could leave dangling, and an entry that is there cannot be
+ * there twice. What a free by the owner itself costs is one load of the bitmap, to see whether somebody else was faster.
+ *
+ * When the owner and another worker free the same block in the same nanoseconds, both can have looked before either wrote. The
+ * slot is then in the free list with its bit set. The owner finds that out when it collects, or when it takes the slot from
+ * the list, whichever comes first, and reports the double free then; nothing is lost and nothing is given out twice.
+ *
+ * All words here are read and written by `Atomics` where two workers can meet: steps 1 and 3 on the left and 1 and 2 on the
+ * right are a pair that must not be reordered. tests/shared_model.test.ts runs through all orders.
+ *
+ * @module
+ */
+import { CAPACITY, GRANULES_MASK, INVERSE_SHIFT, LINKS, LIVE, OWNED, SHAPE } from "./page_table.ts";
+import { attachmentAt, BITMAP_WORDS, DIRTY_WORDS, OWNER, SIGNAL } from "./shared_layout.ts";
+import type { SharedTables } from "./shared_tables.ts";
+import { PAGE_GRANULES } from "./size_class.ts";
+
+/** Words of a bitmap for each unit of its page's number: `page * 8`. */
+const BITMAP_SHIFT = 3;
+
+/** Where the bitmap of a page begins. */
+export function bitmapAt(page: number): number {
+  return DIRTY_WORDS + (page << BITMAP_SHIFT);
+}
+
+/** Whether another worker has freed the slot, and the owner not collected it. */
+export function isFreedRemotely({ remote }: SharedTables, page: number, slot: number): boolean {
+  return ((remote[DIRTY_WORDS + (page << BITMAP_SHIFT) + (slot >>> 5)]! >>> (slot & 31)) & 1) !== 0;
+}
+
+/** Frees the live block at `granule`, in a page that is somebody else's, or nobody's. False when it is not live. */
+export function freeRemotely(tables: SharedTables, granule: number): boolean {
+  const { control, pages, remote, links } = tables;
+  const page = (granule >>> 8) & -16;
+  const offset = granule & (PAGE_GRANULES - 1);
+  const shape = pages[page + SHAPE]!;
+  const slot = Math.imul(offset, shape >>> INVERSE_SHIFT) >>> 16;
+  const index = pages[page + LINKS]! + slot;
+  if (Math.imul(slot, shape & GRANULES_MASK) !== offset || !isPlain(Atomics.load(links, index))) return false;
+  const at = bitmapAt(page) + (slot >>> 5);
+  const bit = 1 << (slot & 31);
+  if ((Atomics.or(remote, at, bit) & bit) !== 0) return false;
+  // The page cannot change while it has a live slot; whether it was one when the bit was set can only be known now.
+  const isSame = pages[page + SHAPE] === shape && pages[page + LINKS]! + slot === index;
+  if (!isSame || !isPlain(Atomics.load(links, index))) {
+    Atomics.and(remote, at, ~bit);
+    return false;
+  }
+  markDirty(tables, page);
+  const owner = pages[page + OWNER]!;
+  if (owner !== 0 && Atomics.load(control, attachmentAt(owner) + SIGNAL) === 0) {
+    Atomics.store(control, attachmentAt(owner) + SIGNAL, 1);
+  }
+  return true;
+}
+
+/** Whether a link is that of a live block that no NativeBuffer owns. */
+function isPlain(link: number): boolean {
+  return link >= LIVE && link < OWNED;
+}
+
+/** Sets the bit that says that the page's bitmap has news. */
+export function markDirty({ remote }: SharedTables, page: number): void {
+  const number = page >>> 4;
+  const bit = 1 << (number & 31);
+  if ((Atomics.load(remote, number >>> 5) & bit) === 0) Atomics.or(remote, number >>> 5, bit);
+}
+
+/** Clears that bit: before looking at the bitmap. */
+export function clearDirty({ remote }: SharedTables, page: number): void {
+  const number = page >>> 4;
+  const bit = 1 << (number & 31);
+  if ((Atomics.load(remote, number >>> 5) & bit) !== 0) Atomics.and(remote, number >>> 5, ~bit);
+}
+
+/** Calls `visit` with every slot of a page whose bit is set, then clears those bits. */
+export function collectSlots(tables: SharedTables, page: number, visit: (slot: number) => void): void {
+  const { remote } = tables;
+  const words = bitmapWords(tables, page);
+  for (let word = 0, at = bitmapAt(page); word < words; word++, at++) {
+    const seen = Atomics.load(remote, at);
+    if (seen === 0) continue;
+    for (let bits = seen; bits !== 0; bits &= bits - 1) visit(word * 32 + 31 - Math.clz32(bits & -bits));
+    // Last: a worker that is terminated before this leaves bits of slots that are free, which is no harm to who adopts
+    // the page.
+    Atomics.and(remote, at, ~seen);
+  }
+}
+
+/** How many slots of a page others have freed. */
+export function countFreed(tables: SharedTables, page: number): number {
+  let count = 0;
+  const words = bitmapWords(tables, page);
+  for (let at = bitmapAt(page), end = at + words; at < end; at++) {
+    for (let bits = tables.remote[at]!; bits !== 0; bits &= bits - 1) count++;
+  }
+  return count;
+}
+
+/** Clears the bitmap of a page that is not yet anybody's. */
+export function clearBitmap(tables: SharedTables, page: number): void {
+  const { remote } = tables;
+  for (let at = bitmapAt(page), end = at + BITMAP_WORDS; at < end; at++) {
+    if (Atomics.load(remote, at) !== 0) Atomics.store(remote, at, 0);
+  }
+  clearDirty(tables, page);
+}
+
+function bitmapWords({ pages }: SharedTables, page: number): number {
+  return (pages[page + CAPACITY]! + 31) >>> 5;
+}
