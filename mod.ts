@@ -82,9 +82,10 @@ export {
 export { GuardAllocator } from "./src/guard_allocator.ts";
 export type { GuardPlacement } from "./src/guard_layout.ts";
 export type { GuardAllocatorOptions } from "./src/guard_options.ts";
-export { Heap, type HeapOptions } from "./src/heap.ts";
+export { Heap } from "./src/heap.ts";
 export type { HeapLayout, HeapRegion, HeapSizeClass, HeapSpan } from "./src/heap_layout.ts";
 export { heapMap, type HeapMapOptions } from "./src/heap_map.ts";
+export type { DelayedReuseOptions, HeapOptions, SecureOptions } from "./src/heap_options.ts";
 export { type LimitedPageSource, limitedPageSource } from "./src/limited_page_source.ts";
 export { NativeBuffer } from "./src/native_buffer.ts";
 export type { Address, NativePointer, PageSource, Protection } from "./src/page_source.ts";

@@ -7,7 +7,8 @@
  * @module
  */
 import type { TypedArray, TypedArrayConstructor } from "./allocator.ts";
-import type { Blocks, LiveBlock } from "./blocks.ts";
+import type { LiveBlock } from "./block_lookup.ts";
+import type { Blocks } from "./blocks.ts";
 import { clearBytes, copyBytes } from "./bytes.ts";
 import type { Address } from "./page_source.ts";
 

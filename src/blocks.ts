@@ -18,13 +18,15 @@
  * @module
  */
 import { AddressRange, RANGE_MAX, type Region } from "./address_range.ts";
-import type { BlockInfo } from "./allocator.ts";
 import { alignDown } from "./arguments.ts";
-import { formatAddress, type InvalidFreeKind, OutOfMemoryError } from "./errors.ts";
-import { type HugeBlock, HugeBlocks } from "./huge_blocks.ts";
-import { alignmentOfLink, linkWithOwned, liveLink, OWNED, SLACK_MASK } from "./page_table.ts";
+import { BlockLookup, checkLargeBlocks, type LiveBlock, UNIT_GRANULES } from "./block_lookup.ts";
+import { DelayedFrees, type DelayRules } from "./delayed_frees.ts";
+import { CorruptionError, type InvalidFreeKind, OutOfMemoryError } from "./errors.ts";
+import { HugeBlocks } from "./huge_blocks.ts";
+import { linkWithOwned, liveLink, SLACK_MASK } from "./page_table.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { INFO_ALIGNMENT, INFO_OWNED, LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
+import type { RandomNumbers } from "./random_numbers.ts";
+import { INFO_OWNED, LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
 import { CLASS_GRANULES, classFor, GRANULE, PAGE_SIZE } from "./size_class.ts";
 import { SmallPages } from "./small_pages.ts";
 
@@ -40,24 +42,15 @@ const FIRST_BUDGET_RANGE = 2 ** 20;
 /** The most that a small block may shrink in place: what its link can say. */
 const SLACK_MAX = SLACK_MASK;
 
-/** Granules of a unit. */
-const UNIT_GRANULES = UNIT / GRANULE;
-
 /** The base-2 logarithm of the alignment of blocks for which none was asked. */
 const DEFAULT_ALIGNMENT_LOG = 4;
 
-/** A live block, found by its address. */
-export interface LiveBlock extends BlockInfo {
-  /** Whether a NativeBuffer owns it. */
-  readonly owned: boolean;
-  /** The range it lies in; undefined for a huge block. */
-  readonly pages: SmallPages | undefined;
-  /** Its first granule in that range. */
-  readonly granule: number;
-  /** The index of its link if it is small, otherwise 0. */
-  readonly link: number;
-  /** Its record if it is huge. */
-  readonly huge: HugeBlock | undefined;
+/** How the memory of freed blocks is used again. */
+export interface ReuseRules {
+  /** What decides the order of the slots of a page; undefined for the fastest order. */
+  readonly random: RandomNumbers | undefined;
+  /** How many freed blocks are kept from being used again; undefined for none. */
+  readonly delay: DelayRules | undefined;
 }
 
 /** The blocks of one heap. */
@@ -70,13 +63,20 @@ export class Blocks {
   readonly huge: HugeBlocks;
   /** Whether the block of the last `allocate` is memory that reads as zero. */
   isFresh = false;
+  readonly #lookup: BlockLookup;
+  readonly #random: RandomNumbers | undefined;
+  /** The freed blocks that are not free memory yet. */
+  readonly #delayed: DelayedFrees | undefined;
   /** Why the last placement failed: each tries a mapping of its own in the end. */
   #failure: OutOfMemoryError | undefined;
 
   /** Reserves the first range. */
-  constructor(source: PageSource) {
+  constructor(source: PageSource, { random, delay }: ReuseRules = { random: undefined, delay: undefined }) {
     this.source = source;
     this.huge = new HugeBlocks(source);
+    this.#lookup = new BlockLookup(this.ranges, this.huge);
+    this.#random = random;
+    this.#delayed = delay && new DelayedFrees(delay);
     this.#addRange(UNIT);
   }
 
@@ -97,7 +97,8 @@ export class Blocks {
     const rangesBefore = this.ranges.length;
     const address = this.#place(size, alignment, room);
     if (address !== 0) return address;
-    // What idle pages hold may be just what is missing.
+    // What delayed blocks or idle pages hold may be just what is missing.
+    this.#freeAllDelayed();
     for (const pages of this.ranges) pages.releaseIdle(true);
     this.huge.unreleased.retry();
     const retried = this.#place(size, alignment, room);
@@ -199,114 +200,30 @@ export class Blocks {
   #reserveRange(byteLength: number, least: number): SmallPages {
     const range = new AddressRange(this.source, byteLength, least);
     try {
-      return new SmallPages(this.source, range);
+      return new SmallPages(this.source, range, this.#random);
     } catch (error) {
-      range.dispose((giveBack) => giveBack());
+      try {
+        giveAllBack((attempt) => range.dispose(attempt));
+      } catch {
+        // The failure that brought us here is the one to report.
+      }
       throw error;
     }
   }
 
   /** The live block that starts at `address`, if one does. */
   find(address: Address): LiveBlock | undefined {
-    for (const pages of this.ranges) {
-      const { range } = pages;
-      const granule = (address - range.base) / GRANULE;
-      if (!(granule >= 0 && granule < range.endUnit * UNIT_GRANULES)) continue;
-      if (!Number.isInteger(granule)) return undefined;
-      const link = pages.liveLink(granule);
-      if (link !== 0) return this.#small(address, pages, granule, link);
-      return granule % UNIT_GRANULES === 0 ? this.#large(address, pages, granule / UNIT_GRANULES) : undefined;
-    }
-    const huge = this.huge.at(address);
-    if (huge === undefined) return undefined;
-    const { requested, byteLength, alignment, owned } = huge;
-    return {
-      address,
-      requestedSize: requested,
-      usableSize: byteLength,
-      alignment: Math.max(alignment, GRANULE),
-      owned,
-      pages: undefined,
-      granule: 0,
-      link: 0,
-      huge,
-    };
-  }
-
-  #small(address: Address, pages: SmallPages, granule: number, link: number): LiveBlock {
-    const code = pages.links[link]!;
-    const usableSize = pages.slotSize(granule);
-    return {
-      address,
-      requestedSize: usableSize - (code & SLACK_MASK),
-      usableSize,
-      alignment: alignmentOfLink(code),
-      owned: code >= OWNED,
-      pages,
-      granule,
-      link,
-      huge: undefined,
-    };
-  }
-
-  #large(address: Address, pages: SmallPages, unit: number): LiveBlock | undefined {
-    const { runs } = pages.range;
-    const count = runs.largeAt(unit);
-    if (count === 0) return undefined;
-    const info = runs.info(unit);
-    return {
-      address,
-      requestedSize: count * UNIT - runs.slack(unit),
-      usableSize: count * UNIT,
-      alignment: 2 ** (info & INFO_ALIGNMENT),
-      owned: (info & INFO_OWNED) !== 0,
-      pages,
-      granule: unit * UNIT_GRANULES,
-      link: 0,
-      huge: undefined,
-    };
+    return this.#lookup.find(address);
   }
 
   /** Why `address` is not that of a live block: the kind of error and the rest of its message. */
   explain(address: Address): { kind: InvalidFreeKind; detail: string } {
-    const around = this.#around(address);
-    if (around !== undefined) {
-      const { address: start, usableSize } = around;
-      const detail = `it is ${address - start} bytes inside the live block of ${usableSize} bytes at ${
-        formatAddress(start)
-      }`;
-      return { kind: "interior", detail };
-    }
-    return this.#wasLive(address)
-      ? { kind: "double", detail: "the block is already freed" }
-      : { kind: "foreign", detail: "this heap has no block there and had none" };
+    return this.#lookup.explain(address);
   }
 
-  #around(address: Address): LiveBlock | undefined {
-    for (const pages of this.ranges) {
-      const { range } = pages;
-      const granule = Math.floor((address - range.base) / GRANULE);
-      if (!(granule >= 0 && granule < range.endUnit * UNIT_GRANULES)) continue;
-      const slot = pages.slotAround(granule);
-      if (slot !== -1) return this.find(range.base + slot * GRANULE);
-      const unit = range.startOf(Math.floor(granule / UNIT_GRANULES));
-      return this.#large(range.base + unit * UNIT, pages, unit);
-    }
-    const huge = this.huge.around(address);
-    return huge && this.find(huge.address);
-  }
-
-  #wasLive(address: Address): boolean {
-    for (const pages of this.ranges) {
-      const { range } = pages;
-      const granule = (address - range.base) / GRANULE;
-      if (!(granule >= 0 && granule < range.endUnit * UNIT_GRANULES)) continue;
-      if (!Number.isInteger(granule)) return false;
-      const unit = Math.floor(granule / UNIT_GRANULES);
-      if (range.runs.kindAt(range.startOf(unit)) === PAGE_RUN) return pages.wasLive(granule);
-      return unit < range.regionOf(unit).frontier;
-    }
-    return this.huge.wasFreed(address);
+  /** The live blocks: by range and address, then the huge ones. Blocks may come and go during the walk. */
+  live(): IterableIterator<LiveBlock> {
+    return this.#lookup.live();
   }
 
   /** The fast path for large blocks of the least alignment: the address of one that was parked, or 0. */
@@ -332,11 +249,60 @@ export class Blocks {
     return true;
   }
 
-  /** Frees a live block. */
+  /** Frees a live block, or delays it. */
   release(block: LiveBlock): void {
-    if (block.pages === undefined) this.huge.free(block.huge!);
-    else if (block.link !== 0) block.pages.free(block.granule, block.link);
-    else block.pages.range.releaseLarge(block.granule / UNIT_GRANULES);
+    const { address, usableSize, pages, granule, link } = block;
+    if (pages === undefined) this.huge.free(block.huge!);
+    else if (link !== 0) this.releaseSmall(pages, granule, link);
+    else if (this.#delayed?.takes(usableSize) === true) {
+      pages.range.runs.delay(granule / UNIT_GRANULES);
+      this.#delay(address, usableSize, this.#delayed);
+    } else pages.range.releaseLarge(granule / UNIT_GRANULES);
+  }
+
+  /** Frees, or delays, the live small block at `granule` of a range, whose link is at `link`. */
+  releaseSmall(pages: SmallPages, granule: number, link: number): void {
+    const delayed = this.#delayed;
+    const byteLength = pages.slotSize(granule);
+    if (delayed === undefined || !delayed.takes(byteLength)) {
+      pages.free(granule, link);
+      return;
+    }
+    pages.delay(granule, link);
+    this.#delay(pages.range.base + granule * GRANULE, byteLength, delayed);
+  }
+
+  #delay(address: Address, byteLength: number, delayed: DelayedFrees): void {
+    delayed.add(address, byteLength);
+    for (let oldest = delayed.surplus(); oldest !== 0; oldest = delayed.surplus()) this.#freeDelayed(oldest);
+  }
+
+  /** Makes every delayed block free memory. */
+  #freeAllDelayed(): void {
+    const delayed = this.#delayed;
+    if (delayed === undefined) return;
+    for (let oldest = delayed.drain(); oldest !== 0; oldest = delayed.drain()) this.#freeDelayed(oldest);
+  }
+
+  #freeDelayed(address: Address): void {
+    const pages = this.#lookup.rangeOf(address)!;
+    const { range } = pages;
+    const granule = (address - range.base) / GRANULE;
+    const unit = granule / UNIT_GRANULES;
+    if (Number.isInteger(unit) && range.runs.isDelayed(unit)) {
+      range.runs.endDelay(unit);
+      range.releaseLarge(unit);
+    } else pages.freeDelayed(granule);
+  }
+
+  #isDelayed(address: Address): boolean {
+    const pages = this.#lookup.rangeOf(address);
+    if (pages === undefined) return false;
+    const { range } = pages;
+    const granule = (address - range.base) / GRANULE;
+    const unit = Math.floor(granule / UNIT_GRANULES);
+    if (range.runs.kindAt(range.startOf(unit)) === PAGE_RUN) return pages.isDelayed(granule);
+    return range.runs.isDelayed(granule / UNIT_GRANULES);
   }
 
   /** Gives a live block a new size in place, and says whether that could be done. */
@@ -377,34 +343,9 @@ export class Blocks {
     return block.pages!.range.wrappedRegionOf(Math.floor(block.granule / UNIT_GRANULES));
   }
 
-  /** The live blocks: by range and address, then the huge ones. Blocks may come and go during the walk. */
-  *live(): IterableIterator<LiveBlock> {
-    for (const pages of this.ranges) {
-      const { range } = pages;
-      for (let unit = 0; unit < range.endUnit;) {
-        const length = range.runs.lengthAt(unit);
-        const kind = range.runs.kindAt(unit);
-        if (kind === LARGE_RUN) {
-          yield this.#large(range.base + unit * UNIT, pages, unit)!;
-        } else if (kind === PAGE_RUN) {
-          for (const granule of pages.liveSlotsOf(unit)) {
-            const link = pages.liveLink(granule);
-            if (link !== 0) yield this.#small(range.base + granule * GRANULE, pages, granule, link);
-          }
-        }
-        // The caller may have freed or resized what it was given: go on from the end as it was.
-        unit += length;
-        while (unit < range.endUnit && range.runs.lengthAt(unit) === 0) unit++;
-      }
-    }
-    for (const { address } of [...this.huge.values()]) {
-      const block = this.find(address);
-      if (block !== undefined) yield block;
-    }
-  }
-
   /** Gives free memory back to the source, and returns how many bytes. */
   trim(): number {
+    this.#freeAllDelayed();
     let given = this.huge.unreleased.retry();
     for (const pages of this.ranges) {
       pages.releaseIdle(true);
@@ -428,9 +369,17 @@ export class Blocks {
    * @throws {CorruptionError} When two disagree.
    */
   check(): void {
+    let delayed = 0;
     for (const pages of this.ranges) {
       pages.range.check();
-      pages.check();
+      delayed += pages.range.runs.delayedRuns + pages.check();
+      checkLargeBlocks(pages);
+    }
+    this.huge.check();
+    this.#delayed?.check((address) => this.#isDelayed(address));
+    const queued = this.#delayed?.count ?? 0;
+    if (delayed !== queued) {
+      throw new CorruptionError(`Cannot trust the delayed blocks: ${delayed} are marked, ${queued} are in the queue`);
     }
   }
 

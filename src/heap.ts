@@ -22,8 +22,9 @@
  *   all at once.
  * - All fields of a page are in one typed array, its record is one cache line.
  * - One link, read anyway, says whether the block is live: finding a bad free costs nothing.
- * - Heaps that must do more (a limit, clearing on free) or nothing (disposed) never enter the fast paths: their
- *   `#fastSize` is -1 and `#fastUnits` 0, so that no test of an option is on the fast path.
+ * - Heaps that must do more (a limit, clearing, delayed reuse) or nothing (disposed) never enter the fast paths: their
+ *   `#fastSize` is -1 where allocating must be counted, and their `#fastUnits` 0, so that no test of an option is on the
+ *   fast path.
  *
  * @module
  */
@@ -38,9 +39,10 @@ import type {
 import { assertArrayLength, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { clearBytes, copyBytes } from "./bytes.ts";
 import { defaultPageSource } from "./default_page_source.ts";
-import { describeValue, formatAddress, OutOfMemoryError } from "./errors.ts";
+import { formatAddress, OutOfMemoryError } from "./errors.ts";
 import { HeapCore } from "./heap_core.ts";
 import { type HeapLayout, layoutOf } from "./heap_layout.ts";
+import { type HeapOptions, heapRules } from "./heap_options.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import {
@@ -74,20 +76,6 @@ const LIVE_FROM = LIVE;
 const LIVE_SPAN = OWNED - LIVE;
 const DEFAULT = DEFAULT_ALIGNMENT;
 
-/** Options of a {@link Heap}. */
-export interface HeapOptions {
-  /** Where memory comes from. @defaultValue the operating system */
-  source?: PageSource;
-  /**
-   * The most bytes that may be live at once, counted as requested. Allocating and freeing are slower with one.
-   *
-   * @defaultValue Infinity
-   */
-  limit?: number;
-  /** Whether freed memory is cleared at once; allocating and freeing are slower then. @defaultValue false */
-  zeroOnFree?: boolean;
-}
-
 /**
  * A general-purpose heap of native memory.
  *
@@ -117,8 +105,12 @@ export class Heap implements Allocator {
   #base: Address = 0;
   #pages: Int32Array = new Int32Array(0);
   #links: Uint16Array = new Uint16Array(0);
+  /** The largest size that `allocate` may place by itself. */
   #fastSize = -1;
+  /** The units whose blocks `free` and `reallocate` may change by themselves. */
   #fastUnits = 0;
+  /** The units whose blocks may be looked at: all that are committed. */
+  #units = 0;
 
   /**
    * Reserves address space; memory is committed when it is first needed.
@@ -127,13 +119,9 @@ export class Heap implements Allocator {
    * @throws {UnsupportedPlatformError} When no source is given and the system's cannot be loaded: see its message.
    */
   constructor(options: HeapOptions = {}) {
-    const { source, limit = Infinity, zeroOnFree = false } = options;
-    if (limit !== Infinity) assertSize(limit, "limit");
-    if (typeof zeroOnFree !== "boolean") {
-      throw new TypeError(`Cannot use ${describeValue(zeroOnFree)} as zeroOnFree: it must be a boolean`);
-    }
-    this.#source = source ?? defaultPageSource();
-    this.#core = new HeapCore(this, { limit, zeroOnFree }, () => this.#copyFirst());
+    const rules = heapRules(options);
+    this.#source = options.source ?? defaultPageSource();
+    this.#core = new HeapCore(this, rules, () => this.#copyFirst());
     this.#first = this.#core.blocks.ranges[0]!;
     this.#copyFirst();
   }
@@ -212,7 +200,7 @@ export class Heap implements Allocator {
     const address = this.allocate(size, alignment);
     if (blocks.isFresh || size === 0) return address;
     const granule = ((address - this.#base) * 0.0625) | 0;
-    if (address - this.#base === granule * GRANULE && (granule >>> 8) < this.#fastUnits) {
+    if (address - this.#base === granule * GRANULE && (granule >>> 8) < this.#units) {
       const region = this.#first.range.regionOf(granule >>> 8);
       if (region.bytes.byteLength > 0) {
         clearBytes(region, address - region.address, size);
@@ -297,7 +285,7 @@ export class Heap implements Allocator {
   view(address: Address, byteLength?: number): Uint8Array {
     const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
-    if (granule === quotient && (granule >>> 8) < this.#fastUnits) {
+    if (granule === quotient && (granule >>> 8) < this.#units) {
       const { range } = this.#first;
       const unit = granule >>> 8;
       const index = this.#first.liveLink(granule);
@@ -401,6 +389,7 @@ export class Heap implements Allocator {
   [Symbol.dispose](): void {
     this.#fastSize = -1;
     this.#fastUnits = 0;
+    this.#units = 0;
     this.#pages = new Int32Array(0);
     this.#links = new Uint16Array(0);
     this.#core.dispose();
@@ -409,11 +398,12 @@ export class Heap implements Allocator {
   /** Renews the copies for the fast paths, after anything that can add or drop a region or lengthen a table. */
   #copyFirst(): void {
     const { range, links } = this.#first;
-    const { isPlain } = this.#core;
+    const { isCounted, isPlain } = this.#core;
     this.#base = range.base;
     this.#pages = range.pages;
     this.#links = links;
-    this.#fastSize = isPlain ? SMALL_MAX : -1;
+    this.#units = range.endUnit;
+    this.#fastSize = isCounted ? -1 : SMALL_MAX;
     this.#fastUnits = isPlain ? range.endUnit : 0;
   }
 
@@ -436,7 +426,7 @@ export class Heap implements Allocator {
     const first = this.#first;
     const found = first.refill(sizeClass) !== NO_PAGE;
     const { range } = first;
-    if (range.pages !== this.#pages || first.links !== this.#links || range.endUnit !== this.#fastUnits) {
+    if (range.pages !== this.#pages || first.links !== this.#links || range.endUnit !== this.#units) {
       this.#core.renew();
     }
     return found;
@@ -444,6 +434,7 @@ export class Heap implements Allocator {
 
   /** What `free` does for all but live small blocks of the first range. */
   #freeSlow(address: Address): void {
-    if (this.#fastUnits === 0 || !this.#core.blocks.freeLarge(address)) this.#core.free(address);
+    const done = this.#fastUnits === 0 ? this.#core.freeSmall(address) : this.#core.blocks.freeLarge(address);
+    if (!done) this.#core.free(address);
   }
 }

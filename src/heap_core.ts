@@ -2,11 +2,11 @@
  * The heap without its fast paths: every rule of the `Allocator` contract, for every kind of block.
  *
  * `Heap` answers the usual small calls by itself and comes here with all others: wrong arguments, bad addresses, blocks
- * that are large, aligned or owned, and everything when there is a limit or memory is cleared on free. What is decided
- * here and nowhere else:
+ * that are large, aligned or owned, everything when there is a limit, and every free when freed memory is cleared or its
+ * reuse delayed. What is decided here and nowhere else:
  *
  * - the limit: `#requested` is the sum of the sizes that were asked for; the fast paths do not keep it, so it is right
- *   only in a heap that has none;
+ *   only in a heap with a limit, which uses none of them;
  * - bad addresses: {@link HeapCore.live} is the one place that turns an address into a block or an error;
  * - failures: whatever fails after a block was placed gives the block back.
  *
@@ -15,7 +15,9 @@
 import type { AllocatorStats } from "./allocator.ts";
 import { assertAddress, assertAlignment, assertSize } from "./arguments.ts";
 import { BlockMemory } from "./block_memory.ts";
-import { Blocks, type LiveBlock } from "./blocks.ts";
+import { type LiveBlock, UNIT_GRANULES } from "./block_lookup.ts";
+import { Blocks } from "./blocks.ts";
+import { clearBytes } from "./bytes.ts";
 import {
   type AllocatorError,
   CorruptionError,
@@ -26,20 +28,13 @@ import {
   OutOfMemoryError,
   UseAfterFreeError,
 } from "./errors.ts";
+import type { HeapRules } from "./heap_options.ts";
 import { heapStats } from "./heap_stats.ts";
 import { OwnedBlocks, type OwningAllocator } from "./native_buffer.ts";
 import type { Address } from "./page_source.ts";
-import { SLACK_MASK } from "./page_table.ts";
+import { OWNED, SLACK_MASK } from "./page_table.ts";
 import { GRANULE } from "./size_class.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
-
-/** What a heap was made with. */
-export interface HeapRules {
-  /** The most requested bytes that may be live; `Infinity` for no limit. */
-  readonly limit: number;
-  /** Whether freed memory is cleared at once. */
-  readonly zeroOnFree: boolean;
-}
 
 /** The complete, careful half of one heap. */
 export class HeapCore {
@@ -49,12 +44,14 @@ export class HeapCore {
   readonly memory: BlockMemory;
   /** The blocks that NativeBuffers own. */
   readonly owned: OwnedBlocks;
-  /** Whether blocks may come and go without being seen here: no limit, no clearing, not disposed. */
+  /** Whether blocks may go without being seen here: no limit, nothing secure, not disposed. */
   isPlain: boolean;
+  /** Whether blocks may not even come without being seen here: there is a limit, or the heap is disposed. */
+  isCounted: boolean;
   readonly #allocator: OwningAllocator;
   readonly #rules: HeapRules;
   readonly #renew: () => void;
-  /** Requested bytes of live blocks; right only when not plain. */
+  /** Requested bytes of live blocks; right only when there is a limit. */
   #requested = 0;
   #peakCommitted = 0;
   #disposed = false;
@@ -67,8 +64,9 @@ export class HeapCore {
     this.#allocator = heap;
     this.#rules = rules;
     this.#renew = renew;
-    this.isPlain = rules.limit === Infinity && !rules.zeroOnFree;
-    this.blocks = new Blocks(heap.source);
+    this.isCounted = rules.limit !== Infinity;
+    this.isPlain = !this.isCounted && !rules.zeroOnFree && rules.random === undefined && rules.delay === undefined;
+    this.blocks = new Blocks(heap.source, rules);
     this.memory = new BlockMemory(this.blocks);
     this.owned = new OwnedBlocks(heap, {
       setOwned: (address, owned) => this.blocks.setOwned(this.live(address, "free"), owned),
@@ -98,6 +96,30 @@ export class HeapCore {
     if (block === undefined) return reportViolation(this.#invalid(address, "free"));
     if (block.owned) this.owned.revoke(address);
     this.#release(block);
+  }
+
+  /**
+   * The short way to free a small block of the first range, for heaps that are not plain. False, and nothing done, when
+   * `address` is not that of one, or a NativeBuffer owns it.
+   */
+  freeSmall(address: Address): boolean {
+    if (this.#disposed || typeof address !== "number") return false;
+    const pages = this.blocks.ranges[0]!;
+    const { range } = pages;
+    const granule = (address - range.base) / GRANULE;
+    if (!(granule >= 0 && granule < range.endUnit * UNIT_GRANULES) || !Number.isInteger(granule)) return false;
+    const index = pages.liveLink(granule);
+    const link = pages.links[index]!;
+    if (index === 0 || link >= OWNED) return false;
+    const size = pages.slotSize(granule);
+    if (this.#rules.zeroOnFree) {
+      const region = range.regionOf(granule >>> 8);
+      if (region.bytes.byteLength === 0) return false;
+      clearBytes(region, address - region.address, size);
+    }
+    this.#requested -= size - (link & SLACK_MASK);
+    this.blocks.releaseSmall(pages, granule, index);
+    return true;
   }
 
   /** Frees the block that a view starts at. */
@@ -228,6 +250,7 @@ export class HeapCore {
     if (this.#disposed) return;
     this.#disposed = true;
     this.isPlain = false;
+    this.isCounted = true;
     try {
       this.owned.revokeAll();
     } finally {

@@ -202,6 +202,31 @@ export class HugeBlocks {
     for (const block of this.#blocks.values()) this.#unwrap(block);
   }
 
+  /**
+   * Verifies the records of the blocks. Time in their number.
+   *
+   * @throws {CorruptionError} When two disagree.
+   */
+  check(): void {
+    let bytes = 0;
+    let wrapped = 0;
+    for (const [key, { address, byteLength, requested, alignment, wrapped: wrap }] of this.#blocks) {
+      if (key !== address || address % alignment !== 0 || requested > byteLength || this.#freed.has(address)) {
+        throw new CorruptionError(
+          `Cannot trust the huge block at ${formatAddress(key)}: its record disagrees with itself`,
+        );
+      }
+      bytes += byteLength;
+      if (wrap !== undefined) wrapped += Math.min(byteLength, this.#source.maxWrapBytes);
+    }
+    if (bytes !== this.byteLength || wrapped !== this.wrappedBytes) {
+      const counted = `${this.byteLength} and ${this.wrappedBytes} are counted`;
+      throw new CorruptionError(
+        `Cannot trust the huge blocks: they have ${bytes} bytes, ${wrapped} wrapped; ${counted}`,
+      );
+    }
+  }
+
   /** Gives everything back, one `attempt` each; the views are detached already. */
   dispose(attempt: (giveBack: () => void) => void): void {
     const mappings = [...this.unreleased.drain(), ...this.#blocks.values()];

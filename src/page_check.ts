@@ -57,14 +57,16 @@ export interface PageLists {
 /**
  * Verifies every page, slot and list. Time in the number of slots.
  *
+ * @returns The count of delayed slots.
  * @throws {CorruptionError} When two records disagree.
  */
-export function checkPages(small: SmallPages, lists: PageLists): void {
+export function checkPages(small: SmallPages, lists: PageLists): number {
   checkHeader(small);
   const listed = partialPages(small);
   const idle = idlePages(small, lists, listed);
   const pages = small.range.pages;
   const chunks: LinkChunk[] = [...lists.freeChunks];
+  let delayed = 0;
   const { runs, regions } = small.range;
   for (const { firstUnit, endUnit } of regions) {
     for (let unit = firstUnit; unit < endUnit; unit += runs.lengthAt(unit)) {
@@ -76,12 +78,14 @@ export function checkPages(small: SmallPages, lists: PageLists): void {
         throw corrupt(unit, "it is not exactly one of current, partial, full and idle");
       }
       checkPage(small, unit, isCurrent);
+      delayed += pages[unit + DELAYED]!;
       const start = pages[unit + LINKS]!;
       chunks.push({ start, end: start + pages[unit + CAPACITY]! + 1 });
     }
   }
   for (const page of [...listed, ...idle]) throw corrupt(page, "it is in a list and not a page");
   checkChunks(chunks, lists);
+  return delayed;
 }
 
 function checkHeader(small: SmallPages): void {

@@ -12,7 +12,7 @@
  *         ┌────────┬────────┬────────┬────────┐
  *         │ HEAD   │ TAIL   │ NEXT   │ PREV   │   free and parked runs: links (unit + 1; 0 is none)
  *         │        │        │ SLACK  │ INFO   │   large blocks: bytes not asked for; alignment and ownership
- *         └────────┴────────┴────────┴────────┘
+ *         └────────┴────────┴────────┴────────┘   parked and in no stack as its reuse is delayed: INFO is -1
  *   HEAD   at the first unit of a run: units * 8 + DISCARDED * 4 + kind; 0 at every other unit
  *   TAIL   at the last unit of a free run: its units; 0 at every other unit
  *
@@ -76,6 +76,9 @@ export const INFO_OWNED = 64;
 /** The part of INFO that is the base-2 logarithm of the alignment. */
 export const INFO_ALIGNMENT = 63;
 
+/** INFO of a parked run that is in no stack, because the reuse of its block is delayed. */
+const INFO_DELAYED = -1;
+
 /** Runs up to this many units are parked. */
 const PARKED_LENGTH_MAX = 64;
 
@@ -97,8 +100,10 @@ export class Runs {
   units: Int32Array = new Int32Array(0);
   /** Units in free runs. */
   freeUnits = 0;
-  /** Units in parked runs. */
+  /** Units in the stacks of parked runs. */
   parkedUnits = 0;
+  /** Runs whose reuse is delayed. */
+  delayedRuns = 0;
   /** The last parked run of each length, plus one. */
   readonly #parked = new Int32Array(PARKED_LENGTH_MAX + 1);
   /** The first free run of each bin, plus one. */
@@ -168,6 +173,26 @@ export class Runs {
       if (unit !== -1) return unit;
     }
     return -1;
+  }
+
+  /** Takes a large block's run out of use without freeing it. */
+  delay(unit: number): void {
+    const units = this.units;
+    units[unit * 4 + HEAD] = (this.lengthAt(unit) << LENGTH_SHIFT) | PARKED_RUN;
+    units[unit * 4 + INFO] = INFO_DELAYED;
+    this.delayedRuns++;
+  }
+
+  /** Whether the run that starts at `unit` is delayed. */
+  isDelayed(unit: number): boolean {
+    return this.kindAt(unit) === PARKED_RUN && this.info(unit) === INFO_DELAYED;
+  }
+
+  /** Makes a delayed run that of a large block again, for the caller to release. */
+  endDelay(unit: number): void {
+    this.units[unit * 4 + HEAD] = (this.lengthAt(unit) << LENGTH_SHIFT) | LARGE_RUN;
+    this.describe(unit, 0, 0);
+    this.delayedRuns--;
   }
 
   /** Frees a used run and merges it with its free neighbours between `regionStart` and `regionEnd`. */
@@ -344,6 +369,7 @@ export class Runs {
     const free = new Set<number>();
     const parked = new Map<number, number>();
     let freeUnits = 0;
+    let delayed = 0;
     for (const { firstUnit, endUnit } of regions) {
       let previousFree = false;
       let unit = firstUnit;
@@ -351,7 +377,8 @@ export class Runs {
         const head = units[unit * 4 + HEAD]!;
         const count = head >>> LENGTH_SHIFT;
         const isFree = (head & KIND_MASK) === FREE_RUN;
-        if ((head & KIND_MASK) === PARKED_RUN) parked.set(unit, count);
+        if (this.isDelayed(unit)) delayed++;
+        else if ((head & KIND_MASK) === PARKED_RUN) parked.set(unit, count);
         if (count === 0 || unit + count > endUnit) throw corrupt(unit, "its run does not end inside its region");
         for (let inner = unit; inner < unit + count; inner++) {
           if (inner > unit && units[inner * 4 + HEAD] !== 0) throw corrupt(inner, "it is inside a run and has a head");
@@ -367,6 +394,7 @@ export class Runs {
         unit += count;
       }
     }
+    if (delayed !== this.delayedRuns) throw corrupt(0, `${delayed} runs are delayed, ${this.delayedRuns} are counted`);
     if (freeUnits !== this.freeUnits) throw corrupt(0, `${freeUnits} units are free, ${this.freeUnits} are counted`);
     for (let bin = 0; bin < BIN_COUNT; bin++) {
       const occupied = (this.#occupied[bin >>> 5]! & (1 << (bin & 31))) !== 0;

@@ -435,10 +435,11 @@ export class SmallPages {
   /**
    * Verifies every page, slot and list; the range must have been checked. Time in the number of slots.
    *
+   * @returns The count of delayed slots.
    * @throws {CorruptionError} When two records disagree.
    */
-  check(): void {
-    checkPages(this, {
+  check(): number {
+    return checkPages(this, {
       firstIdle: this.#idle,
       idleCount: this.#idleCount,
       freeChunks: this.#table.freeChunks(),

@@ -7,7 +7,8 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { failingPageSource, fixedPageSource, OutOfMemoryError, systemPageSource } from "../mod.ts";
 import type { Address, PageSource } from "../mod.ts";
-import { Blocks, type LiveBlock } from "../src/blocks.ts";
+import type { LiveBlock } from "../src/block_lookup.ts";
+import { Blocks } from "../src/blocks.ts";
 import { Recorder } from "./support/recording_source.ts";
 
 const KIB = 2 ** 10;
