@@ -90,6 +90,7 @@ export { type LimitedPageSource, limitedPageSource } from "./src/limited_page_so
 export { NativeBuffer } from "./src/native_buffer.ts";
 export type { Address, NativePointer, PageSource, Protection } from "./src/page_source.ts";
 export { PoolAllocator, type PoolAllocatorOptions } from "./src/pool_allocator.ts";
+export { QuarantineAllocator, type QuarantineAllocatorOptions } from "./src/quarantine_allocator.ts";
 export { InvalidHandleError, type SharedHeapHandle } from "./src/shared_handle.ts";
 export { SharedHeap, type SharedHeapOptions } from "./src/shared_heap.ts";
 export { basicalloc, memAlloc, rulloc, rustyMalloc } from "./src/systems.ts";

@@ -182,7 +182,9 @@ export class GuardCore implements Allocator {
   }
 
   *#walk(): IterableIterator<BlockInfo> {
-    for (const block of this.guarded.values()) yield infoOf(block);
+    for (const block of [...this.guarded.values()]) {
+      if (this.guarded.at(block.address) === block) yield infoOf(block);
+    }
   }
 
   stats(): AllocatorStats {

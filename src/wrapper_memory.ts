@@ -165,7 +165,10 @@ export class WrapperMemory {
   /** See `Allocator.buffer`. */
   buffer(byteLength: number, options: BufferOptions = {}): NativeBuffer {
     this.assertNotDisposed("allocate a buffer");
-    return this.#owned.create(byteLength, options);
+    const buffer = this.#owned.create(byteLength, options);
+    // Over a source that cannot isolate its views are on a buffer that no view may have been made on yet.
+    if (!buffer.isolated) this.view(buffer.address, 0);
+    return buffer;
   }
 
   /** Detaches the views of the block at `address`, which is about to be freed, if it is owned. */

@@ -1,0 +1,376 @@
+/**
+ * A wrapper that keeps freed blocks from being used again for a while, and finds writes to them.
+ *
+ * ```text
+ *   QuarantineAllocator            records of the live blocks          this file
+ *    ├─ WrapperMemory              views, arrays, NativeBuffers        wrapper_memory.ts
+ *    ├─ Quarantine                 the queue of freed blocks           quarantine.ts
+ *    ▼
+ *   inner allocator                both kinds are live blocks of it
+ * ```
+ *
+ * @module
+ */
+import { captureStack, stackDepth } from "./allocation_site.ts";
+import type {
+  Allocator,
+  AllocatorStats,
+  BlockInfo,
+  BufferOptions,
+  TypedArray,
+  TypedArrayConstructor,
+} from "./allocator.ts";
+import { assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { type BlockHistory, formatAddress, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
+import { historyOf } from "./guard_reports.ts";
+import type { NativeBuffer, OwningAllocator } from "./native_buffer.ts";
+import type { Address, PageSource } from "./page_source.ts";
+import { Quarantine } from "./quarantine.ts";
+import { reportViolation } from "./violations.ts";
+import { type WrappedBlock, WrapperMemory } from "./wrapper_memory.ts";
+
+/** Options of a {@link QuarantineAllocator}. */
+export interface QuarantineAllocatorOptions {
+  /** The most usable bytes in quarantine; a larger block is freed at once. @defaultValue 16 MiB */
+  maxBytes?: number;
+  /** The most blocks in quarantine; with 0 there is none. @defaultValue 16384 */
+  maxBlocks?: number;
+  /**
+   * Whether errors say where a block was allocated and freed, and how many frames deep: one to four microseconds and a kilobyte for
+   * each stack.
+   *
+   * @defaultValue false
+   */
+  stacks?: boolean | number;
+}
+
+/** The default of {@link QuarantineAllocatorOptions.maxBytes}. */
+const MAX_BYTES = 2 ** 24;
+
+/** The default of {@link QuarantineAllocatorOptions.maxBlocks}. */
+const MAX_BLOCKS = 16_384;
+
+/** A live block. */
+class LiveBlock implements WrappedBlock, BlockHistory {
+  readonly address: Address;
+  readonly alignment: number;
+  readonly allocatedAt: Error | undefined;
+  readonly #inner: OwningAllocator;
+  requestedSize: number;
+
+  constructor(
+    inner: OwningAllocator,
+    address: Address,
+    size: number,
+    alignment: number,
+    allocatedAt: Error | undefined,
+  ) {
+    this.#inner = inner;
+    this.address = address;
+    this.requestedSize = size;
+    this.alignment = alignment;
+    this.allocatedAt = allocatedAt;
+  }
+
+  /** It is the inner allocator's block as a whole. */
+  get inner(): Address {
+    return this.address;
+  }
+
+  /** As the inner allocator has it. */
+  get usableSize(): number {
+    return this.#inner.usableSize(this.address);
+  }
+
+  /** The block as plain data. */
+  get info(): BlockInfo {
+    const { address, requestedSize, usableSize, alignment } = this;
+    return { address, requestedSize, usableSize, alignment };
+  }
+}
+
+/**
+ * Any allocator, with a quarantine for freed blocks: a stale address does not hit the next block at its place, as there is none for a
+ * while, and a write through it is found.
+ *
+ * `free` fills the whole block with 0xDF and puts it into a queue; the oldest leave it, and are really freed, when more than
+ * `maxBlocks` or `maxBytes` are in it. A byte that has changed by then is a `CorruptionError` that says which, and with
+ * `stacks` who allocated and freed the block. It is raised by whatever call lets the block out: a later `free` or
+ * `reallocate` (which then has done nothing else), an allocation that finds no memory, `trim`, dispose; and by `check`, for
+ * blocks that stay.
+ *
+ * What differs from the {@link Allocator} contract:
+ * - A freed block is in quarantine: it is not live, not counted by `stats`, and its address is a double free. The memory is
+ *   used again only later: up to `maxBytes` more are committed. A program does not run out of memory because of it: an
+ *   allocation that fails empties the quarantine, and is tried again.
+ * - A plain view of a freed block shows 0xDF, and writing through it is a use after free. Views of a NativeBuffer are
+ *   empty at once, as ever.
+ * - `reallocate` puts the old place into quarantine when it moves, unless there is no memory for both places at once. What
+ *   `resize` cuts off is not in quarantine.
+ * - `trim` empties the quarantine first. Dispose verifies it, disposes the inner allocator, and reports then.
+ *
+ * The inner allocator belongs to the wrapper: allocate from nothing else in it, and dispose the wrapper only. Costs beside
+ * those of the inner allocator: a record on JavaScript's heap for each live and quarantined block, and filling and comparing
+ * every byte once.
+ *
+ * @example
+ * ```ts
+ * import { Heap, QuarantineAllocator } from "@offheap/alloc";
+ *
+ * using allocator = new QuarantineAllocator(new Heap(), { maxBytes: 2 ** 20, stacks: true });
+ * const address = allocator.allocate(100);
+ * const stale = allocator.view(address);
+ * allocator.free(address);
+ * allocator.allocate(100); // elsewhere
+ * stale[0] = 0xdf; // any other value would be a CorruptionError at the end of this scope
+ * ```
+ */
+export class QuarantineAllocator implements Allocator {
+  readonly #inner: OwningAllocator;
+  readonly #live = new Map<Address, LiveBlock>();
+  readonly #quarantine: Quarantine;
+  readonly #memory: WrapperMemory;
+  readonly #stackDepth: number;
+  #disposed = false;
+
+  /** Wraps `inner`, which must have no live blocks. */
+  constructor(inner: OwningAllocator, options: QuarantineAllocatorOptions = {}) {
+    const { maxBytes = MAX_BYTES, maxBlocks = MAX_BLOCKS, stacks = false } = options;
+    if (maxBytes !== Infinity) assertSize(maxBytes, "maxBytes");
+    if (maxBlocks !== Infinity) assertSize(maxBlocks, "maxBlocks");
+    this.#stackDepth = stackDepth(stacks);
+    this.#inner = inner;
+    this.#quarantine = new Quarantine(inner, maxBlocks, maxBytes);
+    this.#memory = new WrapperMemory(this, inner, {
+      name: "quarantine allocator",
+      isDisposed: () => this.#disposed,
+      find: (address) => this.#live.get(address),
+      invalid: (address, action) => this.#invalid(address, action),
+    });
+  }
+
+  /** Where the memory comes from. */
+  get source(): PageSource {
+    return this.#inner.source;
+  }
+
+  /** Count of blocks in quarantine. */
+  get quarantinedBlocks(): number {
+    return this.#quarantine.count;
+  }
+
+  /** Usable bytes of the blocks in quarantine. */
+  get quarantinedBytes(): number {
+    return this.#quarantine.byteLength;
+  }
+
+  /** See {@link Allocator.allocate}. */
+  allocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
+    this.#memory.assertNotDisposed("allocate");
+    const address = this.#insist(() => this.#inner.allocate(size, alignment));
+    return this.#add(address, size, alignment);
+  }
+
+  /** See {@link Allocator.tryAllocate}. */
+  tryAllocate(size: number, alignment?: number): Address {
+    try {
+      return this.allocate(size, alignment);
+    } catch (error) {
+      if (error instanceof OutOfMemoryError) return 0;
+      throw error;
+    }
+  }
+
+  /** See {@link Allocator.allocateZeroed}. */
+  allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
+    this.#memory.assertNotDisposed("allocate");
+    const address = this.#insist(() => this.#inner.allocateZeroed(size, alignment));
+    return this.#add(address, size, alignment);
+  }
+
+  /** See {@link Allocator.resize}. As the inner allocator can. */
+  resize(address: Address, size: number): boolean {
+    const block = this.#live.get(this.#memory.live(address, "resize").address)!;
+    assertSize(size);
+    this.#memory.refuseOwned(address, "resize");
+    return this.#resize(block, size);
+  }
+
+  /** See {@link Allocator.reallocate}. In place where `resize` can do it; else the old place goes into quarantine. */
+  reallocate(address: Address, size: number): Address {
+    if (address === 0) return this.allocate(size);
+    const block = this.#live.get(this.#memory.live(address, "reallocate").address)!;
+    assertSize(size);
+    this.#memory.refuseOwned(address, "reallocate");
+    if (size === 0) {
+      this.#release(block);
+      return 0;
+    }
+    return this.#resize(block, size) ? address : this.#move(block, size);
+  }
+
+  #resize(block: LiveBlock, size: number): boolean {
+    if (!this.#inner.resize(block.address, size)) return false;
+    block.requestedSize = size + 0; // -0 is 0
+    return true;
+  }
+
+  #move(block: LiveBlock, size: number): Address {
+    const { address, alignment, requestedSize } = block;
+    const isViewable = Math.max(size, requestedSize) <= this.source.maxWrapBytes;
+    const moved = isViewable ? this.tryAllocate(size, alignment) : 0;
+    if (moved === 0) {
+      // The inner allocator may manage without room for both, and has the words for it when it cannot.
+      const place = this.#inner.reallocate(address, size);
+      this.#live.delete(address);
+      return this.#add(place, size, alignment);
+    }
+    try {
+      this.#memory.copy(block, this.#live.get(moved)!, Math.min(size, requestedSize));
+      this.#release(block);
+    } catch (error) {
+      this.#live.delete(moved);
+      this.#inner.free(moved);
+      throw error;
+    }
+    return moved;
+  }
+
+  /** See {@link Allocator.free}. The block goes into quarantine, and the oldest ones may leave it. */
+  free(address: Address): void {
+    if (this.#memory.liveToFree(address) !== undefined) this.#release(this.#live.get(address)!);
+  }
+
+  #release(block: LiveBlock): void {
+    const { address, requestedSize, usableSize, allocatedAt } = block;
+    const isAdmitted = this.#quarantine.makeRoom(usableSize);
+    if (this.#memory.ownedBlocks !== 0) this.#memory.revoke(address);
+    const freed = { address, requestedSize, usableSize, allocatedAt, freedAt: captureStack("freed", this.#stackDepth) };
+    if (isAdmitted) this.#quarantine.add(freed);
+    else this.#quarantine.pass(freed);
+    this.#live.delete(address);
+  }
+
+  /** See {@link Allocator.usableSize}. */
+  usableSize(address: Address): number {
+    return this.#memory.live(address, "measure").usableSize;
+  }
+
+  /** See {@link Allocator.owns}. No for a block in quarantine. */
+  owns(address: Address): boolean {
+    return this.#memory.owns(address);
+  }
+
+  /** See {@link Allocator.view}. */
+  view(address: Address, byteLength?: number): Uint8Array {
+    return this.#memory.view(address, byteLength);
+  }
+
+  /** See {@link Allocator.array}. */
+  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
+    return this.#memory.array(type, length);
+  }
+
+  /** See {@link Allocator.freeArray}. */
+  freeArray(array: ArrayBufferView): void {
+    this.#memory.freeArray(array);
+  }
+
+  /** See {@link Allocator.addressOf}. */
+  addressOf(view: ArrayBufferView): Address {
+    return this.#memory.addressOf(view);
+  }
+
+  /** See {@link Allocator.buffer}. */
+  buffer(byteLength: number, options?: BufferOptions): NativeBuffer {
+    return this.#memory.buffer(byteLength, options);
+  }
+
+  /** See {@link Allocator.blocks}. In order of allocation. */
+  blocks(): IterableIterator<BlockInfo> {
+    this.#memory.assertNotDisposed("walk the blocks");
+    return this.#walk();
+  }
+
+  *#walk(): IterableIterator<BlockInfo> {
+    for (const block of [...this.#live.values()]) {
+      if (this.#live.get(block.address) === block) yield block.info;
+    }
+  }
+
+  /** See {@link Allocator.stats}. Blocks in quarantine count as committed and not as live. */
+  stats(): AllocatorStats {
+    this.#memory.assertNotDisposed("report");
+    const stats = this.#inner.stats();
+    return { ...stats, liveBlocks: this.#live.size, liveBytes: stats.liveBytes - this.#quarantine.byteLength };
+  }
+
+  /** See {@link Allocator.check}. Verifies every byte in quarantine. */
+  check(): void {
+    this.#memory.assertNotDisposed("check");
+    for (const problem of [...this.#quarantine.problems("check")]) reportViolation(problem);
+    this.#inner.check();
+  }
+
+  /** See {@link Allocator.trim}. Empties the quarantine first. */
+  trim(): number {
+    this.#memory.assertNotDisposed("trim");
+    const before = this.#inner.stats().committedBytes;
+    this.#quarantine.flush();
+    const released = Math.max(0, before - this.#inner.stats().committedBytes);
+    return released + this.#inner.trim();
+  }
+
+  /**
+   * Frees everything and disposes the inner allocator. A second call does nothing.
+   *
+   * @throws {CorruptionError} When a block in quarantine was written to; everything is given back all the same.
+   */
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    const problems = [...this.#quarantine.problems("dispose")];
+    this.#disposed = true;
+    try {
+      this.#memory.dispose();
+    } finally {
+      this.#live.clear();
+      this.#inner[Symbol.dispose]();
+    }
+    for (const problem of problems) reportViolation(problem);
+  }
+
+  /** Lets `make` allocate; when there is no memory, once more with an empty quarantine. */
+  #insist(make: () => Address): Address {
+    try {
+      return make();
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError) || this.#quarantine.count === 0) throw error;
+      this.#quarantine.flush();
+      return make();
+    }
+  }
+
+  #add(address: Address, size: number, alignment: number): Address {
+    const stack = captureStack("allocated", this.#stackDepth);
+    const block = new LiveBlock(this.#inner, address, size + 0, Math.max(alignment, DEFAULT_ALIGNMENT), stack);
+    this.#live.set(address, block);
+    this.#quarantine.forget(address);
+    return address;
+  }
+
+  /** Why there is no live block at `address`. Time in the number of blocks. */
+  #invalid(address: Address, action: string): InvalidFreeError {
+    let below: LiveBlock | undefined;
+    for (const block of this.#live.values()) {
+      if (block.address < address && !(block.address < (below?.address ?? 0))) below = block;
+    }
+    const offset = address - (below?.address ?? 0);
+    if (below !== undefined && offset < below.usableSize) {
+      const detail = `it is ${offset} bytes inside the live block of ${below.requestedSize} bytes at ` +
+        formatAddress(below.address) + historyOf(below);
+      return new InvalidFreeError(action, address, "interior", detail, formatAddress(address), below);
+    }
+    const detail = "this quarantine allocator has no block there and had none that it remembers";
+    return this.#quarantine.explain(address, action) ?? new InvalidFreeError(action, address, "foreign", detail);
+  }
+}
