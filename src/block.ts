@@ -53,9 +53,10 @@ export const END = 8;
 /** See the drawing. */
 export const CLEAN = 16;
 /** Where the alignment of a live block is in its mark. */
-export const ALIGNMENT_SHIFT = 4;
+const ALIGNMENT_SHIFT = 4;
+const ALIGNMENT_MASK = 31;
 /** Where the slack of a live block is in its mark. */
-export const SLACK_SHIFT = 9;
+const SLACK_SHIFT = 9;
 /** The most granules of one region: word indices of a region stay 32-bit integers. */
 export const MAX_GRANULES = 2 ** 29 - 1;
 
@@ -115,11 +116,12 @@ function checkOf(size: number, previous: number, region: number): number {
   return Math.imul(size ^ (previous << 16 | previous >>> 16) ^ region << 8 ^ 0x5bd1e995, 0x1e3779b1);
 }
 
-/** Writes the header of the block at `p`, of `n` granules, and what a free block has at its end. No marks. */
+/** Writes the header of the block at `p`, of `n` granules, and the size at both ends of a free one. No marks. */
 export function writeBlock(region: Region, layout: BlockLayout, p: number, n: number, free: boolean): void {
   const { words } = region;
-  const h = 4 * p;
+  const h = p << 2;
   const word = free ? n << 1 | 1 : n << 1;
+  if (free) words[h] = n;
   if (layout.linked) {
     const { number } = region;
     words[h + layout.next] = n;
@@ -135,14 +137,14 @@ export function writeBlock(region: Region, layout: BlockLayout, p: number, n: nu
   } else if (!free) {
     region.sizes[p] = n;
   }
-  if (free) words[h + 4 * n - 4] = n;
+  if (free) words[h + (n << 2) - 4] = n;
 }
 
 /** Says in the header of the block at `p` that the one below it begins `distance` granules below. */
 export function setPrevious(region: Region, layout: BlockLayout, p: number, distance: number): void {
   if (!layout.linked) return;
   const { words } = region;
-  const h = 4 * p;
+  const h = p << 2;
   words[h + layout.previous] = distance;
   words[h + layout.check] = checkOf(words[h + layout.size]!, distance, words[h + layout.region]!);
 }
@@ -160,6 +162,16 @@ export function writeLive(
   writeBlock(region, layout, p, n, false);
 }
 
+/** log2 of the alignment that the live block at `p` was asked for with. */
+export function alignmentLog2At(region: Region, p: number): number {
+  return (region.marks[p]! >>> ALIGNMENT_SHIFT) & ALIGNMENT_MASK;
+}
+
+/** The bytes that the live block at `p` has more than were asked for. */
+export function slackAt(region: Region, p: number): number {
+  return region.marks[p]! >>> SLACK_SHIFT;
+}
+
 /**
  * The granules of the live block at `p`.
  *
@@ -167,7 +179,7 @@ export function writeLive(
  */
 export function sizeOfLive(region: Region, layout: BlockLayout, p: number): number {
   const { words, marks } = region;
-  const h = 4 * p;
+  const h = p << 2;
   let n: number;
   if (layout.header === 0) {
     n = region.sizes[p]!;
@@ -196,12 +208,12 @@ export function sizeOfLive(region: Region, layout: BlockLayout, p: number): numb
  */
 export function sizeOfFree(region: Region, layout: BlockLayout, p: number): number {
   const { words, marks } = region;
-  const h = 4 * p;
+  const h = p << 2;
   const n = words[h]!;
   const last = p + n - 1;
   if (
     (marks[p]! & FREE) !== 0 && n > 0 && last < region.end && (marks[last]! & END) !== 0 &&
-    words[layout.linked ? h + layout.next : 4 * last] === n
+    words[layout.linked ? h + layout.next : last << 2] === n
   ) {
     return n;
   }
@@ -215,7 +227,7 @@ export function sizeOfFree(region: Region, layout: BlockLayout, p: number): numb
  */
 export function freeBelow(region: Region, layout: BlockLayout, p: number): number {
   const { words, marks } = region;
-  const h = 4 * p;
+  const h = p << 2;
   let n: number;
   if (layout.linked) {
     n = words[h + layout.previous]!;
@@ -231,7 +243,7 @@ export function freeBelow(region: Region, layout: BlockLayout, p: number): numbe
     if (p <= region.first || (marks[p - 1]! & END) === 0) return 0;
     n = words[h - 4]!;
   }
-  if (n > 0 && p - n >= region.first && (marks[p - n]! & FREE) !== 0 && words[h - 4 * n] === n) return n;
+  if (n > 0 && p - n >= region.first && (marks[p - n]! & FREE) !== 0 && words[h - (n << 2)] === n) return n;
   throw corrupt(region, p, "the free block below it was written to: its size is wrong");
 }
 

@@ -28,7 +28,6 @@
 import {
   type BlockLayout,
   CLEAN,
-  corrupt,
   END,
   FREE,
   freeBelow,
@@ -36,75 +35,18 @@ import {
   LIVE,
   setPrevious,
   sizeOfFree,
-  sizeOfLive,
   STALE,
   writeBlock,
 } from "./block.ts";
+import type { AllocatorEvent, BucketPolicy } from "./bucket_policy.ts";
+import { checkBucket, type LiveFigures, type Walkable } from "./bucket_walk.ts";
 import { OutOfMemoryError } from "./errors.ts";
-import type { FreeBlock, Placement, Visit } from "./free_list.ts";
+import type { FreeBlocks, Placement, Visit } from "./free_blocks.ts";
 import type { Address } from "./page_source.ts";
 import type { Region, RegionList } from "./region_list.ts";
 
-/** What happened inside, for whoever wants to watch; sizes in bytes, headers included. */
-export interface AllocatorEvent {
-  /**
-   * `search`: the free list was walked for `size` bytes, past `count` blocks; `split`: `size` bytes at `address` were left
-   * over; `merge`: two free blocks are one of `size` bytes; `grow`: a region was mapped; `release`: one was unmapped.
-   */
-  readonly type: "search" | "split" | "merge" | "grow" | "release";
-  /** Where: of a block its payload, of a region its start; 0 for a search that found nothing. */
-  readonly address: Address;
-  /** See `type`. */
-  readonly size: number;
-  /** Of a search, the blocks it came by; otherwise 1. */
-  readonly count: number;
-}
-
-/** The free blocks of a bucket: a `FreeList`, or several that look like one. Sizes that are passed in are verified ones. */
-export interface FreeBlocks extends Iterable<FreeBlock> {
-  readonly count: number;
-  readonly granules: number;
-  readonly visited: number;
-  readonly foundRegion: Region;
-  readonly found: number;
-  readonly foundSize: number;
-  readonly inPlace: boolean;
-  insert(region: Region, p: number, n: number): void;
-  insertAfter(region: Region, before: number, p: number, n: number): void;
-  remove(region: Region, p: number, n: number): void;
-  replace(region: Region, from: number, fromSize: number, to: number, toSize: number): void;
-  setSize(region: Region, p: number, from: number, to: number): void;
-  assertLinked(region: Region, p: number): void;
-  search(need: number, place: Placement | undefined, visit: Visit | undefined, limit?: number): boolean;
-  renumber(from: number, to: Region, shift: number): void;
-}
-
-/** The policies of a bucket. */
-export interface BucketPolicy {
-  /** Which end of a free block is given out. */
-  readonly split: "start" | "end";
-  /** When free neighbours become one. */
-  readonly coalesce: "eager" | "lazy";
-  /** Whether regions that touch are joined. */
-  readonly joinRegions: boolean;
-  /** Whether a region is unmapped as soon as it is free. */
-  readonly releaseRegions: boolean;
-  /** The least bytes of a region. */
-  readonly regionSize: number;
-  /** Called after each step. */
-  readonly onEvent: ((event: AllocatorEvent) => void) | undefined;
-}
-
-/** A block as a walk finds it. */
-export interface WalkedBlock {
-  readonly region: Region;
-  readonly p: number;
-  readonly n: number;
-  readonly free: boolean;
-}
-
 /** One bucket. */
-export class Bucket {
+export class Bucket implements Walkable {
   /** Its number in its allocator. */
   readonly index: number;
   /** Its free blocks. */
@@ -137,7 +79,7 @@ export class Bucket {
     this.#place = this.#splitsEnd
       ? (region, p, n) => this.#placeAtEnd(region, p, n)
       : (region, p, n) => this.#placeAtStart(region, p, n);
-    this.#visit = this.#eager ? undefined : (region, p, n) => this.#mergeBehind(region, p, n);
+    this.#visit = this.#eager ? undefined : (region, p) => this.#mergeBehind(region, p);
   }
 
   /**
@@ -146,9 +88,12 @@ export class Bucket {
    */
   take(need: number, alignment: number, limit?: number): number {
     const { free } = this;
-    this.#need = need;
-    this.#alignment = alignment / GRANULE;
-    const found = free.search(need, alignment > GRANULE ? this.#place : undefined, this.#visit, limit);
+    const placed = alignment > GRANULE;
+    if (placed) {
+      this.#need = need;
+      this.#alignment = alignment / GRANULE;
+    }
+    const found = free.search(need, placed ? this.#place : undefined, this.#visit, limit);
     if (this.#policy.onEvent !== undefined) {
       const address = found ? free.foundRegion.address + free.found * GRANULE : 0;
       this.#emit("search", address, need * GRANULE, free.visited);
@@ -158,13 +103,13 @@ export class Bucket {
     const p = free.found;
     const n = sizeOfFree(region, this.#layout, p);
     let at = p;
-    if (alignment > GRANULE) {
+    if (placed) {
       at = this.#place(region, p, n);
-    } else if (this.#splitsEnd) {
+    } else if (this.#splitsEnd && n - need >= this.#layout.minimum) {
       at = p + n - need;
-      if (at - p < this.#layout.minimum) at = p;
     }
-    return this.#split(region, p, n, at, need);
+    this.#split(region, p, n, at, need);
+    return at;
   }
 
   /** The lowest place in the free block that is aligned, and leaves nothing or a whole block below. */
@@ -205,7 +150,7 @@ export class Bucket {
     } else if (below === 0) {
       free.remove(region, p, n);
     } else {
-      free.setSize(region, p, n, below);
+      free.resize(region, p, n, below);
       if (above > 0) free.insertAfter(region, p, rest, above);
     }
     // The granule at the end keeps its mark when what is above stays free; `at` gets a new one from the caller.
@@ -224,12 +169,11 @@ export class Bucket {
   }
 
   /** Takes the block out of a free one for `allocate`. */
-  #split(region: Region, p: number, n: number, at: number, need: number): number {
+  #split(region: Region, p: number, n: number, at: number, need: number): void {
     this.#carve(region, p, n, at, need);
     if (this.#policy.onEvent !== undefined && this.size < n) {
       this.#emit("split", region.address + (at > p ? p : at + this.size) * GRANULE, (n - this.size) * GRANULE);
     }
-    return at;
   }
 
   /** As `take`, from a region that is mapped for it. */
@@ -276,7 +220,9 @@ export class Bucket {
     const n = sizeOfFree(region, layout, p);
     this.#need = need;
     this.#alignment = alignment / GRANULE;
-    return this.#split(region, p, n, this.#placeAtStart(region, p, n), need);
+    const at = this.#placeAtStart(region, p, n);
+    this.#split(region, p, n, at, need);
+    return at;
   }
 
   /** Frees the live block at `p` of `n` granules. */
@@ -342,7 +288,7 @@ export class Bucket {
   #resizeFree(region: Region, p: number, from: number, to: number): void {
     const { free } = this;
     if (free.inPlace) {
-      free.setSize(region, p, from, to);
+      free.resize(region, p, from, to);
     } else {
       free.remove(region, p, from);
       free.insert(region, p, to);
@@ -350,17 +296,18 @@ export class Bucket {
   }
 
   /** Merges the free block at `p` with the free blocks behind it; its granules then. */
-  #mergeBehind(region: Region, p: number, n: number): number {
+  #mergeBehind(region: Region, p: number): number {
     const layout = this.#layout;
     const { marks } = region;
     const { free } = this;
+    const n = sizeOfFree(region, layout, p);
     let size = n;
     while (p + size < region.end && (marks[p + size]! & FREE) !== 0) {
       const after = p + size;
       const more = sizeOfFree(region, layout, after);
       free.remove(region, after, more);
       // Each is made whole before the next is tried, which may be corrupt.
-      free.setSize(region, p, size, size + more);
+      free.resize(region, p, size, size + more);
       marks[after - 1] = marks[after - 1]! & ~END;
       marks[after] = marks[after]! & (STALE | END);
       size += more;
@@ -376,7 +323,7 @@ export class Bucket {
   #freeAbove(region: Region, p: number, n: number): number {
     const after = p + n;
     if (after >= region.end || (region.marks[after]! & FREE) === 0) return 0;
-    return this.#mergeBehind(region, after, sizeOfFree(region, this.#layout, after));
+    return this.#mergeBehind(region, after);
   }
 
   /**
@@ -423,7 +370,7 @@ export class Bucket {
     if (at === start) {
       free.remove(region, start, below);
     } else {
-      free.setSize(region, start, below, at - start);
+      free.resize(region, start, below, at - start);
       marks[at - 1] = marks[at - 1]! | END;
       marks[start] = marks[start]! & ~CLEAN;
     }
@@ -444,26 +391,12 @@ export class Bucket {
     return at;
   }
 
-  /** Every block of the bucket, by address. */
-  *walk(): IterableIterator<WalkedBlock> {
-    for (const region of [...this.#regions.sorted]) {
-      if (region.bucket !== this.index) continue;
-      for (let p = region.first; p < region.end;) {
-        const free = (region.marks[p]! & FREE) !== 0;
-        if (!free && (region.marks[p]! & LIVE) === 0) throw corrupt(region, p, "no block begins where one must");
-        const n = free ? sizeOfFree(region, this.#layout, p) : sizeOfLive(region, this.#layout, p);
-        yield { region, p, n, free };
-        p += n;
-      }
-    }
-  }
-
   /** Unmaps regions that hold no block; the bytes given back. */
   releaseFreeRegions(): number {
     let given = 0;
     for (const region of [...this.#regions.sorted]) {
       if (region.bucket !== this.index || (region.marks[region.first]! & FREE) === 0) continue;
-      const n = this.#mergeBehind(region, region.first, sizeOfFree(region, this.#layout, region.first));
+      const n = this.#mergeBehind(region, region.first);
       if (n === region.end - region.first) given += this.#releaseRegion(region, n);
     }
     return given;
@@ -477,7 +410,7 @@ export class Bucket {
     const blocks = [...this.free];
     for (const { region, p } of blocks) {
       if ((region.marks[p]! & (FREE | CLEAN)) !== FREE) continue;
-      const n = this.#mergeBehind(region, p, sizeOfFree(region, this.#layout, p));
+      const n = this.#mergeBehind(region, p);
       const from = Math.ceil((region.address + (p + 1) * GRANULE) / pageSize) * pageSize;
       const to = Math.floor((region.address + (p + n) * GRANULE - 3 * GRANULE) / pageSize) * pageSize;
       if (to <= from) continue;
@@ -488,38 +421,9 @@ export class Bucket {
     return given;
   }
 
-  /** Throws unless the free list holds exactly the free blocks, and no two of them touch where they are merged. */
-  check(): void {
-    let count = 0;
-    let granules = 0;
-    let before: WalkedBlock | undefined;
-    for (const block of this.walk()) {
-      const { region, p, n, free } = block;
-      const touches = before?.region === region && before.free;
-      if (freeBelow(region, this.#layout, p) !== (touches ? before!.n : 0)) {
-        throw corrupt(region, p, "it disagrees with the block below it");
-      }
-      if (free) {
-        count++;
-        granules += n;
-        if (touches && this.#policy.coalesce === "eager") throw corrupt(region, p, "it was not merged");
-      }
-      for (let inside = p + 1; inside < p + n; inside++) {
-        if ((region.marks[inside]! & (LIVE | FREE)) !== 0) {
-          throw corrupt(region, inside, "it lies inside another block");
-        }
-      }
-      before = block;
-    }
-    let listed = 0;
-    for (const { n } of this.free) {
-      listed++;
-      granules -= n;
-    }
-    const { free } = this;
-    if (listed === count && granules === 0 && free.count === count) return;
-    const region = this.#regions.sorted[0];
-    if (region !== undefined) throw corrupt(region, 0, `its bucket has ${count} free blocks and ${listed} in its list`);
+  /** See {@link checkBucket}. */
+  check(): LiveFigures {
+    return checkBucket(this.#regions, this, this.#eager);
   }
 
   #emit(type: AllocatorEvent["type"], address: Address, size: number, count = 1): void {

@@ -20,23 +20,16 @@
  *
  * @module
  */
-import type {
-  Allocator,
-  AllocatorStats,
-  BlockInfo,
-  BufferOptions,
-  TypedArray,
-  TypedArrayConstructor,
-} from "./allocator.ts";
 import { assertSize } from "./arguments.ts";
 import { type HeaderSize, layoutFor } from "./block.ts";
-import { type AllocatorEvent, Bucket, type FreeBlocks } from "./bucket.ts";
-import { type BucketLayout, BucketSet, type FreeStats } from "./bucket_set.ts";
+import { Bucket } from "./bucket.ts";
+import type { AllocatorEvent } from "./bucket_policy.ts";
 import { defaultPageSource } from "./default_page_source.ts";
 import { describeValue } from "./errors.ts";
+import type { FreeBlocks } from "./free_blocks.ts";
 import { type FreeFit, FreeList, type FreeOrder } from "./free_list.ts";
-import type { NativeBuffer } from "./native_buffer.ts";
-import type { Address, PageSource } from "./page_source.ts";
+import { InBandAllocator } from "./in_band_allocator.ts";
+import type { PageSource } from "./page_source.ts";
 import { assertBoolean, assertChoice, assertHook, regionSizeFor } from "./policy_arguments.ts";
 import { RegionList } from "./region_list.ts";
 import { SegregatedFreeLists } from "./segregated_free_lists.ts";
@@ -81,12 +74,9 @@ const MAX_BUCKETS = 64;
  * allocator.free(address);
  * ```
  */
-export class BucketAllocator implements Allocator {
-  /** Where the memory comes from. */
-  readonly source: PageSource;
+export class BucketAllocator extends InBandAllocator {
   /** The largest block of each bucket; the dynamic bucket is not among them. */
   readonly sizes: readonly number[];
-  readonly #set: BucketSet;
 
   /**
    * Maps nothing before the first allocation.
@@ -103,10 +93,9 @@ export class BucketAllocator implements Allocator {
     assertBoolean(releaseRegions, "releaseRegions");
     assertBoolean(growDown, "growDown");
     assertHook(onEvent);
-    this.source = options.source ?? defaultPageSource();
-    this.sizes = [...sizes];
-    const regionSize = regionSizeFor(this.source, options.regionSize);
-    const regions = new RegionList(this.source, layoutFor(header));
+    const source = options.source ?? defaultPageSource();
+    const regionSize = regionSizeFor(source, options.regionSize);
+    const regions = new RegionList(source, layoutFor(header));
     const policy = {
       split: "start",
       coalesce: "eager",
@@ -115,128 +104,12 @@ export class BucketAllocator implements Allocator {
       regionSize,
       onEvent,
     } as const;
-    const lists: FreeBlocks[] = this.sizes.map(() => new FreeList(regions, order, fit));
+    const lists: FreeBlocks[] = sizes.map(() => new FreeList(regions, order, fit));
     lists.push(new SegregatedFreeLists(regions, order));
     const buckets = lists.map((list, index) => new Bucket(index, regions, list, policy));
-    this.#set = new BucketSet(this, {
-      name: "bucket allocator",
-      regions,
-      buckets,
-      bucketFor: (size) => buckets[this.bucketOf(size)]!,
-      growDown,
-    });
-  }
-
-  /** The number of the bucket for blocks of `size` bytes. */
-  bucketOf(size: number): number {
-    const { sizes } = this;
-    let bucket = 0;
-    while (bucket < sizes.length && sizes[bucket]! < size) bucket++;
-    return bucket;
-  }
-
-  /** See {@link Allocator.allocate}. Time in the number of free blocks of the bucket; constant in the dynamic one. */
-  allocate(size: number, alignment?: number): Address {
-    return this.#set.allocate(size, alignment);
-  }
-
-  /** See {@link Allocator.tryAllocate}. */
-  tryAllocate(size: number, alignment?: number): Address {
-    return this.#set.tryAllocate(size, alignment);
-  }
-
-  /** See {@link Allocator.allocateZeroed}. */
-  allocateZeroed(size: number, alignment?: number): Address {
-    return this.#set.allocateZeroed(size, alignment);
-  }
-
-  /**
-   * See {@link Allocator.free}. With `size`, the size that was asked for, the caller hands it back and it is checked.
-   *
-   * @throws {SizeMismatchError} When `size` is not the size that was asked for; the block is still live.
-   */
-  free(address: Address, size?: number): void {
-    this.#set.free(address, size);
-  }
-
-  /** See {@link Allocator.resize}. Always shrinks; grows into free space behind the block. */
-  resize(address: Address, size: number): boolean {
-    return this.#set.resize(address, size);
-  }
-
-  /** See {@link Allocator.reallocate}. A block whose size changes bucket moves. */
-  reallocate(address: Address, size: number): Address {
-    return this.#set.reallocate(address, size);
-  }
-
-  /** See {@link Allocator.usableSize}. */
-  usableSize(address: Address): number {
-    return this.#set.usableSize(address);
-  }
-
-  /** See {@link Allocator.owns}. */
-  owns(address: Address): boolean {
-    return this.#set.owns(address);
-  }
-
-  /** See {@link Allocator.view}. A view is empty once its region is given back. */
-  view(address: Address, byteLength?: number): Uint8Array {
-    return this.#set.memory.view(address, byteLength);
-  }
-
-  /** See {@link Allocator.array}. */
-  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
-    return this.#set.memory.array(type, length);
-  }
-
-  /** See {@link Allocator.freeArray}. */
-  freeArray(array: ArrayBufferView): void {
-    this.#set.memory.freeArray(array);
-  }
-
-  /** See {@link Allocator.addressOf}. */
-  addressOf(view: ArrayBufferView): Address {
-    return this.#set.memory.addressOf(view);
-  }
-
-  /** See {@link Allocator.buffer}. */
-  buffer(byteLength: number, options?: BufferOptions): NativeBuffer {
-    return this.#set.memory.buffer(byteLength, options);
-  }
-
-  /** See {@link Allocator.blocks}. The walk is over the blocks of its start. */
-  blocks(): IterableIterator<BlockInfo> {
-    return this.#set.blocks();
-  }
-
-  /** See {@link Allocator.stats}. */
-  stats(): AllocatorStats {
-    return this.#set.stats();
-  }
-
-  /** Count and bytes of the free blocks. */
-  freeStats(): FreeStats {
-    return this.#set.freeStats();
-  }
-
-  /** What every bucket holds, region by region and block by block; `describe` draws it. */
-  layout(): BucketLayout[] {
-    return this.#set.layout();
-  }
-
-  /** See {@link Allocator.check}. */
-  check(): void {
-    this.#set.check();
-  }
-
-  /** See {@link Allocator.trim}. Unmaps free regions, and gives OS pages inside large free blocks back. */
-  trim(): number {
-    return this.#set.trim();
-  }
-
-  /** Frees every block, detaches every view and gives all memory back. A second call does nothing. */
-  [Symbol.dispose](): void {
-    this.#set.dispose();
+    const copy = [...sizes];
+    super({ name: "bucket allocator", regions, buckets, sizes: copy, growDown });
+    this.sizes = copy;
   }
 }
 

@@ -18,7 +18,7 @@
  * @module
  */
 import { assertSize } from "./arguments.ts";
-import type { BucketLayout, LayoutBlock, LayoutRegion } from "./bucket_set.ts";
+import type { BucketLayout, LayoutBlock, LayoutRegion } from "./bucket_layout.ts";
 import type { Address } from "./page_source.ts";
 
 /** An allocator that can be drawn: `FreeListAllocator` or `BucketAllocator`. */

@@ -23,6 +23,7 @@
  * @module
  */
 import { type BlockLayout, corrupt, FREE, sizeOfFree } from "./block.ts";
+import type { FreeBlock, FreeBlocks, Placement, Visit } from "./free_blocks.ts";
 import type { Region, RegionList } from "./region_list.ts";
 
 /** Where a freed block goes in its list. */
@@ -30,22 +31,6 @@ export type FreeOrder = "address" | "lifo" | "fifo";
 
 /** Which free block is taken. */
 export type FreeFit = "first" | "best" | "next";
-
-/** The granule at which what is looked for would begin in the free block at `p` of `n` granules; -1 when it has no room. */
-export type Placement = (region: Region, p: number, n: number) => number;
-
-/** Called with each free block that a search comes by; the granules that the block has afterwards. */
-export type Visit = (region: Region, p: number, n: number) => number;
-
-/** A place in a region. */
-export interface FreeBlock {
-  /** The region. */
-  readonly region: Region;
-  /** The granule of the payload. */
-  readonly p: number;
-  /** The size in granules. */
-  readonly n: number;
-}
 
 /** How many granules below a freed block are looked at for the free block before it, ere the list is walked. */
 const NEARBY = 512;
@@ -57,25 +42,21 @@ const REGION_MASK = 0xfff;
 const PREVIOUS_SHIFT = 12;
 
 /** One free list. */
-export class FreeList {
+export class FreeList implements FreeBlocks {
   /** The order that blocks are kept in. */
   readonly order: FreeOrder;
   /** The search. */
   readonly fit: FreeFit;
-  /** Whether a block that grows or shrinks keeps its place: in the others it is taken out and put back. */
+  /** See {@link FreeBlocks.inPlace}. */
   readonly inPlace: boolean;
   /** How many free blocks there are. */
   count = 0;
-  /** How many granules they have together. */
-  granules = 0;
   /** How many blocks the last search came by. */
   visited = 0;
   /** The region of the block that the last search found. */
   foundRegion!: Region;
   /** Its granule. */
   found = 0;
-  /** Its size. */
-  foundSize = 0;
   readonly #regions: RegionList;
   readonly #layout: BlockLayout;
   readonly #alone: boolean;
@@ -96,21 +77,21 @@ export class FreeList {
     this.inPlace = order === "address";
   }
 
-  /** Adds a free block in its place by the order. */
-  insert(region: Region, p: number, n: number): void {
-    if (this.order === "lifo") this.#link(region, p, n, 0, 0, this.#headRegion, this.#head);
-    else if (this.order === "fifo") this.#link(region, p, n, this.#tailRegion, this.#tail, 0, 0);
-    else this.#insertByAddress(region, p, n);
+  /** See {@link FreeBlocks.insert}. */
+  insert(region: Region, p: number): void {
+    if (this.order === "lifo") this.#link(region, p, 0, 0, this.#headRegion, this.#head);
+    else if (this.order === "fifo") this.#link(region, p, this.#tailRegion, this.#tail, 0, 0);
+    else this.#insertByAddress(region, p);
   }
 
-  #insertByAddress(region: Region, p: number, n: number): void {
+  #insertByAddress(region: Region, p: number): void {
     if (this.#alone) {
       // The nearest free block below in the region is the one to follow, and is seldom far.
       const { marks } = region;
       const low = Math.max(region.first, p - NEARBY);
       let q = p - 1;
       while (q >= low && (marks[q]! & FREE) === 0) q--;
-      if (q >= low) return this.insertAfter(region, q, p, n);
+      if (q >= low) return this.insertAfter(region, q, p);
     }
     let beforeRegion = 0;
     let before = 0;
@@ -125,62 +106,70 @@ export class FreeList {
       number = node.words[4 * at + 3]! & REGION_MASK;
       at = node.words[4 * at + 1]!;
     }
-    this.#link(region, p, n, beforeRegion, before, number, at);
+    this.#link(region, p, beforeRegion, before, number, at);
   }
 
-  /** Adds a free block right behind another. */
-  insertAfter(region: Region, before: number, p: number, n: number): void {
+  /** See {@link FreeBlocks.insertAfter}. */
+  insertAfter(region: Region, before: number, p: number): void {
     const { words } = region;
-    this.#link(region, p, n, region.number, before, words[4 * before + 3]! & REGION_MASK, words[4 * before + 1]!);
+    this.#link(region, p, region.number, before, words[4 * before + 3]! & REGION_MASK, words[4 * before + 1]!);
   }
 
-  /** Takes the free block at `p` out, of `n` granules. */
-  remove(region: Region, p: number, n: number): void {
-    const { words } = region;
-    const next = words[4 * p + 1]!;
-    const previous = words[4 * p + 2]!;
-    const numbers = words[4 * p + 3]!;
-    const nextRegion = numbers & REGION_MASK;
-    const previousRegion = numbers >>> PREVIOUS_SHIFT;
-    this.assertLinked(region, p);
-    this.#setNext(region, previousRegion, previous, nextRegion, next);
-    this.#setPrevious(region, nextRegion, next, previousRegion, previous);
-    if (this.#rover === p && this.#roverRegion === region.number) {
+  /** See {@link FreeBlocks.remove}. */
+  remove(region: Region, p: number): void {
+    const { words, number } = region;
+    const w = p << 2;
+    const next = words[w + 1]!;
+    const previous = words[w + 2]!;
+    const numbers = words[w + 3]!;
+    if (numbers === (number << PREVIOUS_SHIFT | number)) {
+      // Both neighbours are in this region, as nearly always: what the other branch does, without calls.
+      const a = previous << 2;
+      const b = next << 2;
+      if (words[a + 1] !== p || words[b + 2] !== p) throw corrupt(region, p, DISAGREE);
+      words[a + 1] = next;
+      words[b + 2] = previous;
+    } else {
+      this.assertLinked(region, p);
+      this.#setNext(region, numbers >>> PREVIOUS_SHIFT, previous, numbers & REGION_MASK, next);
+      this.#setPrevious(region, numbers & REGION_MASK, next, numbers >>> PREVIOUS_SHIFT, previous);
+    }
+    if (this.#roverRegion === number && this.#rover === p) {
       this.#rover = next;
-      this.#roverRegion = nextRegion;
+      this.#roverRegion = numbers & REGION_MASK;
     }
     this.count--;
-    this.granules -= n;
   }
 
-  /** Puts the free block at `to`, of `toSize` granules, in the place of the one at `from`. */
-  replace(region: Region, from: number, fromSize: number, to: number, toSize: number): void {
+  /** See {@link FreeBlocks.replace}. */
+  replace(region: Region, from: number, _fromSize: number, to: number): void {
     const { words, number } = region;
-    const next = words[4 * from + 1]!;
-    const previous = words[4 * from + 2]!;
-    const numbers = words[4 * from + 3]!;
-    this.assertLinked(region, from);
-    words[4 * to] = toSize;
-    words[4 * to + 1] = next;
-    words[4 * to + 2] = previous;
-    words[4 * to + 3] = numbers;
-    this.#setNext(region, numbers >>> PREVIOUS_SHIFT, previous, number, to);
-    this.#setPrevious(region, numbers & REGION_MASK, next, number, to);
-    if (this.#rover === from && this.#roverRegion === number) this.#rover = to;
-    this.granules += toSize - fromSize;
+    const w = from << 2;
+    const next = words[w + 1]!;
+    const previous = words[w + 2]!;
+    const numbers = words[w + 3]!;
+    const v = to << 2;
+    if (numbers === (number << PREVIOUS_SHIFT | number)) {
+      const a = previous << 2;
+      const b = next << 2;
+      if (words[a + 1] !== from || words[b + 2] !== from) throw corrupt(region, from, DISAGREE);
+      words[a + 1] = to;
+      words[b + 2] = to;
+    } else {
+      this.assertLinked(region, from);
+      this.#setNext(region, numbers >>> PREVIOUS_SHIFT, previous, number, to);
+      this.#setPrevious(region, numbers & REGION_MASK, next, number, to);
+    }
+    words[v + 1] = next;
+    words[v + 2] = previous;
+    words[v + 3] = numbers;
+    if (this.#roverRegion === number && this.#rover === from) this.#rover = to;
   }
 
-  /** Gives the free block at `p` another size, in its place. */
-  setSize(region: Region, p: number, from: number, to: number): void {
-    region.words[4 * p] = to;
-    this.granules += to - from;
-  }
+  /** See {@link FreeBlocks.resize}. It can always keep its place. */
+  resize(): void {}
 
-  /**
-   * Throws unless both neighbours in the list, or its ends, lead to the free block at `p`.
-   *
-   * @throws {CorruptionError} When they do not: it was written to, or one of them was.
-   */
+  /** See {@link FreeBlocks.assertLinked}. */
   assertLinked(region: Region, p: number): void {
     const { words, number } = region;
     const numbers = words[4 * p + 3]!;
@@ -205,20 +194,14 @@ export class FreeList {
     if (!follows || !leads) throw corrupt(region, p, DISAGREE);
   }
 
-  /**
-   * Looks for a free block of `need` granules or more in which `place`, if given, finds room, past at most `limit` blocks,
-   * and leaves it in the `found` fields. False when there is none.
-   */
+  /** See {@link FreeBlocks.search}. */
   search(need: number, place: Placement | undefined, visit: Visit | undefined, limit = ALL): boolean {
     this.visited = 0;
-    this.foundSize = 0;
     if (this.fit === "first") return this.#walk(false, need, place, visit, limit);
-    if (this.fit === "next") {
-      return this.#walk(true, need, place, visit, limit) || this.#walk(false, need, place, visit, limit);
-    }
+    if (this.fit === "next" && this.#walk(true, need, place, visit, limit)) return true;
     // The best is known when all are merged, not before.
-    if (visit !== undefined) this.#walk(false, ALL, place, visit, limit);
-    return this.#walk(false, need, place, undefined, limit);
+    if (this.fit === "best" && visit !== undefined) this.#walk(false, ALL, place, visit, limit);
+    return this.#walk(false, need, place, this.fit === "best" ? undefined : visit, limit);
   }
 
   /** Goes from node to node from the head, or the rover, on; each must lead back to the one before it. */
@@ -232,6 +215,7 @@ export class FreeList {
     const best = this.fit === "best";
     const merges = visit !== undefined;
     let visited = this.visited;
+    let foundSize = 0;
     let number = fromRover ? this.#roverRegion : this.#headRegion;
     let p = fromRover ? this.#rover : this.#head;
     let before = 0;
@@ -261,17 +245,13 @@ export class FreeList {
       }
       // Merging is only worth a call where a free block follows.
       if (visit !== undefined && ((marks[p + n] ?? 0) & FREE) !== 0) {
-        n = visit(region, p, n);
+        n = visit(region, p);
         numbers = words[w + 3]!;
       }
-      if (
-        n >= need && (place === undefined || place(region, p, n) >= 0) && (this.foundSize === 0 || n < this.foundSize)
-      ) {
-        this.foundRegion = region;
+      if (n >= need && (foundSize === 0 || n < foundSize) && (place === undefined || place(region, p, n) >= 0)) {
+        if (this.foundRegion !== region) this.foundRegion = region;
         this.found = p;
-        this.foundSize = n;
-        this.#rover = p;
-        this.#roverRegion = number;
+        foundSize = n;
         if (!best) break;
       }
       if (visited >= limit) break;
@@ -281,7 +261,12 @@ export class FreeList {
       p = words[w + 1]!;
     }
     this.visited = visited;
-    return this.foundSize > 0;
+    if (foundSize === 0) return false;
+    if (this.fit === "next") {
+      this.#rover = this.found;
+      this.#roverRegion = this.foundRegion.number;
+    }
+    return true;
   }
 
   /** The free blocks from head to tail. */
@@ -308,7 +293,7 @@ export class FreeList {
     }
   }
 
-  /** Names the blocks of a region, which has become the upper part of another, by that: `shift` granules further up. */
+  /** See {@link FreeBlocks.renumber}. */
   renumber(from: number, to: Region, shift: number): void {
     if (this.#headRegion === from) [this.#headRegion, this.#head] = [to.number, this.#head + shift];
     if (this.#tailRegion === from) [this.#tailRegion, this.#tail] = [to.number, this.#tail + shift];
@@ -317,7 +302,7 @@ export class FreeList {
     let p = this.#head;
     while (number !== 0) {
       const { words } = this.#regionOf(number, number, p);
-      const w = 4 * p;
+      const w = p << 2;
       let nextRegion = words[w + 3]! & REGION_MASK;
       let previousRegion = words[w + 3]! >>> PREVIOUS_SHIFT;
       if (nextRegion === from) {
@@ -338,7 +323,6 @@ export class FreeList {
   #link(
     region: Region,
     p: number,
-    n: number,
     previousRegion: number,
     previous: number,
     nextRegion: number,
@@ -356,15 +340,13 @@ export class FreeList {
       }
       if (!leads) throw corrupt(this.#regionOf(previousRegion, number, p), previous, DISAGREE);
     }
-    const w = 4 * p;
-    words[w] = n;
+    const w = p << 2;
     words[w + 1] = next;
     words[w + 2] = previous;
     words[w + 3] = previousRegion << PREVIOUS_SHIFT | nextRegion;
     this.#setNext(region, previousRegion, previous, number, p);
     this.#setPrevious(region, nextRegion, next, number, p);
     this.count++;
-    this.granules += n;
   }
 
   /** Has the node at `p` of region `number`, or the head if there is none, lead to another. */
@@ -375,7 +357,7 @@ export class FreeList {
       return;
     }
     const words = number === region.number ? region.words : this.#regions.byNumber[number]!.words;
-    const w = 4 * p;
+    const w = p << 2;
     words[w + 1] = next;
     words[w + 3] = (words[w + 3]! & ~REGION_MASK) | nextRegion;
   }
@@ -388,7 +370,7 @@ export class FreeList {
       return;
     }
     const words = number === region.number ? region.words : this.#regions.byNumber[number]!.words;
-    const w = 4 * p;
+    const w = p << 2;
     words[w + 2] = previous;
     words[w + 3] = (words[w + 3]! & REGION_MASK) | previousRegion << PREVIOUS_SHIFT;
   }
@@ -396,7 +378,7 @@ export class FreeList {
   /** Throws unless the node at `p` says that it follows the one at `before`. */
   #assertFollows(region: Region, p: number, beforeRegion: number, before: number): void {
     const { words } = region;
-    const w = 4 * p;
+    const w = p << 2;
     if (words[w + 3]! >>> PREVIOUS_SHIFT !== beforeRegion || (beforeRegion !== 0 && words[w + 2] !== before)) {
       throw corrupt(region, p, DISAGREE);
     }

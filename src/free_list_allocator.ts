@@ -15,21 +15,13 @@
  *
  * @module
  */
-import type {
-  Allocator,
-  AllocatorStats,
-  BlockInfo,
-  BufferOptions,
-  TypedArray,
-  TypedArrayConstructor,
-} from "./allocator.ts";
 import { type HeaderSize, layoutFor } from "./block.ts";
-import { type AllocatorEvent, Bucket } from "./bucket.ts";
-import { type BucketLayout, BucketSet, type FreeStats } from "./bucket_set.ts";
+import { Bucket } from "./bucket.ts";
+import type { AllocatorEvent } from "./bucket_policy.ts";
 import { defaultPageSource } from "./default_page_source.ts";
 import { type FreeFit, FreeList, type FreeOrder } from "./free_list.ts";
-import type { NativeBuffer } from "./native_buffer.ts";
-import type { Address, PageSource } from "./page_source.ts";
+import { InBandAllocator } from "./in_band_allocator.ts";
+import type { PageSource } from "./page_source.ts";
 import { assertBoolean, assertChoice, assertHook, regionSizeFor } from "./policy_arguments.ts";
 import { RegionList } from "./region_list.ts";
 
@@ -87,10 +79,7 @@ export interface FreeListValidity {
  * allocator.free(address);
  * ```
  */
-export class FreeListAllocator implements Allocator {
-  /** Where the memory comes from. */
-  readonly source: PageSource;
-  readonly #set: BucketSet;
+export class FreeListAllocator extends InBandAllocator {
   readonly #order: FreeOrder;
   readonly #coalesce: "eager" | "lazy";
 
@@ -111,124 +100,14 @@ export class FreeListAllocator implements Allocator {
     assertBoolean(releaseRegions, "releaseRegions");
     assertBoolean(growDown, "growDown");
     assertHook(onEvent);
-    this.source = options.source ?? defaultPageSource();
+    const source = options.source ?? defaultPageSource();
+    const regionSize = regionSizeFor(source, options.regionSize);
+    const regions = new RegionList(source, layoutFor(header));
+    const policy = { split, coalesce, joinRegions, releaseRegions, regionSize, onEvent };
+    const buckets = [new Bucket(0, regions, new FreeList(regions, order, fit), policy)];
+    super({ name: "free-list allocator", regions, buckets, sizes: [], growDown });
     this.#order = order;
     this.#coalesce = coalesce;
-    const regionSize = regionSizeFor(this.source, options.regionSize);
-    const regions = new RegionList(this.source, layoutFor(header));
-    const policy = { split, coalesce, joinRegions, releaseRegions, regionSize, onEvent };
-    const bucket = new Bucket(0, regions, new FreeList(regions, order, fit), policy);
-    this.#set = new BucketSet(this, {
-      name: "free-list allocator",
-      regions,
-      buckets: [bucket],
-      bucketFor: () => bucket,
-      growDown,
-    });
-  }
-
-  /** See {@link Allocator.allocate}. Time in the number of free blocks. */
-  allocate(size: number, alignment?: number): Address {
-    return this.#set.allocate(size, alignment);
-  }
-
-  /** See {@link Allocator.tryAllocate}. */
-  tryAllocate(size: number, alignment?: number): Address {
-    return this.#set.tryAllocate(size, alignment);
-  }
-
-  /** See {@link Allocator.allocateZeroed}. */
-  allocateZeroed(size: number, alignment?: number): Address {
-    return this.#set.allocateZeroed(size, alignment);
-  }
-
-  /**
-   * See {@link Allocator.free}. With `size`, the size that was asked for, the caller hands it back and it is checked.
-   *
-   * @throws {SizeMismatchError} When `size` is not the size that was asked for; the block is still live.
-   */
-  free(address: Address, size?: number): void {
-    this.#set.free(address, size);
-  }
-
-  /** See {@link Allocator.resize}. Always shrinks; grows into free space behind the block. */
-  resize(address: Address, size: number): boolean {
-    return this.#set.resize(address, size);
-  }
-
-  /** See {@link Allocator.reallocate}. In place where it can be, otherwise it moves. */
-  reallocate(address: Address, size: number): Address {
-    return this.#set.reallocate(address, size);
-  }
-
-  /** See {@link Allocator.usableSize}. */
-  usableSize(address: Address): number {
-    return this.#set.usableSize(address);
-  }
-
-  /** See {@link Allocator.owns}. */
-  owns(address: Address): boolean {
-    return this.#set.owns(address);
-  }
-
-  /** See {@link Allocator.view}. A view is empty once its region is given back. */
-  view(address: Address, byteLength?: number): Uint8Array {
-    return this.#set.memory.view(address, byteLength);
-  }
-
-  /** See {@link Allocator.array}. */
-  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
-    return this.#set.memory.array(type, length);
-  }
-
-  /** See {@link Allocator.freeArray}. */
-  freeArray(array: ArrayBufferView): void {
-    this.#set.memory.freeArray(array);
-  }
-
-  /** See {@link Allocator.addressOf}. */
-  addressOf(view: ArrayBufferView): Address {
-    return this.#set.memory.addressOf(view);
-  }
-
-  /** See {@link Allocator.buffer}. */
-  buffer(byteLength: number, options?: BufferOptions): NativeBuffer {
-    return this.#set.memory.buffer(byteLength, options);
-  }
-
-  /** See {@link Allocator.blocks}. The walk is over the blocks of its start. */
-  blocks(): IterableIterator<BlockInfo> {
-    return this.#set.blocks();
-  }
-
-  /** See {@link Allocator.stats}. */
-  stats(): AllocatorStats {
-    return this.#set.stats();
-  }
-
-  /** Count and bytes of the free blocks. */
-  freeStats(): FreeStats {
-    return this.#set.freeStats();
-  }
-
-  /** What every bucket holds, region by region and block by block; `describe` draws it. */
-  layout(): BucketLayout[] {
-    return this.#set.layout();
-  }
-
-  /** See {@link Allocator.check}. */
-  check(): void {
-    this.#set.check();
-  }
-
-  /** See {@link Allocator.trim}. Unmaps free regions, and gives OS pages inside large free blocks back. */
-  trim(): number {
-    return this.#set.trim();
-  }
-
-  /** Frees every block, detaches every view and gives all memory back. A second call does nothing. */
-  [Symbol.dispose](): void {
-    this.#set.dispose();
   }
 
   /** Holds each two neighbours in the free list against each other. */
@@ -236,15 +115,15 @@ export class FreeListAllocator implements Allocator {
     let overlaps = 0;
     let adjacents = 0;
     let outOfOrder = 0;
-    for (const { freeList } of this.layout()) {
-      const bySize = new Map(freeList.map(({ address, size }) => [address, size]));
+    for (const { freeList, regions } of this.layout()) {
       for (let i = 1; i < freeList.length; i++) if (freeList[i]!.address < freeList[i - 1]!.address) outOfOrder++;
-      const sorted = [...bySize].sort(([a], [b]) => a - b);
+      const sorted = freeList.toSorted((a, b) => a.address - b.address);
       for (let i = 1; i < sorted.length; i++) {
-        const [below, size] = sorted[i - 1]!;
-        const gap = sorted[i]![0] - (below + size);
-        if (gap < 0) overlaps++;
-        if (gap === 0 && this.#set.inOneRegion(below, sorted[i]![0])) adjacents++;
+        const { address, size } = sorted[i - 1]!;
+        const above = sorted[i]!.address;
+        if (above < address + size) overlaps++;
+        // What touches in different regions cannot be merged.
+        if (above === address + size && !regions.some((region) => region.blocks[0]!.address === above)) adjacents++;
       }
     }
     const isValid = overlaps === 0 && (adjacents === 0 || this.#coalesce === "lazy") &&

@@ -15,8 +15,8 @@
  *
  * @module
  */
-import type { FreeBlocks } from "./bucket.ts";
-import { type FreeBlock, FreeList, type FreeOrder, type Placement, type Visit } from "./free_list.ts";
+import type { FreeBlock, FreeBlocks, Placement, Visit } from "./free_blocks.ts";
+import { FreeList, type FreeOrder } from "./free_list.ts";
 import type { Region, RegionList } from "./region_list.ts";
 
 /** One bin for each size of up to 2^29 granules. */
@@ -27,7 +27,7 @@ const LOOK_AT = 8;
 
 /** Several free lists that look like one. */
 export class SegregatedFreeLists implements FreeBlocks {
-  /** See {@link FreeList.inPlace}. */
+  /** See {@link FreeBlocks.inPlace}. */
   readonly inPlace = false;
   readonly #bins: FreeList[];
   #hit: FreeList;
@@ -42,11 +42,6 @@ export class SegregatedFreeLists implements FreeBlocks {
   /** How many free blocks there are. */
   get count(): number {
     return this.#bins.reduce((sum, bin) => sum + bin.count, 0);
-  }
-
-  /** How many granules they have together. */
-  get granules(): number {
-    return this.#bins.reduce((sum, bin) => sum + bin.granules, 0);
   }
 
   /** How many blocks the last search came by. */
@@ -64,54 +59,46 @@ export class SegregatedFreeLists implements FreeBlocks {
     return this.#hit.found;
   }
 
-  /** Its size. */
-  get foundSize(): number {
-    return this.#hit.foundSize;
-  }
-
   /** Adds a free block to the bin of its size. */
   insert(region: Region, p: number, n: number): void {
-    this.#binOf(n).insert(region, p, n);
+    this.#binOf(n).insert(region, p);
   }
 
   /** As `insert`: places in different bins do not follow each other. */
   insertAfter(region: Region, _before: number, p: number, n: number): void {
-    this.#binOf(n).insert(region, p, n);
+    this.#binOf(n).insert(region, p);
   }
 
   /** Takes the free block at `p` out. */
   remove(region: Region, p: number, n: number): void {
-    this.#binOf(n).remove(region, p, n);
+    this.#binOf(n).remove(region, p);
   }
 
   /** Puts the free block at `to` in the place of the one at `from`, if they are of one bin. */
   replace(region: Region, from: number, fromSize: number, to: number, toSize: number): void {
     const bin = this.#binOf(fromSize);
     if (bin === this.#binOf(toSize)) {
-      bin.replace(region, from, fromSize, to, toSize);
+      bin.replace(region, from, fromSize, to);
     } else {
-      bin.remove(region, from, fromSize);
+      bin.remove(region, from);
       this.insert(region, to, toSize);
     }
   }
 
-  /** Gives the free block at `p` another size. */
-  setSize(region: Region, p: number, from: number, to: number): void {
+  /** Moves the free block at `p` to another bin when its size asks for that. */
+  resize(region: Region, p: number, from: number, to: number): void {
     const bin = this.#binOf(from);
-    if (bin === this.#binOf(to)) {
-      bin.setSize(region, p, from, to);
-    } else {
-      bin.remove(region, p, from);
-      this.insert(region, p, to);
-    }
+    if (bin === this.#binOf(to)) return;
+    bin.remove(region, p);
+    this.insert(region, p, to);
   }
 
-  /** See {@link FreeList.assertLinked}. Block at `p` must be free. */
+  /** See {@link FreeBlocks.assertLinked}. */
   assertLinked(region: Region, p: number): void {
     this.#binOf(region.words[4 * p]!).assertLinked(region, p);
   }
 
-  /** See {@link FreeList.search}. */
+  /** See {@link FreeBlocks.search}. */
   search(need: number, place: Placement | undefined, visit: Visit | undefined, limit = LOOK_AT): boolean {
     this.#visited = 0;
     for (let bin = 31 - Math.clz32(need); bin < BINS; bin++) {
@@ -126,7 +113,7 @@ export class SegregatedFreeLists implements FreeBlocks {
     return false;
   }
 
-  /** See {@link FreeList.renumber}. */
+  /** See {@link FreeBlocks.renumber}. */
   renumber(from: number, to: Region, shift: number): void {
     for (const bin of this.#bins) bin.renumber(from, to, shift);
   }

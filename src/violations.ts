@@ -17,7 +17,7 @@
  *
  * @module
  */
-import type { AllocatorError } from "./errors.ts";
+import { AllocatorError } from "./errors.ts";
 
 /** Is given each violation when it is found; throws, or returns to go on. */
 export type ViolationHook = (violation: AllocatorError) => void;
@@ -58,4 +58,17 @@ export function reportViolation(violation: AllocatorError): void {
 export function throwAfterReport(violation: AllocatorError): never {
   reportViolation(violation);
   throw violation;
+}
+
+/** Whether an error is a violation, and not a wrong argument, exhausted memory or a disposed allocator. */
+export function isViolation(error: unknown): error is AllocatorError {
+  if (!(error instanceof AllocatorError)) return false;
+  return error.code !== "ERR_OUT_OF_MEMORY" && error.code !== "ERR_DISPOSED" &&
+    error.code !== "ERR_UNSUPPORTED_PLATFORM";
+}
+
+/** Throws an error that was caught; one that is a violation is reported first. */
+export function throwReported(error: unknown): never {
+  if (isViolation(error)) throwAfterReport(error);
+  throw error;
 }

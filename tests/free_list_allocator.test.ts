@@ -6,7 +6,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { CorruptionError, fixedPageSource, type PageSource } from "../mod.ts";
-import type { AllocatorEvent } from "../src/bucket.ts";
+import type { AllocatorEvent } from "../src/bucket_policy.ts";
 import { SizeMismatchError } from "../src/errors.ts";
 import { FreeListAllocator, type FreeListOptions } from "../src/free_list_allocator.ts";
 import { basicalloc, memAlloc, rustyMalloc } from "../src/systems.ts";
