@@ -62,7 +62,7 @@ export function overrun(
   found: number,
 ): CorruptionError {
   const { address, requestedSize, allocatedAt, freedAt } = block;
-  const side = offset < 0 ? "before its start" : "behind its end";
+  const side = offset < 0 ? "before the start" : "behind the end";
   return new CorruptionError(
     `Cannot ${action} ${
       formatAddress(address)

@@ -79,10 +79,41 @@ describe("examples/buffers.ts", () => {
   });
 });
 
+describe("examples/guard.ts", () => {
+  it("finds what C writes behind a block, and what is written after free", async () => {
+    const lines = (await linesOf("guard.ts")).map((line) =>
+      line.replace(/is 0x[0-9a-f]{2} instead/, "is changed, instead")
+    );
+    const overrun = "something wrote behind the end of the guarded block of 13 bytes";
+    assertEquals(lines, [
+      "behind the block",
+      `  CorruptionError: Cannot free 0x...: ${overrun}; the byte at offset 13 (0x...) is changed, instead of 0xde`,
+      `  CorruptionError: Cannot dispose 0x...: ${overrun}`,
+      "",
+      "96 of 10000 blocks are guarded",
+      "",
+      "after free",
+      "  InvalidFreeError: Cannot free 0x...: the block of 13 bytes is already freed and in quarantine",
+      "  the next block is elsewhere",
+      "  CorruptionError: Cannot release 0x...: something wrote to the block of 13 bytes after it was freed; the byte at " +
+      "offset 5 (0x...) is changed, instead of 0xdf",
+    ]);
+  });
+
+  it("--fault ends at the instruction that touches the guard page", async () => {
+    const { code, signal, stdout } = await runFile("examples/guard.ts", {
+      denoFlags: ["--allow-ffi"],
+      args: ["--fault"],
+    });
+    assertEquals(stdout.trim(), "the 14th byte is on a page that nobody may touch:");
+    assertEquals(code === 0 && signal === null, false);
+  });
+});
+
 describe("examples/", () => {
   it("every example is run by a test", () => {
     const tested = ["buffers.ts", "call_c.ts", "hello_world.ts", "replay.ts"]
-      .concat("arena.ts", "bump.ts", "custom_grower.ts", "pool.ts")
+      .concat("arena.ts", "bump.ts", "custom_grower.ts", "guard.ts", "pool.ts")
       .concat("aligned.ts", "basic.ts", "buckets.ts", "global.ts", "grow_heap.ts", "standalone.ts", "stress_test.ts")
       .sort();
     const found = readdirSync(join(rootPath, "examples")).filter((name) => name.endsWith(".ts")).sort();
