@@ -26,7 +26,7 @@ import { HugeBlocks } from "./huge_blocks.ts";
 import { linkWithOwned, liveLink, SLACK_MASK } from "./page_table.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import type { RandomNumbers } from "./random_numbers.ts";
-import { INFO_OWNED, LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
+import { INFO_OWNED, LARGE_RUN, UNIT } from "./runs.ts";
 import { CLASS_GRANULES, classFor, GRANULE, PAGE_SIZE } from "./size_class.ts";
 import { SmallPages } from "./small_pages.ts";
 
@@ -287,12 +287,13 @@ export class Blocks {
   #freeDelayed(address: Address): void {
     const pages = this.#lookup.rangeOf(address)!;
     const { range } = pages;
-    const granule = (address - range.base) / GRANULE;
-    const unit = granule / UNIT_GRANULES;
-    if (Number.isInteger(unit) && range.runs.isDelayed(unit)) {
+    const granule = ((address - range.base) / GRANULE) | 0;
+    if (pages.isDelayed(granule)) pages.freeDelayed(granule);
+    else {
+      const unit = granule >>> 8;
       range.runs.endDelay(unit);
       range.releaseLarge(unit);
-    } else pages.freeDelayed(granule);
+    }
   }
 
   #isDelayed(address: Address): boolean {
@@ -300,9 +301,7 @@ export class Blocks {
     if (pages === undefined) return false;
     const { range } = pages;
     const granule = (address - range.base) / GRANULE;
-    const unit = Math.floor(granule / UNIT_GRANULES);
-    if (range.runs.kindAt(range.startOf(unit)) === PAGE_RUN) return pages.isDelayed(granule);
-    return range.runs.isDelayed(granule / UNIT_GRANULES);
+    return pages.isDelayed(granule) || range.runs.isDelayed(granule / UNIT_GRANULES);
   }
 
   /** Gives a live block a new size in place, and says whether that could be done. */

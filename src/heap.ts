@@ -107,9 +107,9 @@ export class Heap implements Allocator {
   #links: Uint16Array = new Uint16Array(0);
   /** The largest size that `allocate` may place by itself. */
   #fastSize = -1;
-  /** The units whose blocks `free` and `reallocate` may change by themselves. */
+  /** The units whose blocks `free` may free by itself, and `reallocate` cut: none in a heap that is not plain. */
   #fastUnits = 0;
-  /** The units whose blocks may be looked at: all that are committed. */
+  /** The units whose blocks may be looked at, and without a limit moved: all that are committed. */
   #units = 0;
 
   /**
@@ -227,17 +227,20 @@ export class Heap implements Allocator {
     const granule = quotient | 0;
     if (
       bytes === size && bytes <= this.#fastSize && bytes > 0 &&
-      granule === quotient && (granule >>> 8) < this.#fastUnits
+      granule === quotient && (granule >>> 8) < this.#units
     ) {
       const index = this.#first.liveLink(granule);
       const link = this.#links[index]!;
       if (index !== 0 && link < OWNED) {
         const usable = this.#first.slotSize(granule);
+        const requested = usable - (link & SLACK_MASK);
         if (bytes <= usable && (bytes * 2 > usable || usable === GRANULE) && usable - bytes <= SLACK_MASK) {
-          this.#links[index] = (link & ~SLACK_MASK) + usable - bytes;
-          return address;
-        }
-        if (link < LIVE * 2) return this.#moveSmall(granule, usable - (link & SLACK_MASK), bytes);
+          // What is cut off may have to be cleared, in a heap that is not plain.
+          if (bytes >= requested || this.#fastUnits !== 0) {
+            this.#links[index] = (link & ~SLACK_MASK) + usable - bytes;
+            return address;
+          }
+        } else if (link < LIVE * 2) return this.#moveSmall(granule, requested, bytes);
       }
     }
     return address === 0 ? this.allocate(size) : this.#core.reallocate(address, size);
@@ -252,7 +255,7 @@ export class Heap implements Allocator {
     const length = requested < size ? requested : size;
     const { range } = this.#first;
     const from = range.regionOf(granule >>> 8);
-    if (moved - base === target * GRANULE && (target >>> 8) < this.#fastUnits) {
+    if (moved - base === target * GRANULE && (target >>> 8) < this.#units) {
       const to = range.regionOf(target >>> 8);
       if (from.bytes.byteLength > 0 && to.bytes.byteLength > 0) {
         copyBytes(from, address - from.address, to, moved - to.address, length);

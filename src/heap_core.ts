@@ -15,7 +15,7 @@
 import type { AllocatorStats } from "./allocator.ts";
 import { assertAddress, assertAlignment, assertSize } from "./arguments.ts";
 import { BlockMemory } from "./block_memory.ts";
-import { type LiveBlock, UNIT_GRANULES } from "./block_lookup.ts";
+import type { LiveBlock } from "./block_lookup.ts";
 import { Blocks } from "./blocks.ts";
 import { clearBytes } from "./bytes.ts";
 import {
@@ -34,6 +34,7 @@ import { OwnedBlocks, type OwningAllocator } from "./native_buffer.ts";
 import type { Address } from "./page_source.ts";
 import { OWNED, SLACK_MASK } from "./page_table.ts";
 import { GRANULE } from "./size_class.ts";
+import type { SmallPages } from "./small_pages.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 
 /** The complete, careful half of one heap. */
@@ -49,6 +50,7 @@ export class HeapCore {
   /** Whether blocks may not even come without being seen here: there is a limit, or the heap is disposed. */
   isCounted: boolean;
   readonly #allocator: OwningAllocator;
+  readonly #first: SmallPages;
   readonly #rules: HeapRules;
   readonly #renew: () => void;
   /** Requested bytes of live blocks; right only when there is a limit. */
@@ -67,6 +69,7 @@ export class HeapCore {
     this.isCounted = rules.limit !== Infinity;
     this.isPlain = !this.isCounted && !rules.zeroOnFree && rules.random === undefined && rules.delay === undefined;
     this.blocks = new Blocks(heap.source, rules);
+    this.#first = this.blocks.ranges[0]!;
     this.memory = new BlockMemory(this.blocks);
     this.owned = new OwnedBlocks(heap, {
       setOwned: (address, owned) => this.blocks.setOwned(this.live(address, "free"), owned),
@@ -104,10 +107,11 @@ export class HeapCore {
    */
   freeSmall(address: Address): boolean {
     if (this.#disposed || typeof address !== "number") return false;
-    const pages = this.blocks.ranges[0]!;
+    const pages = this.#first;
     const { range } = pages;
-    const granule = (address - range.base) / GRANULE;
-    if (!(granule >= 0 && granule < range.endUnit * UNIT_GRANULES) || !Number.isInteger(granule)) return false;
+    const quotient = (address - range.base) / GRANULE;
+    const granule = quotient | 0;
+    if (granule !== quotient || (granule >>> 8) >= range.endUnit) return false;
     const index = pages.liveLink(granule);
     const link = pages.links[index]!;
     if (index === 0 || link >= OWNED) return false;

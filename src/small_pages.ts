@@ -233,16 +233,17 @@ export class SmallPages {
     this.free(granule, this.linkIndex(granule));
   }
 
-  /** Whether the slot at `granule` is delayed. */
+  /** Whether the block at `granule` is a slot, and delayed. */
   isDelayed(granule: number): boolean {
     return this.links[this.linkIndex(granule)] === DELAYED_LINK;
   }
 
-  /** The index of the link of the slot that starts at `granule`, which is that of one. */
+  /** The index of the link of the slot that starts at `granule`; 0 when it is in no page of slots. */
   linkIndex(granule: number): number {
     const pages = this.range.pages;
     const page = (granule >>> 8) & -16;
-    return pages[page + LINKS]! + (granule & (PAGE_GRANULES - 1)) / (pages[page + SHAPE]! & GRANULES_MASK);
+    const slot = Math.imul(granule & (PAGE_GRANULES - 1), pages[page + SHAPE]! >>> INVERSE_SHIFT) >>> 16;
+    return pages[page + LINKS]! + slot;
   }
 
   /** After a free left STATE below one used slot: a full page is partial now, or a partial page is empty. */
@@ -306,10 +307,7 @@ export class SmallPages {
   #extend(page: number): void {
     const pages = this.range.pages;
     const links = this.links;
-    if (this.#random !== undefined) {
-      this.#extendAtRandom(page, this.#random);
-      return;
-    }
+    if (this.#random !== undefined) return this.#extendAtRandom(page, this.#random);
     const from = pages[page + EXTENDED]!;
     const count = Math.max(1, Math.floor(EXTEND_BYTES / ((pages[page + SHAPE]! & GRANULES_MASK) * GRANULE)));
     const to = Math.min(from + count, pages[page + CAPACITY]!);
