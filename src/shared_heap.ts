@@ -11,8 +11,8 @@
  *        └─ SharedTables       this worker's wraps of what all share             shared_tables.ts, shared_layout.ts
  * ```
  *
- * The fast paths are those of heap.ts, on pages that this attachment owns, with one load more: the bitmap of frees by
- * others (shared_remote.ts). There is no atomic read-modify-write on them. docs/shared-heap.md has the whole design.
+ * The fast paths are those of heap.ts, on pages that this attachment owns, with one load more: NEWS, which says whether
+ * others have freed blocks of the page (shared_remote.ts). There is no atomic read-modify-write on them. docs/shared-heap.md has the whole design.
  *
  * @module
  */
@@ -53,7 +53,7 @@ import { UNIT } from "./runs.ts";
 import { type Attachment, createAttachment, joinAttachment } from "./shared_attachment.ts";
 import { type SharedBlock, SharedBlocks } from "./shared_blocks.ts";
 import type { SharedHeapHandle } from "./shared_handle.ts";
-import { CONTROL_BYTES, DIRTY_WORDS, OWNER } from "./shared_layout.ts";
+import { CONTROL_BYTES, DIRTY_WORDS, NEWS, OWNER } from "./shared_layout.ts";
 import { SharedPages } from "./shared_pages.ts";
 import { type SharedPlatform, sharedPlatform } from "./shared_platform.ts";
 import { freeRemotely } from "./shared_remote.ts";
@@ -66,6 +66,7 @@ const STATE_AT = STATE;
 const SHAPE_AT = SHAPE;
 const LINKS_AT = LINKS;
 const OWNER_AT = OWNER;
+const NEWS_AT = NEWS;
 const FREE_BITS = FREE_MASK;
 const GRANULES_BITS = GRANULES_MASK;
 const INVERSE_FROM = INVERSE_SHIFT;
@@ -201,6 +202,15 @@ export class SharedHeap implements Allocator {
     return { ...this.#attachment.handle };
   }
 
+  /**
+   * How many attachments the heap has, in all workers. Those of workers whose threads have ended are cleared up first, and not
+   * counted.
+   */
+  get attachments(): number {
+    this.#memory.assertNotDisposed("count the attachments");
+    return this.#space.countAttachments();
+  }
+
   /** Where the memory comes from. */
   get source(): PageSource {
     return this.#attachment.source;
@@ -217,7 +227,7 @@ export class SharedHeap implements Allocator {
       if (free !== 0) {
         const slot = free - 1;
         // Set when two workers have freed the block at the same moment, and this one took it back first.
-        if (((this.#remote[BITMAPS + (page << 3) + (slot >>> 5)]! >>> slot) & 1) === 0) {
+        if (table[page + NEWS_AT] === 0 || ((this.#remote[BITMAPS + (page << 3) + (slot >>> 5)]! >>> slot) & 1) === 0) {
           const links = this.#links;
           const index = table[page + LINKS_AT]! + slot;
           const granules = table[page + SHAPE_AT]! & GRANULES_BITS;
@@ -246,7 +256,7 @@ export class SharedHeap implements Allocator {
           const index = table[page + LINKS_AT]! + slot;
           if (
             ((links[index]! - LIVE_FROM) >>> 0) < LIVE_SPAN &&
-            ((this.#remote[BITMAPS + (page << 3) + (slot >>> 5)]! >>> slot) & 1) === 0
+            (table[page + NEWS_AT] === 0 || ((this.#remote[BITMAPS + (page << 3) + (slot >>> 5)]! >>> slot) & 1) === 0)
           ) {
             const state = table[page + STATE_AT]!;
             const free = state & FREE_BITS;
@@ -451,6 +461,12 @@ export class SharedHeap implements Allocator {
 
   /** What `allocate` does when the current page has no free slot, and for all other blocks. */
   #allocateSlow(size: number, alignment: number): Address {
+    const bytes = typeof size === "number" ? size >>> 0 : -1;
+    if (
+      bytes === size && bytes <= this.#fastSize && alignment === DEFAULT && this.#refill(CLASS_OF[(bytes + 15) >>> 4]!)
+    ) {
+      return this.allocate(size, alignment);
+    }
     assertSize(size);
     assertAlignment(alignment);
     this.#memory.assertNotDisposed("allocate");
@@ -479,6 +495,21 @@ export class SharedHeap implements Allocator {
       cause.limit,
       { cause },
     );
+  }
+
+  /**
+   * Gives the class a current page whose first free slot can be taken; false when there is more to do, or none can be had.
+   */
+  #refill(sizeClass: number): boolean {
+    const pages = this.#pages;
+    const { tables } = this.#space;
+    const page = this.#current[CLASS_GRANULES[sizeClass]!]!;
+    if ((tables.pages[page + STATE]! & FREE_MASK) !== 0) return false;
+    const found = pages.refill(sizeClass);
+    if (tables.pages !== this.#table || tables.links !== this.#links || tables.endUnit !== this.#fastUnits) {
+      this.#renew();
+    }
+    return found && pages.doubles.length === 0;
   }
 
   /** An address for the block, or 0. */

@@ -22,10 +22,10 @@
  * - the header: who makes the heap, before anybody else knows of it;
  * - units, counters, bins, regions: the holder of LOCK;
  * - a page's record and its links: the attachment in OWNER of the record; OWNER itself: the holder of LOCK;
- * - remote: anybody, with atomic operations only;
+ * - remote, and NEWS of a page's record: anybody, with atomic operations only;
  * - the link of a live block: also who holds the block, by compare-and-exchange.
  *
- * The record of a page is that of page_table.ts with three more words, and the words before the records, which hold the
+ * The record of a page is that of page_table.ts with four more words, and the words before the records, which hold the
  * lists of a `Heap`, are not used: here the lists belong to an attachment and are in its own memory.
  *
  * @module
@@ -115,9 +115,12 @@ export const HELD: number = STATE + 9;
 /** In a page's record: how many links it has from LINKS on; kept when the page is given up. */
 export const CHUNK: number = STATE + 10;
 
+/** In a page's record: 1 when its bitmap may have bits that its owner has not seen. Anybody sets it, atomically. */
+export const NEWS: number = STATE + 11;
+
 /**
- * Words of the remote table before the bitmaps: a bit for each page, set when its bitmap may have bits that its owner has
- * not seen.
+ * Words of the remote table before the bitmaps: a bit for each page, set after NEWS of its record: where the owner
+ * looks for pages with news.
  */
 export const DIRTY_WORDS = 16_384;
 /** Words of a page's bitmap: a bit for each slot, set by who frees the block and is not the page's owner. */

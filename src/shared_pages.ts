@@ -37,7 +37,7 @@ import {
   STATE,
 } from "./page_table.ts";
 import { attachmentAt, HELD, OWNER, SIGNAL } from "./shared_layout.ts";
-import { clearDirty, collectSlots, countFreed, isFreedRemotely } from "./shared_remote.ts";
+import { acknowledgeNews, collectSlots, countFreed, isFreedRemotely } from "./shared_remote.ts";
 import { restorePage } from "./shared_restore.ts";
 import type { SharedSpace } from "./shared_space.ts";
 import type { SharedTables } from "./shared_tables.ts";
@@ -60,11 +60,14 @@ export class SharedPages {
   readonly #partial = new Int32Array(CLASS_COUNT).fill(NO_PAGE);
   readonly #last = new Int32Array(CLASS_COUNT).fill(NO_PAGE);
   readonly #idle: number[] = [];
+  /** Where others say that there is news. */
+  readonly #signal: number;
 
   /** Starts with none. */
   constructor(space: SharedSpace) {
     this.#space = space;
     this.#tables = space.tables;
+    this.#signal = attachmentAt(space.number) + SIGNAL;
   }
 
   /** Makes the class's current page one with a free slot; false when none can be had. */
@@ -78,15 +81,17 @@ export class SharedPages {
         this.#extend(page);
         return true;
       }
-      this.#setCurrent(sizeClass, NO_PAGE);
       pages[page + HELD] = 0;
       pages[page + STATE] = pages[page + STATE]! - ONE_USED - FULL;
     }
     page = this.#partial[sizeClass]!;
     if (page !== NO_PAGE) this.#removePartial(page);
-    else page = this.#takePage(sizeClass);
-    if (page === NO_PAGE) return false;
-    ({ pages } = this.#tables);
+    else {
+      this.#setCurrent(sizeClass, NO_PAGE);
+      page = this.#takePage(sizeClass);
+      if (page === NO_PAGE) return false;
+      ({ pages } = this.#tables);
+    }
     this.#setCurrent(sizeClass, page);
     pages[page + HELD] = 1;
     pages[page + STATE] = pages[page + STATE]! + ONE_USED;
@@ -95,8 +100,12 @@ export class SharedPages {
   }
 
   #setCurrent(sizeClass: number, page: number): void {
+    const { current } = this;
     const from = sizeClass === 0 ? 0 : CLASS_GRANULES[sizeClass - 1]! + 1;
-    this.current.fill(page, from, CLASS_GRANULES[sizeClass]! + 1);
+    const to = CLASS_GRANULES[sizeClass]! + 1;
+    // A call of fill costs as much as ten words.
+    if (to - from > 8) current.fill(page, from, to);
+    else for (let at = from; at < to; at++) current[at] = page;
   }
 
   /** Puts the next slots that were never used, an OS page's worth, into the empty free list. */
@@ -159,7 +168,7 @@ export class SharedPages {
   /** Collects what others have freed, if they say that there is something. */
   collectNews(): void {
     const { control } = this.#tables;
-    const signal = attachmentAt(this.#space.number) + SIGNAL;
+    const signal = this.#signal;
     if (Atomics.load(control, signal) === 0) return;
     Atomics.store(control, signal, 0);
     this.collectAll();
@@ -182,7 +191,7 @@ export class SharedPages {
     const tables = this.#tables;
     const { pages, links } = tables;
     const base = pages[page + LINKS]!;
-    clearDirty(tables, page);
+    acknowledgeNews(tables, page);
     collectSlots(tables, page, (slot) => {
       if (links[base + slot]! < LIVE) {
         this.doubles.push((page << 8) + slot * (pages[page + SHAPE]! & GRANULES_MASK));

@@ -13,19 +13,20 @@
  *
  * A single read-modify-write is both the claim of the block and its publication, so that of any number of frees exactly one
  * finds the bit clear; a bitmap has no links that a terminated worker could leave dangling, and an entry that is there cannot be
- * there twice. What a free by the owner itself costs is one load of the bitmap, to see whether somebody else was faster.
+ * there twice. What that costs the owner's own allocate and free is one load of NEWS, from a line that they have at hand; only
+ * while there is news do they look into the bitmap.
  *
  * When the owner and another worker free the same block in the same nanoseconds, both can have looked before either wrote. The
  * slot is then in the free list with its bit set. The owner finds that out when it collects, or when it takes the slot from
  * the list, whichever comes first, and reports the double free then; nothing is lost and nothing is given out twice.
  *
  * All words here are read and written by `Atomics` where two workers can meet: steps 1 and 3 on the left and 1 and 2 on the
- * right are a pair that must not be reordered. tests/shared_model.test.ts runs through all orders.
+ * right must not be reordered, and the dirty bit goes before NEWS on one side and after it on the other. tests/shared_model.test.ts runs through all orders.
  *
  * @module
  */
 import { CAPACITY, GRANULES_MASK, INVERSE_SHIFT, LINKS, LIVE, OWNED, SHAPE } from "./page_table.ts";
-import { attachmentAt, BITMAP_WORDS, DIRTY_WORDS, OWNER, SIGNAL } from "./shared_layout.ts";
+import { attachmentAt, BITMAP_WORDS, DIRTY_WORDS, NEWS, OWNER, SIGNAL } from "./shared_layout.ts";
 import type { SharedTables } from "./shared_tables.ts";
 import { PAGE_GRANULES } from "./size_class.ts";
 
@@ -44,7 +45,7 @@ export function isFreedRemotely({ remote }: SharedTables, page: number, slot: nu
 
 /** Frees the live block at `granule`, in a page that is somebody else's, or nobody's. False when it is not live. */
 export function freeRemotely(tables: SharedTables, granule: number): boolean {
-  const { control, pages, remote, links } = tables;
+  const { pages, remote, links } = tables;
   const page = (granule >>> 8) & -16;
   const offset = granule & (PAGE_GRANULES - 1);
   const shape = pages[page + SHAPE]!;
@@ -60,11 +61,7 @@ export function freeRemotely(tables: SharedTables, granule: number): boolean {
     Atomics.and(remote, at, ~bit);
     return false;
   }
-  markDirty(tables, page);
-  const owner = pages[page + OWNER]!;
-  if (owner !== 0 && Atomics.load(control, attachmentAt(owner) + SIGNAL) === 0) {
-    Atomics.store(control, attachmentAt(owner) + SIGNAL, 1);
-  }
+  announceNews(tables, page);
   return true;
 }
 
@@ -73,18 +70,23 @@ function isPlain(link: number): boolean {
   return link >= LIVE && link < OWNED;
 }
 
-/** Sets the bit that says that the page's bitmap has news. */
-export function markDirty({ remote }: SharedTables, page: number): void {
-  const number = page >>> 4;
-  const bit = 1 << (number & 31);
-  if ((Atomics.load(remote, number >>> 5) & bit) === 0) Atomics.or(remote, number >>> 5, bit);
+/** Says that the page's bitmap has news, if nobody has yet. */
+export function announceNews(tables: SharedTables, page: number): void {
+  const { control, pages, remote } = tables;
+  if (Atomics.load(pages, page + NEWS) !== 0) return;
+  Atomics.store(pages, page + NEWS, 1);
+  Atomics.or(remote, page >>> 9, 1 << ((page >>> 4) & 31));
+  const owner = Atomics.load(pages, page + OWNER);
+  if (owner === 0) return;
+  const signal = attachmentAt(owner) + SIGNAL;
+  if (Atomics.load(control, signal) === 0) Atomics.store(control, signal, 1);
 }
 
-/** Clears that bit: before looking at the bitmap. */
-export function clearDirty({ remote }: SharedTables, page: number): void {
-  const number = page >>> 4;
-  const bit = 1 << (number & 31);
-  if ((Atomics.load(remote, number >>> 5) & bit) !== 0) Atomics.and(remote, number >>> 5, ~bit);
+/** Takes that back: before looking at the bitmap. */
+export function acknowledgeNews({ pages, remote }: SharedTables, page: number): void {
+  const bit = 1 << ((page >>> 4) & 31);
+  if ((Atomics.load(remote, page >>> 9) & bit) !== 0) Atomics.and(remote, page >>> 9, ~bit);
+  Atomics.store(pages, page + NEWS, 0);
 }
 
 /** Calls `visit` with every slot of a page whose bit is set, then clears those bits. */
@@ -117,7 +119,7 @@ export function clearBitmap(tables: SharedTables, page: number): void {
   for (let at = bitmapAt(page), end = at + BITMAP_WORDS; at < end; at++) {
     if (Atomics.load(remote, at) !== 0) Atomics.store(remote, at, 0);
   }
-  clearDirty(tables, page);
+  acknowledgeNews(tables, page);
 }
 
 function bitmapWords({ pages }: SharedTables, page: number): number {

@@ -9,7 +9,7 @@
  */
 import { EXTENDED, LINKS, linkWithOwned, LIVE, ONE_USED, OWNED, STATE } from "./page_table.ts";
 import { HELD } from "./shared_layout.ts";
-import { clearDirty, collectSlots } from "./shared_remote.ts";
+import { acknowledgeNews, collectSlots } from "./shared_remote.ts";
 import type { SharedTables } from "./shared_tables.ts";
 
 /**
@@ -21,7 +21,7 @@ import type { SharedTables } from "./shared_tables.ts";
 export function restorePage(tables: SharedTables, page: number): number {
   const { pages, links } = tables;
   const base = pages[page + LINKS]!;
-  clearDirty(tables, page);
+  acknowledgeNews(tables, page);
   // What was freed by others is free now; a bit of a slot that is not live is a free that was counted already.
   collectSlots(tables, page, (slot) => {
     links[base + slot] = 0;

@@ -52,6 +52,7 @@ import {
   LINK_END,
   LINK_TABLE,
   MAGIC,
+  NEWS,
   OWNER,
   PAGE_TABLE,
   REGION_COUNT,
@@ -67,7 +68,7 @@ import { assertAlive, type SharedHeapHandle } from "./shared_handle.ts";
 import { SharedLock } from "./shared_lock.ts";
 import { restorePage } from "./shared_restore.ts";
 import type { Scratch, SharedPlatform } from "./shared_platform.ts";
-import { clearBitmap, countFreed, markDirty } from "./shared_remote.ts";
+import { announceNews, clearBitmap, countFreed } from "./shared_remote.ts";
 import { HELD_RUN, SharedRuns } from "./shared_runs.ts";
 import type { SharedTables } from "./shared_tables.ts";
 import { CLASS_GRANULES, CLASS_SLOTS, PAGE_SIZE } from "./size_class.ts";
@@ -376,6 +377,19 @@ export class SharedSpace {
     return true;
   }
 
+  /** How many places are taken, after clearing up. */
+  countAttachments(): number {
+    const { control } = this.tables;
+    return this.locked(() => {
+      this.reap();
+      let count = 0;
+      for (let number = 1; number <= ATTACHMENT_MAX; number++) {
+        if (Atomics.load(control, attachmentAt(number) + THREAD) !== 0) count++;
+      }
+      return count;
+    });
+  }
+
   /** Frees the place of an attachment that has nothing any more. */
   freePlace(number: number): void {
     const at = attachmentAt(number);
@@ -446,8 +460,8 @@ export class SharedSpace {
     }
     // Who freed remotely and died before it could say so.
     if (countFreed(tables, unit) > 0) {
-      markDirty(tables, unit);
-      if (pages[unit + OWNER] !== 0) Atomics.store(control, attachmentAt(pages[unit + OWNER]!) + SIGNAL, 1);
+      Atomics.store(pages, unit + NEWS, 0);
+      announceNews(tables, unit);
     }
     return true;
   }
