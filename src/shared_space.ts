@@ -68,7 +68,7 @@ import { assertAlive, type SharedHeapHandle } from "./shared_handle.ts";
 import { SharedLock } from "./shared_lock.ts";
 import { restorePage } from "./shared_restore.ts";
 import type { Scratch, SharedPlatform } from "./shared_platform.ts";
-import { announceNews, clearBitmap, countFreed } from "./shared_remote.ts";
+import { clearBitmap, countFreed, raiseNews } from "./shared_remote.ts";
 import { HELD_RUN, SharedRuns } from "./shared_runs.ts";
 import type { SharedTables } from "./shared_tables.ts";
 import { CLASS_GRANULES, CLASS_SLOTS, PAGE_SIZE } from "./size_class.ts";
@@ -458,11 +458,9 @@ export class SharedSpace {
       pages[unit + NEXT] = control[list]!;
       control[list] = unit + 1;
     }
-    // Who freed remotely and died before it could say so.
-    if (countFreed(tables, unit) > 0) {
-      Atomics.store(pages, unit + NEWS, 0);
-      announceNews(tables, unit);
-    }
+    // The owner can have died while it took the news, or who brought them while it announced them.
+    if (pages[unit + OWNER] === 0) Atomics.store(pages, unit + NEWS, 0);
+    if (countFreed(tables, unit) > 0) raiseNews(tables, unit);
     return true;
   }
 

@@ -33,7 +33,7 @@ export class TestWorker {
   #settle: ((answer: Answer) => void) | undefined;
   #started: (() => void) | undefined;
 
-  private constructor(make: (receive: (answer: Answer) => void) => AnyWorker) {
+  constructor(make: (receive: (answer: Answer) => void) => AnyWorker) {
     this.#worker = make((answer) => {
       if ("started" in answer) this.#started?.();
       else this.#settle?.(answer);
