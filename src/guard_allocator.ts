@@ -7,8 +7,9 @@
  *    ├─ Sampler                            which allocation is the one         sampler.ts
  *    ├─ GuardCore                          the contract, every block guarded   guard_core.ts
  *    │   ├─ WrapperMemory                  views, arrays, NativeBuffers        wrapper_memory.ts
- *    │   └─ GuardedBlocks                  reservations, slack, freed blocks   guarded_blocks.ts
+ *    │   └─ GuardedBlocks                  reservations, live and freed        guarded_blocks.ts
  *    │       ├─ guardLayout                where in its pages a block lies     guard_layout.ts
+ *    │       ├─ GuardedMemory              ArrayBuffers and slack              guarded_memory.ts
  *    │       └─ overrun, freedTwice ...    what the errors say                 guard_reports.ts
  *    └─ Heap                               all other blocks, if one in N is guarded
  * ```
@@ -157,7 +158,7 @@ export class GuardAllocator implements Allocator {
     const block = guarded.at(address)!;
     const moved = heap.allocate(size, block.alignment);
     try {
-      guarded.copy(address, moved, Math.min(size, block.requestedSize));
+      guarded.memory.copy(address, moved, Math.min(size, block.requestedSize));
       this.#core.free(address);
     } catch (error) {
       heap.free(moved);

@@ -28,7 +28,8 @@ import {
 } from "./arguments.ts";
 import { InvalidFreeError, OutOfMemoryError } from "./errors.ts";
 import type { GuardSettings } from "./guard_options.ts";
-import { type GuardedBlock, GuardedBlocks } from "./guarded_blocks.ts";
+import { GuardedBlocks } from "./guarded_blocks.ts";
+import type { GuardedBlock } from "./guarded_memory.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
@@ -54,7 +55,7 @@ export class GuardCore implements Allocator {
     this.#alignment = settings.precise ? 1 : DEFAULT_ALIGNMENT;
     this.#stackDepth = settings.stackDepth;
     const { guarded } = this;
-    const inner = { view: (address: Address): Uint8Array => guarded.bytes(guarded.at(address)!) };
+    const inner = { view: (address: Address): Uint8Array => guarded.memory.bytes(guarded.at(address)!) };
     this.#memory = new WrapperMemory(this, inner, {
       name: "guard allocator",
       isDisposed: () => this.#disposed,
@@ -105,7 +106,7 @@ export class GuardCore implements Allocator {
     this.#refuseDamaged(block, "reallocate");
     const moved = size === 0 ? 0 : this.#place(size, block.alignment);
     try {
-      this.guarded.copy(address, moved, Math.min(size, block.requestedSize));
+      this.guarded.memory.copy(address, moved, Math.min(size, block.requestedSize));
       this.guarded.free(block, this.#capture("freed"));
     } catch (error) {
       if (moved !== 0) this.guarded.free(this.guarded.at(moved)!);
@@ -118,7 +119,7 @@ export class GuardCore implements Allocator {
   free(address: Address): void {
     if (this.#memory.liveToFree(address) === undefined) return;
     const block = this.guarded.at(address)!;
-    const damage = this.guarded.damage(block, "free");
+    const damage = this.guarded.memory.damage(block, "free");
     if (damage !== undefined) return reportViolation(damage);
     if (this.#memory.ownedBlocks !== 0) this.#memory.revoke(address);
     this.guarded.free(block, this.#capture("freed"));
@@ -189,7 +190,7 @@ export class GuardCore implements Allocator {
 
   stats(): AllocatorStats {
     this.#memory.assertNotDisposed("report");
-    const { count, liveBytes, committedBytes, peakCommittedBytes, reservedBytes, wrappedBytes } = this.guarded;
+    const { count, liveBytes, committedBytes, peakCommittedBytes, reservedBytes, memory } = this.guarded;
     return {
       liveBlocks: count,
       liveBytes,
@@ -197,7 +198,7 @@ export class GuardCore implements Allocator {
       peakCommittedBytes,
       tableBytes: 0,
       reservedBytes,
-      wrappedBytes,
+      wrappedBytes: memory.wrappedBytes,
       regions: 0,
       limit: Infinity,
     };
@@ -205,7 +206,7 @@ export class GuardCore implements Allocator {
 
   check(): void {
     this.#memory.assertNotDisposed("check");
-    for (const problem of this.guarded.problems("check")) reportViolation(problem);
+    for (const problem of [...this.guarded.problems("check")]) reportViolation(problem);
   }
 
   /** Gives address space back, which holds no memory but for what the system would not take before: returns that. */
@@ -217,11 +218,14 @@ export class GuardCore implements Allocator {
   /** Gives everything back, and then reports what was found damaged. */
   [Symbol.dispose](): void {
     if (this.#disposed) return;
-    const problems = [...this.guarded.problems("dispose")];
+    const damages = [...this.guarded.damages("dispose")];
     this.#disposed = true;
-    this.#memory.dispose();
-    this.guarded.dispose();
-    for (const problem of problems) reportViolation(problem);
+    try {
+      this.#memory.dispose();
+    } finally {
+      this.guarded.dispose();
+    }
+    for (const damage of damages) reportViolation(damage);
   }
 
   #place(size: number, alignment: number): Address {
@@ -238,7 +242,7 @@ export class GuardCore implements Allocator {
   }
 
   #refuseDamaged(block: GuardedBlock, action: string): void {
-    const damage = this.guarded.damage(block, action);
+    const damage = this.guarded.memory.damage(block, action);
     if (damage !== undefined) throwAfterReport(damage);
   }
 }

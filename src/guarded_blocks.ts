@@ -23,13 +23,12 @@
  *
  * @module
  */
-import { CorruptionError, formatAddress, type InvalidFreeError, OutOfMemoryError } from "./errors.ts";
+import { CorruptionError, type InvalidFreeError, OutOfMemoryError } from "./errors.ts";
 import { type GuardLayout, guardLayout, type GuardPlacement } from "./guard_layout.ts";
-import { besideBlock, detachedOutside, freedTwice, overrun, type ReportedBlock } from "./guard_reports.ts";
+import { besideBlock, detachedOutside, freedTwice, type ReportedBlock } from "./guard_reports.ts";
+import { type GuardedBlock, GuardedMemory } from "./guarded_memory.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { firstChanged, SLACK_BYTE } from "./poison.ts";
 import { type Mapping, Unreleased } from "./unreleased.ts";
-import { throwAfterReport } from "./violations.ts";
 
 /** What the blocks of an allocator have in common. */
 export interface GuardRules {
@@ -43,30 +42,6 @@ export interface GuardRules {
   readonly maxFreedBytes: number;
 }
 
-/** An ArrayBuffer over a block. Its length is 0 when somebody transferred it, so `byteLength` says what was wrapped. */
-interface GuardedWrap {
-  readonly bytes: Uint8Array;
-  readonly byteLength: number;
-}
-
-/** One live block. */
-export interface GuardedBlock extends ReportedBlock {
-  /** Bytes asked for, and usable. */
-  requestedSize: number;
-  /** Alignment asked for. */
-  readonly alignment: number;
-  /** Where its reservation starts. */
-  readonly base: Address;
-  /** Where in the reservation it is. */
-  readonly layout: GuardLayout;
-  /** What views were given out on; the last is the current one if it has the right length. */
-  readonly wraps: GuardedWrap[];
-  /** Before the block: empty or the whole way from the start of the pages. Nobody else sees it. */
-  readonly before: Uint8Array;
-  /** Behind the block: up to one OS page, or to the end of the pages. Nobody else sees it. */
-  behind: Uint8Array;
-}
-
 /** What is kept of a freed block. */
 interface FreedBlock extends ReportedBlock {
   readonly base: Address;
@@ -75,46 +50,40 @@ interface FreedBlock extends ReportedBlock {
   readonly committed: number;
 }
 
-/** Nothing to wrap. */
-const NO_BYTES = new Uint8Array(0);
-
-/** The most bytes that are copied through one pair of wraps. */
-const COPY_PIECE = 2 ** 30;
-
 /** The guarded blocks of one allocator, live and freed. */
 export class GuardedBlocks {
+  /** The memory of the live blocks. */
+  readonly memory: GuardedMemory;
+  /** Bytes asked for by the live blocks. */
+  liveBytes = 0;
+  /** Bytes committed: for the live blocks, and what the system has not taken back of freed ones. */
+  committedBytes = 0;
+  /** The most of that ever. */
+  peakCommittedBytes = 0;
+  /** Address space of the freed blocks. */
+  freedBytes = 0;
   readonly #source: PageSource;
   readonly #rules: GuardRules;
   readonly #live = new Map<Address, GuardedBlock>();
   /** In the order in which they were freed. */
   readonly #freed = new Map<Address, FreedBlock>();
-  /** Addresses by ArrayBuffer, for `addressOf`. */
-  readonly #origins = new WeakMap<ArrayBufferLike, Address>();
-  /** Bytes asked for by the live blocks. */
-  liveBytes = 0;
-  /** Bytes committed for the live blocks. */
-  committedBytes = 0;
-  /** The most of that ever. */
-  peakCommittedBytes = 0;
   /** Reservations of blocks that could not be made whole, and that the system did not take back at once. */
   readonly #unreleased: Unreleased;
+  /** Address space of the live and freed blocks. */
   #reservedBytes = 0;
   /** No reservation was ever below the one or above the other. */
   #lowest: Address = Infinity;
   #highest: Address = 0;
-  /** Address space of freed blocks alone. */
-  freedBytes = 0;
-  /** Bytes of all wraps. */
-  wrappedBytes = 0;
 
   /** Starts with none. */
   constructor(source: PageSource, rules: GuardRules) {
     this.#source = source;
     this.#rules = rules;
+    this.memory = new GuardedMemory(source);
     this.#unreleased = new Unreleased(source);
   }
 
-  /** Address space of live and freed blocks. */
+  /** Address space held. */
   get reservedBytes(): number {
     return this.#reservedBytes + this.#unreleased.byteLength;
   }
@@ -166,26 +135,13 @@ export class GuardedBlocks {
   }
 
   /** Brings the memory of a block about, or nothing. */
-  #map(
-    requestedSize: number,
-    alignment: number,
-    layout: GuardLayout,
-    allocatedAt: Error | undefined,
-  ): GuardedBlock {
-    const { lead, committed, offset, reserved } = layout;
-    const base = this.#reserve(requestedSize, layout);
-    const pages = base + lead;
-    const address = pages + offset;
-    let before: Uint8Array = NO_BYTES;
+  #map(size: number, alignment: number, layout: GuardLayout, allocatedAt: Error | undefined): GuardedBlock {
+    const base = this.#reserve(size, layout);
     try {
-      if (committed > 0) this.#source.commit(pages, committed);
-      before = this.#wrapSlack(pages, offset);
-      const behind = this.#wrapBehind(address, requestedSize, pages + committed);
-      return { address, requestedSize, alignment, base, layout, wraps: [], before, behind, allocatedAt };
+      return this.memory.create(base, layout, size, alignment, allocatedAt);
     } catch (error) {
-      this.#unwrapSlack(before);
-      this.#unreleased.unmap({ address: base, byteLength: reserved });
-      throw error instanceof OutOfMemoryError ? outOfMemory(requestedSize, error.message, error) : error;
+      this.#unreleased.unmap({ address: base, byteLength: layout.reserved });
+      throw error instanceof OutOfMemoryError ? outOfMemory(size, error.message, error) : error;
     }
   }
 
@@ -206,15 +162,9 @@ export class GuardedBlocks {
 
   /** Gives a block another size in place, within its committed pages; false when it does not fit there. */
   resize(block: GuardedBlock, size: number): boolean {
-    const { address, base, layout } = block;
-    const end = base + layout.lead + layout.committed;
-    if (size > Math.max(0, end - address)) return false;
-    if (size === block.requestedSize) return true;
-    const behind = this.#wrapBehind(address, size, end);
-    this.#unwrapSlack(block.behind);
-    block.behind = behind;
-    this.liveBytes += size - block.requestedSize;
-    block.requestedSize = size;
+    const before = block.requestedSize;
+    if (!this.memory.resize(block, size)) return false;
+    this.liveBytes += size - before;
     return true;
   }
 
@@ -228,7 +178,7 @@ export class GuardedBlocks {
     const { maxFreedBlocks, maxFreedBytes } = this.#rules;
     const keeps = maxFreedBlocks > 0 && reserved <= maxFreedBytes;
     if (keeps) this.#makeRoom(maxFreedBlocks - 1, maxFreedBytes - reserved);
-    this.#unwrapAll(block);
+    this.memory.detach(block);
     const isUnmapped = !keeps && unlessExhausted(() => this.#source.unmap(base, reserved));
     let { committed } = layout;
     if (!isUnmapped && committed > 0 && unlessExhausted(() => this.#source.decommit(base + lead, committed))) {
@@ -266,78 +216,24 @@ export class GuardedBlocks {
     }
   }
 
-  /**
-   * The bytes of a block, as an ArrayBuffer of its own.
-   *
-   * @throws {CorruptionError} When somebody has detached it.
-   * @throws {RangeError} When the block is longer than the runtime can wrap.
-   */
-  bytes(block: GuardedBlock): Uint8Array {
-    const { address, requestedSize, wraps } = block;
-    const last = wraps[wraps.length - 1];
-    if (last?.byteLength === requestedSize) {
-      if (last.bytes.byteLength === requestedSize) return last.bytes;
-      throwAfterReport(detachedOutside("view", block));
+  /** An error for each live block whose slack was written to. */
+  *damages(action: string): Iterable<CorruptionError> {
+    for (const block of this.#live.values()) {
+      const damage = this.memory.damage(block, action);
+      if (damage !== undefined) yield damage;
     }
-    const { maxWrapBytes } = this.#source;
-    if (requestedSize > maxWrapBytes) {
-      throw new RangeError(
-        `Cannot view ${requestedSize} bytes at ${formatAddress(address)}: ` +
-          `this runtime's largest ArrayBuffer has ${maxWrapBytes} bytes`,
-      );
-    }
-    const bytes = requestedSize === 0 ? new Uint8Array(0) : this.#source.wrap(address, requestedSize);
-    this.#origins.set(bytes.buffer, address);
-    wraps.push({ bytes, byteLength: requestedSize });
-    this.wrappedBytes += requestedSize;
-    return bytes;
-  }
-
-  /** The address of byte 0 of a buffer that views of a block are on; undefined for any other. */
-  originOf(buffer: ArrayBufferLike): Address | undefined {
-    return this.#origins.get(buffer);
-  }
-
-  /** Copies `length` bytes between two places that are committed, whatever they are in. */
-  copy(from: Address, to: Address, length: number): void {
-    const source = this.#source;
-    for (let offset = 0; offset < length; offset += COPY_PIECE) {
-      const piece = Math.min(COPY_PIECE, length - offset);
-      const target = source.wrap(to + offset, piece);
-      try {
-        const origin = source.wrap(from + offset, piece);
-        target.set(origin);
-        source.unwrap(origin);
-      } finally {
-        source.unwrap(target);
-      }
-    }
-  }
-
-  /** What is wrong with the slack of a block, if anything: its lowest byte that has changed. */
-  damage(block: GuardedBlock, action: string): CorruptionError | undefined {
-    const { requestedSize, before, behind } = block;
-    const low = firstChanged(before, SLACK_BYTE);
-    if (low !== -1) return overrun(action, block, low - before.length, SLACK_BYTE, before[low]!);
-    const high = firstChanged(behind, SLACK_BYTE);
-    return high === -1 ? undefined : overrun(action, block, requestedSize + high, SLACK_BYTE, behind[high]!);
   }
 
   /** Every disagreement between the records, and between them and the memory. */
   *problems(action: string): Iterable<CorruptionError> {
-    let live = 0;
-    let committed = 0;
-    let reserved = this.freedBytes;
+    yield* this.damages(action);
+    let [live, committed, reserved] = [0, 0, this.freedBytes];
     for (const block of this.#freed.values()) committed += block.committed;
     for (const block of this.#live.values()) {
       live += block.requestedSize;
       committed += block.layout.committed;
       reserved += block.layout.reserved;
-      const problem = this.damage(block, action);
-      if (problem !== undefined) yield problem;
-      if (block.wraps.some(({ bytes, byteLength }) => bytes.byteLength !== byteLength)) {
-        yield detachedOutside(action, block);
-      }
+      if (this.memory.isDetached(block)) yield detachedOutside(action, block);
     }
     if (live !== this.liveBytes || committed !== this.committedBytes || reserved !== this.#reservedBytes) {
       yield new CorruptionError(
@@ -366,7 +262,7 @@ export class GuardedBlocks {
     const mappings: Mapping[] = [...this.#unreleased.drain()];
     for (const { base, reserved } of this.#freed.values()) mappings.push({ address: base, byteLength: reserved });
     for (const block of this.#live.values()) {
-      this.#unwrapAll(block);
+      this.memory.detach(block);
       mappings.push({ address: block.base, byteLength: block.layout.reserved });
     }
     this.#live.clear();
@@ -380,35 +276,6 @@ export class GuardedBlocks {
       }
     }
     if (failures.length > 0) throw failures[0];
-  }
-
-  /** Wraps and fills the slack between the end of a block and that of its pages, up to one OS page. */
-  #wrapBehind(address: Address, size: number, end: Address): Uint8Array {
-    return this.#wrapSlack(address + size, Math.min(Math.max(0, end - address - size), this.#source.pageSize));
-  }
-
-  #wrapSlack(address: Address, byteLength: number): Uint8Array {
-    if (byteLength === 0) return NO_BYTES;
-    const bytes = this.#source.wrap(address, byteLength).fill(SLACK_BYTE);
-    this.wrappedBytes += byteLength;
-    return bytes;
-  }
-
-  #unwrapSlack(bytes: Uint8Array): void {
-    const { byteLength } = bytes;
-    if (byteLength === 0) return;
-    this.wrappedBytes -= byteLength;
-    this.#source.unwrap(bytes);
-  }
-
-  #unwrapAll(block: GuardedBlock): void {
-    this.#unwrapSlack(block.before);
-    this.#unwrapSlack(block.behind);
-    for (const { bytes, byteLength } of block.wraps.splice(0)) {
-      this.wrappedBytes -= byteLength;
-      // Also when somebody transferred it: the source must know that the memory is still seen.
-      if (byteLength > 0) this.#source.unwrap(bytes);
-    }
   }
 }
 

@@ -20,7 +20,7 @@
  * @module
  */
 import type { BlockHistory } from "./errors.ts";
-import { CorruptionError, formatAddress, InvalidFreeError } from "./errors.ts";
+import { CorruptionError, formatAddress, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
 import { formatByte, historyOf } from "./guard_reports.ts";
 import type { OwningAllocator } from "./native_buffer.ts";
 import type { Address } from "./page_source.ts";
@@ -76,9 +76,11 @@ export class Quarantine {
     return true;
   }
 
-  /** Fills a block that is freed, and adds it. There must be room. */
+  /** Fills a block that is freed, and adds it. There must be room. When it cannot be looked at, for want of memory, it passes. */
   add(block: FreedBlock): void {
-    this.#inner.view(block.address, block.usableSize).fill(FREED_BYTE);
+    const bytes = this.#view(block);
+    if (bytes === undefined) return this.pass(block);
+    bytes.fill(FREED_BYTE);
     this.#blocks.set(block.address, block);
     this.byteLength += block.usableSize;
   }
@@ -162,17 +164,17 @@ export class Quarantine {
   }
 
   #damage(block: FreedBlock, action: string): CorruptionError | undefined {
-    const { address, usableSize, requestedSize, allocatedAt, freedAt } = block;
-    let bytes: Uint8Array;
+    const { address, requestedSize, allocatedAt, freedAt } = block;
+    let bytes: Uint8Array | undefined;
     try {
-      bytes = this.#inner.view(address, usableSize);
+      bytes = this.#view(block);
     } catch (error) {
       // Its region was detached from outside: what cannot be looked at is no reason to keep it.
       if (error instanceof CorruptionError) return error;
       throw error;
     }
-    const offset = firstChanged(bytes, FREED_BYTE);
-    if (offset === -1) return undefined;
+    const offset = bytes === undefined ? -1 : firstChanged(bytes, FREED_BYTE);
+    if (bytes === undefined || offset === -1) return undefined;
     const found = bytes[offset]!;
     return new CorruptionError(
       `Cannot ${action} ${
@@ -182,6 +184,16 @@ export class Quarantine {
         `${formatByte(FREED_BYTE)}${historyOf(block)}`,
       { address, offset, expected: FREED_BYTE, found, allocatedAt, freedAt },
     );
+  }
+
+  /** All bytes of a block; undefined when there is no memory for the view. */
+  #view({ address, usableSize }: FreedBlock): Uint8Array | undefined {
+    try {
+      return this.#inner.view(address, usableSize);
+    } catch (error) {
+      if (error instanceof OutOfMemoryError) return undefined;
+      throw error;
+    }
   }
 }
 
