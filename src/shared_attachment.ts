@@ -17,7 +17,7 @@ import { OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { initializePageTable, pageTableBytes } from "./page_table.ts";
 import { UNIT } from "./runs.ts";
-import { assertAlive, assertHandle, makeHandle, type SharedHeapHandle } from "./shared_handle.ts";
+import { assertAlive, assertHandle, makeHandle, PROBE_BYTE, type SharedHeapHandle } from "./shared_handle.ts";
 import {
   ABANDONED_END,
   ATTACHMENT_MAX,
@@ -35,7 +35,6 @@ import {
   MAGIC_LIVE,
   NONCE,
   PAGE_TABLE,
-  PROBE,
   PROCESS,
   REMOTE_TABLE,
   remoteTableBytes,
@@ -197,7 +196,7 @@ function newControlBlock(platform: SharedPlatform): Int32Array {
   try {
     source.commit(address, CONTROL_BYTES);
     const control = wrapControlBlock(platform, address);
-    new Uint8Array(control.buffer, control.byteOffset)[PROBE] = "/".charCodeAt(0);
+    new Uint8Array(control.buffer, control.byteOffset)[0] = PROBE_BYTE;
     return control;
   } catch (error) {
     source.unmap(address, CONTROL_BYTES);

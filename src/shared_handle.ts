@@ -26,6 +26,9 @@ import type { Address } from "./page_source.ts";
 import { CONTROL_BYTES, LAYOUT_VERSION, MAGIC, MAGIC_LIVE, NONCE, PROCESS, VERSION } from "./shared_layout.ts";
 import type { SharedPlatform } from "./shared_platform.ts";
 
+/** The first byte of every control block, live or not: "/". With the zero after it, it is the path that a probe asks for. */
+export const PROBE_BYTE = 0x2f;
+
 /** The `type` of every handle. */
 const HANDLE_TYPE = "offheap.SharedHeap";
 
@@ -98,8 +101,10 @@ export function assertHandle(handle: unknown, platform: SharedPlatform): asserts
  * @throws {DisposedError} When the heap has ended.
  */
 export function assertAlive(control: Int32Array, { processId, nonce }: SharedHeapHandle): void {
-  if (control[MAGIC] === 0) throw new DisposedError("attach", "shared heap");
-  const isIt = control[MAGIC] === MAGIC_LIVE && control[VERSION] === LAYOUT_VERSION && control[PROCESS] === processId &&
+  const isControlBlock = new Uint8Array(control.buffer, control.byteOffset)[0] === PROBE_BYTE;
+  if (isControlBlock && control[MAGIC] === 0) throw new DisposedError("attach", "shared heap");
+  const isIt = isControlBlock && control[MAGIC] === MAGIC_LIVE && control[VERSION] === LAYOUT_VERSION &&
+    control[PROCESS] === processId &&
     control[NONCE] === nonce[0] && control[NONCE + 1] === nonce[1];
   if (!isIt) throw invalid("its heap has ended, or is not at its address");
 }

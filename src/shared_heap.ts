@@ -573,7 +573,7 @@ export class SharedHeap implements Allocator {
     assertAddress(address);
     this.#memory.assertNotDisposed(`free ${formatAddress(address)}`);
     if (address === 0) return;
-    const block = this.#blocks.find(address);
+    const block = this.#findToFree(address);
     this.#renew();
     if (block === undefined) {
       reportViolation(this.#memory.invalid(address, "free"));
@@ -587,6 +587,14 @@ export class SharedHeap implements Allocator {
       this.#memory.revoke(address);
     }
     if (!this.#release(block)) reportViolation(freedMeanwhile("free", address));
+  }
+
+  /** The live block at `address`. One that a NativeBuffer of a worker owns that has ended is nobody's. */
+  #findToFree(address: Address): SharedBlock | undefined {
+    const block = this.#blocks.find(address);
+    if (block === undefined || !block.owned || this.#owned.has(address)) return block;
+    this.#space.clearUp();
+    return this.#blocks.find(address);
   }
 
   /** Frees a live block; false when another worker was faster. */

@@ -38,8 +38,8 @@ import { CLASS_COUNT, CLASS_SLOTS } from "./size_class.ts";
 /** Bytes of the control block, and the alignment of everything: what Windows reserves at least. */
 export const CONTROL_BYTES = 65_536;
 
-/** "/" and a zero: what a probe for readable memory reads, see `SharedPlatform.isHeap`. */
-export const PROBE = 0;
+// Word 0 is "/" and zeros: what a probe for readable memory reads, see shared_handle.ts.
+
 /** {@link MAGIC_LIVE} as long as the heap lives. */
 export const MAGIC = 1;
 /** The layout of this file. */

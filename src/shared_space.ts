@@ -487,13 +487,18 @@ export class SharedSpace {
     return found;
   }
 
-  /** Gives the contents of all free runs back; the bytes. */
-  trim(): number {
-    if (!this.#platform.discardsAtOnce) return 0;
+  /** Clears up after attachments whose threads have ended, and restores all abandoned pages. */
+  clearUp(): void {
     this.locked(() => {
       this.reap();
       this.sweep();
     });
+  }
+
+  /** Gives the contents of all free runs back; the bytes. */
+  trim(): number {
+    this.clearUp();
+    if (!this.#platform.discardsAtOnce) return 0;
     let given = 0;
     for (let from = 0, batch = this.#hold(from); batch.length > 0; batch = this.#hold(from)) {
       for (const run of batch) {

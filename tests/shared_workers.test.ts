@@ -219,7 +219,6 @@ describe("SharedHeap with workers", () => {
     assert(/NativeBuffer of another worker/.test(`${refused}`), `${refused}`);
     worker.terminate();
     await until(() => heap.attachments === 1, "the worker has ended");
-    heap.trim();
     for (const address of [small, owned, large]) heap.free(address);
     shared.assertQuiet(0);
   });
