@@ -90,10 +90,15 @@ export class WrapperMemory {
     if (this.#hooks.isDisposed()) throw new DisposedError(action, this.#hooks.name);
   }
 
+  /** The same for a call with an address, in words only when there is an error: they cost more than all else. */
+  #assertUsable(action: string, address: Address): void {
+    if (this.#hooks.isDisposed()) this.assertNotDisposed(`${action} ${formatAddress(address)}`);
+  }
+
   /** The live block at `address`, for a call that owes a result: otherwise the violation is reported and thrown. */
   live(address: Address, action: string): WrappedBlock {
     assertAddress(address);
-    this.assertNotDisposed(`${action} ${formatAddress(address)}`);
+    this.#assertUsable(action, address);
     return this.#hooks.find(address) ?? throwAfterReport(this.#hooks.invalid(address, action));
   }
 
@@ -103,7 +108,7 @@ export class WrapperMemory {
    */
   liveToFree(address: Address): WrappedBlock | undefined {
     assertAddress(address);
-    this.assertNotDisposed(`free ${formatAddress(address)}`);
+    this.#assertUsable("free", address);
     const block = this.#hooks.find(address);
     if (block === undefined && address !== 0) reportViolation(this.#hooks.invalid(address, "free"));
     return block;
@@ -111,7 +116,7 @@ export class WrapperMemory {
 
   /** Whether `address` is that of a live block: see `Allocator.owns`. */
   owns(address: Address): boolean {
-    this.assertNotDisposed(`look up ${formatAddress(address)}`);
+    this.#assertUsable("look up", address);
     return typeof address === "number" && this.#hooks.find(address) !== undefined;
   }
 
