@@ -21,15 +21,7 @@
  * block has a node of its free list at the start of its payload (free_list.ts), which begins with its size. Where headers have no
  * `previous`, the first word of its last granule repeats the size: that is how the block above finds its start.
  *
- * Beside the memory, in JavaScript's own, each region has one 16-bit mark per granule; no stray write can reach it:
- *
- * ```text
- *   bit 0  LIVE   a live block's payload begins here         bits 4..8   log2 of its alignment
- *   bit 1  FREE   a free block's payload begins here         bits 9..15  its slack: usable minus requested bytes
- *   bit 2  STALE  a block that began here was freed          bit 4       CLEAN: of a free block, trim() was here
- *   bit 3  END    the last granule of a free block
- * ```
- *
+ * Beside the memory, in JavaScript's own, each region has one 16-bit mark per granule; no stray write can reach it: marks.ts.
  * So whether an address is the start of a live block never depends on memory that callers can write to, and every size
  * that is read from memory is held against the marks and against a second place before it is followed: that of a live block
  * against its check and the block behind it, that of a free one against its other end.
@@ -37,28 +29,16 @@
  * @module
  */
 import { CorruptionError, formatAddress } from "./errors.ts";
+import type * as marks from "./marks.ts";
+import { ALIGNMENT_MASK, ALIGNMENT_SHIFT, SLACK_SHIFT } from "./marks.ts";
 import type { Region } from "./region_list.ts";
 
-/** Bytes of one granule: the alignment that every block has. */
-export const GRANULE = 16;
-
-/** See the drawing. */
-export const LIVE = 1;
-/** See the drawing. */
-export const FREE = 2;
-/** See the drawing. */
-export const STALE = 4;
-/** See the drawing. */
-export const END = 8;
-/** See the drawing. */
-export const CLEAN = 16;
-/** Where the alignment of a live block is in its mark. */
-const ALIGNMENT_SHIFT = 4;
-const ALIGNMENT_MASK = 31;
-/** Where the slack of a live block is in its mark. */
-const SLACK_SHIFT = 9;
-/** The most granules of one region: word indices of a region stay 32-bit integers. */
-export const MAX_GRANULES = 2 ** 29 - 1;
+// What is imported, or exported, V8 loads at every use (docs/performance.md): so constants are repeated, and the types say
+// that they are the same.
+const FREE = 2 satisfies typeof marks.FREE;
+const LIVE = 1 satisfies typeof marks.LIVE;
+const END = 8 satisfies typeof marks.END;
+const GRANULE = 16 satisfies typeof marks.GRANULE;
 
 /** Bytes of the header of a block. */
 export type HeaderSize = 0 | 8 | 24 | 40;
@@ -111,45 +91,22 @@ export function layoutFor(header: HeaderSize): BlockLayout {
   return LAYOUTS[header];
 }
 
-/** 32 bits that change when one of these words changes, and are seldom right when several do. */
+/** 32 bits that are others when one of these words is. */
 function checkOf(size: number, previous: number, region: number): number {
   return Math.imul(size ^ (previous << 16 | previous >>> 16) ^ region << 8 ^ 0x5bd1e995, 0x1e3779b1);
 }
 
-/** Writes the header of the block at `p`, of `n` granules, and the size at both ends of a free one. No marks. */
-export function writeBlock(region: Region, layout: BlockLayout, p: number, n: number, free: boolean): void {
+/** Writes the header of the free block at `p`, of `n` granules, and its size at both ends. No marks. */
+export function writeFree(region: Region, layout: BlockLayout, p: number, n: number): void {
   const { words } = region;
   const h = p << 2;
-  const word = free ? n << 1 | 1 : n << 1;
-  if (free) words[h] = n;
-  if (layout.linked) {
-    const { number } = region;
-    words[h + layout.next] = n;
-    words[h + layout.region] = number;
-    words[h + layout.size] = word;
-    words[h + layout.check] = checkOf(word, words[h + layout.previous]!, number);
-    if (p + n < region.end) setPrevious(region, layout, p + n, n);
-    return;
-  }
-  if (layout.header === 8) {
-    words[h - 2] = word;
-    words[h - 1] = checkOf(word, 0, 0);
-  } else if (!free) {
-    region.sizes[p] = n;
-  }
-  if (free) words[h + (n << 2) - 4] = n;
+  words[h] = n;
+  if (layout.linked) return writeLinked(region, layout, p, n, n << 1 | 1);
+  if (layout.header === 8) words[h - 2] = n << 1 | 1;
+  words[h + (n << 2) - 4] = n;
 }
 
-/** Says in the header of the block at `p` that the one below it begins `distance` granules below. */
-export function setPrevious(region: Region, layout: BlockLayout, p: number, distance: number): void {
-  if (!layout.linked) return;
-  const { words } = region;
-  const h = p << 2;
-  words[h + layout.previous] = distance;
-  words[h + layout.check] = checkOf(words[h + layout.size]!, distance, words[h + layout.region]!);
-}
-
-/** Makes the free block of `n` granules at `p` live, with `slack` bytes more than were asked for. */
+/** Makes the block of `n` granules at `p` live, with `slack` bytes more than were asked for. */
 export function writeLive(
   region: Region,
   layout: BlockLayout,
@@ -159,7 +116,36 @@ export function writeLive(
   alignmentLog2: number,
 ): void {
   region.marks[p] = LIVE | alignmentLog2 << ALIGNMENT_SHIFT | slack << SLACK_SHIFT;
-  writeBlock(region, layout, p, n, false);
+  if (layout.linked) {
+    writeLinked(region, layout, p, n, n << 1);
+  } else if (layout.header === 8) {
+    const { words } = region;
+    const h = p << 2;
+    words[h - 2] = n << 1;
+    words[h - 1] = checkOf(n << 1, 0, 0);
+  } else {
+    region.sizes[p] = n;
+  }
+}
+
+/** Writes a long header, and says in that of the block behind it how far below this one is. */
+function writeLinked(region: Region, layout: BlockLayout, p: number, n: number, word: number): void {
+  const { words, number } = region;
+  const h = p << 2;
+  words[h + layout.next] = n;
+  words[h + layout.region] = number;
+  words[h + layout.size] = word;
+  words[h + layout.check] = checkOf(word, words[h + layout.previous]!, number);
+  if (p + n < region.end) setPrevious(region, layout, p + n, n);
+}
+
+/** Says in the header of the block at `p`, where headers say such things, that the one below begins `distance` granules below. */
+export function setPrevious(region: Region, layout: BlockLayout, p: number, distance: number): void {
+  if (!layout.linked) return;
+  const { words } = region;
+  const h = p << 2;
+  words[h + layout.previous] = distance;
+  words[h + layout.check] = checkOf(words[h + layout.size]!, distance, words[h + layout.region]!);
 }
 
 /** log2 of the alignment that the live block at `p` was asked for with. */
@@ -178,27 +164,30 @@ export function slackAt(region: Region, p: number): number {
  * @throws {CorruptionError} When its header contradicts itself, the region or the block after it.
  */
 export function sizeOfLive(region: Region, layout: BlockLayout, p: number): number {
-  const { words, marks } = region;
-  const h = p << 2;
-  let n: number;
-  if (layout.header === 0) {
-    n = region.sizes[p]!;
-  } else if (layout.linked) {
-    const word = words[h + layout.size]!;
-    n = word >> 1;
-    const check = checkOf(word, words[h + layout.previous]!, words[h + layout.region]!);
-    if (words[h + layout.check] !== check || words[h + layout.next] !== n || (word & 1) !== 0) n = -1;
-  } else {
-    const word = words[h - 2]!;
-    n = words[h - 1] === checkOf(word, 0, 0) && (word & 1) === 0 ? word >> 1 : -1;
-  }
+  const n = layout.linked
+    ? readLinked(region, layout, p)
+    : layout.header === 8
+    ? readCompact(region.words, p << 2)
+    : region.sizes[p]!;
   const after = p + n;
-  if (
-    n >= layout.minimum && (after < region.end ? (marks[after]! & (LIVE | FREE)) !== 0 : after === region.end)
-  ) {
-    return n;
-  }
+  // Behind the last block is no mark.
+  if (n >= layout.minimum && (after === region.end || (region.marks[after]! & (LIVE | FREE)) !== 0)) return n;
   throw corrupt(region, p, "its header was written to");
+}
+
+/** The size in the header of a live block that ends at word `h`; -1 when the header contradicts itself. */
+function readCompact(words: Int32Array, h: number): number {
+  const word = words[h - 2]!;
+  return words[h - 1] === checkOf(word, 0, 0) && (word & 1) === 0 ? word >> 1 : -1;
+}
+
+/** The same of a long header. */
+function readLinked({ words }: Region, layout: BlockLayout, p: number): number {
+  const h = p << 2;
+  const word = words[h + layout.size]!;
+  const n = word >> 1;
+  const check = checkOf(word, words[h + layout.previous]!, words[h + layout.region]!);
+  return words[h + layout.check] === check && words[h + layout.next] === n && (word & 1) === 0 ? n : -1;
 }
 
 /**
@@ -211,13 +200,16 @@ export function sizeOfFree(region: Region, layout: BlockLayout, p: number): numb
   const h = p << 2;
   const n = words[h]!;
   const last = p + n - 1;
-  if (
-    (marks[p]! & FREE) !== 0 && n > 0 && last < region.end && (marks[last]! & END) !== 0 &&
-    words[layout.linked ? h + layout.next : last << 2] === n
-  ) {
+  const other = layout.linked ? h + layout.next : last << 2;
+  if ((marks[p]! & FREE) !== 0 && n > 0 && last < region.end && (marks[last]! & END) !== 0 && words[other] === n) {
     return n;
   }
   throw corrupt(region, p, "it is free and was written to");
+}
+
+/** The granules of the free block at `p`, or 0 when no free block begins there. Up to the end of the region. */
+export function freeAt(region: Region, layout: BlockLayout, p: number): number {
+  return p < region.end && (region.marks[p]! & FREE) !== 0 ? sizeOfFree(region, layout, p) : 0;
 }
 
 /**
@@ -227,24 +219,31 @@ export function sizeOfFree(region: Region, layout: BlockLayout, p: number): numb
  */
 export function freeBelow(region: Region, layout: BlockLayout, p: number): number {
   const { words, marks } = region;
-  const h = p << 2;
   let n: number;
   if (layout.linked) {
-    n = words[h + layout.previous]!;
-    if (words[h + layout.check] !== checkOf(words[h + layout.size]!, n, words[h + layout.region]!)) {
-      throw corrupt(region, p, "its header does not match its check");
-    }
-    if (n === 0) return 0;
-    if (!(n > 0 && p - n >= region.first) || (marks[p - n]! & (LIVE | FREE)) === 0) {
-      throw corrupt(region, p, `its header has a block ${n} granules below, where none begins`);
-    }
-    if ((marks[p - n]! & FREE) === 0) return 0;
+    n = distanceBelow(region, layout, p);
+    if (n === 0 || (marks[p - n]! & FREE) === 0) return 0;
   } else {
     if (p <= region.first || (marks[p - 1]! & END) === 0) return 0;
-    n = words[h - 4]!;
+    n = words[(p << 2) - 4]!;
   }
-  if (n > 0 && p - n >= region.first && (marks[p - n]! & FREE) !== 0 && words[h - (n << 2)] === n) return n;
+  const start = p - n;
+  if (n > 0 && start >= region.first && (marks[start]! & FREE) !== 0 && words[start << 2] === n) return n;
   throw corrupt(region, p, "the free block below it was written to: its size is wrong");
+}
+
+/** How far below the block at `p` its long header says that the one below begins; 0 for the lowest. */
+function distanceBelow(region: Region, layout: BlockLayout, p: number): number {
+  const { words, marks } = region;
+  const h = p << 2;
+  const n = words[h + layout.previous]!;
+  if (words[h + layout.check] !== checkOf(words[h + layout.size]!, n, words[h + layout.region]!)) {
+    throw corrupt(region, p, "its header does not match its check");
+  }
+  if (n !== 0 && (!(n > 0 && p - n >= region.first) || (marks[p - n]! & (LIVE | FREE)) === 0)) {
+    throw corrupt(region, p, `its header has a block ${n} granules below, where none begins`);
+  }
+  return n;
 }
 
 /** The error for a block whose records disagree; `reason` says how. */

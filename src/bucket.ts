@@ -25,25 +25,22 @@
  *
  * @module
  */
-import {
-  type BlockLayout,
-  CLEAN,
-  END,
-  FREE,
-  freeBelow,
-  GRANULE,
-  LIVE,
-  setPrevious,
-  sizeOfFree,
-  STALE,
-  writeBlock,
-} from "./block.ts";
+import { type BlockLayout, freeAt, freeBelow, setPrevious, sizeOfFree, writeFree } from "./block.ts";
 import type { AllocatorEvent, BucketPolicy } from "./bucket_policy.ts";
 import { checkBucket, type LiveFigures, type Walkable } from "./bucket_walk.ts";
 import { OutOfMemoryError } from "./errors.ts";
 import type { FreeBlocks, Placement, Visit } from "./free_blocks.ts";
+import type * as marks from "./marks.ts";
 import type { Address } from "./page_source.ts";
 import type { Region, RegionList } from "./region_list.ts";
+
+// Repeated here, as V8 loads what is imported at every use (docs/performance.md); the types say that they are the same.
+const CLEAN = 16 satisfies typeof marks.CLEAN;
+const END = 8 satisfies typeof marks.END;
+const FREE = 2 satisfies typeof marks.FREE;
+const GRANULE = 16 satisfies typeof marks.GRANULE;
+const LIVE = 1 satisfies typeof marks.LIVE;
+const STALE = 4 satisfies typeof marks.STALE;
 
 /** One bucket. */
 export class Bucket implements Walkable {
@@ -63,6 +60,7 @@ export class Bucket implements Walkable {
   /** Where a block with an alignment of its own would begin in a free one. */
   readonly #place: Placement;
   readonly #visit: Visit | undefined;
+  readonly #onEvent: BucketPolicy["onEvent"];
   // What #place works for, in granules.
   #need = 0;
   #alignment = 1;
@@ -74,6 +72,7 @@ export class Bucket implements Walkable {
     this.#regions = regions;
     this.#layout = regions.layout;
     this.#policy = policy;
+    this.#onEvent = policy.onEvent;
     this.#splitsEnd = policy.split === "end";
     this.#eager = policy.coalesce === "eager";
     this.#place = this.#splitsEnd
@@ -88,28 +87,24 @@ export class Bucket implements Walkable {
    */
   take(need: number, alignment: number, limit?: number): number {
     const { free } = this;
-    const placed = alignment > GRANULE;
-    if (placed) {
-      this.#need = need;
-      this.#alignment = alignment / GRANULE;
-    }
-    const found = free.search(need, placed ? this.#place : undefined, this.#visit, limit);
-    if (this.#policy.onEvent !== undefined) {
-      const address = found ? free.foundRegion.address + free.found * GRANULE : 0;
-      this.#emit("search", address, need * GRANULE, free.visited);
-    }
+    const place = alignment > GRANULE ? this.#placeFor(need, alignment) : undefined;
+    const found = free.search(need, place, this.#visit, limit);
+    if (this.#onEvent !== undefined) this.#tellSearch(found, need);
     if (!found) return -1;
     const region = free.foundRegion;
     const p = free.found;
     const n = sizeOfFree(region, this.#layout, p);
-    let at = p;
-    if (placed) {
-      at = this.#place(region, p, n);
-    } else if (this.#splitsEnd && n - need >= this.#layout.minimum) {
-      at = p + n - need;
-    }
-    this.#split(region, p, n, at, need);
+    let at = this.#splitsEnd && n - need >= this.#layout.minimum ? p + n - need : p;
+    if (place !== undefined) at = place(region, p, n);
+    this.#carve(region, p, n, at, need);
+    if (this.#onEvent !== undefined) this.#tellSplit(region, p, n, at);
     return at;
+  }
+
+  #placeFor(need: number, alignment: number): Placement {
+    this.#need = need;
+    this.#alignment = alignment / GRANULE;
+    return this.#place;
   }
 
   /** The lowest place in the free block that is aligned, and leaves nothing or a whole block below. */
@@ -155,25 +150,17 @@ export class Bucket implements Walkable {
     }
     // The granule at the end keeps its mark when what is above stays free; `at` gets a new one from the caller.
     if (above > 0) marks[rest] = FREE | (marks[rest]! & (STALE | END));
-    else marks[p + n - 1] = marks[p + n - 1]! & ~END;
+    else marks[rest - 1] = marks[rest - 1]! & ~END;
     if (below > 0) {
       marks[p] = marks[p]! & ~CLEAN;
       marks[at - 1] = marks[at - 1]! | END;
-      writeBlock(region, layout, p, below, true);
+      writeFree(region, layout, p, below);
     } else {
       marks[p] = marks[p]! & STALE;
     }
-    if (above > 0) writeBlock(region, layout, rest, above, true);
+    if (above > 0) writeFree(region, layout, rest, above);
     if (this.region !== region) this.region = region;
     this.size = size;
-  }
-
-  /** Takes the block out of a free one for `allocate`. */
-  #split(region: Region, p: number, n: number, at: number, need: number): void {
-    this.#carve(region, p, n, at, need);
-    if (this.#policy.onEvent !== undefined && this.size < n) {
-      this.#emit("split", region.address + (at > p ? p : at + this.size) * GRANULE, (n - this.size) * GRANULE);
-    }
   }
 
   /** As `take`, from a region that is mapped for it. */
@@ -195,7 +182,7 @@ export class Bucket implements Walkable {
       if (!(error instanceof OutOfMemoryError) || wanted === least) throw error;
       region = this.#regions.map(least, this.index, placed ? alignment : 1);
     }
-    if (this.#policy.onEvent !== undefined) this.#emit("grow", region.address, region.byteLength);
+    if (this.#onEvent !== undefined) this.#emit("grow", region.address, region.byteLength);
     let start = region.first;
     let end = region.end;
     let previous = 0;
@@ -221,7 +208,8 @@ export class Bucket implements Walkable {
     this.#need = need;
     this.#alignment = alignment / GRANULE;
     const at = this.#placeAtStart(region, p, n);
-    this.#split(region, p, n, at, need);
+    this.#carve(region, p, n, at, need);
+    if (this.#onEvent !== undefined) this.#tellSplit(region, p, n, at);
     return at;
   }
 
@@ -236,51 +224,55 @@ export class Bucket implements Walkable {
   #releaseRegion(region: Region, size: number): number {
     this.free.remove(region, region.first, size);
     const given = this.#regions.release(region);
-    if (this.#policy.onEvent !== undefined) this.#emit("release", region.address, region.byteLength);
+    if (this.#onEvent !== undefined) this.#emit("release", region.address, region.byteLength);
     return given;
   }
 
   /** Makes a free block of `n` granules at `p`, merges it with free neighbours if that is the policy; where it begins. */
   #addFree(region: Region, p: number, n: number): number {
     const layout = this.#layout;
+    if (this.#eager) {
+      const above = freeAt(region, layout, p + n);
+      const below = freeBelow(region, layout, p);
+      if (above > 0 || below > 0) return this.#merge(region, p, n, above, below);
+    }
+    const { marks } = region;
+    this.free.insert(region, p, n);
+    const mark = marks[p]!;
+    marks[p] = FREE | ((mark & LIVE) !== 0 ? STALE : mark & STALE);
+    marks[p + n - 1] = marks[p + n - 1]! | END;
+    writeFree(region, layout, p, n);
+    return p;
+  }
+
+  /** The same with the free blocks of `above` and of `below` granules beside it. */
+  #merge(region: Region, p: number, n: number, above: number, below: number): number {
     const { free } = this;
     const { marks } = region;
     const after = p + n;
-    let above = 0;
-    let below = 0;
-    if (this.#eager) {
-      if (after < region.end && (marks[after]! & FREE) !== 0) above = sizeOfFree(region, layout, after);
-      below = freeBelow(region, layout, p);
-    }
     const start = p - below;
     const size = below + n + above;
-    if (below > 0 && above > 0) {
-      // Both are verified before one is changed.
-      free.assertLinked(region, start);
-      free.remove(region, after, above);
+    if (below > 0) {
+      if (above > 0) {
+        // Both are verified before one is changed.
+        free.assertLinked(region, start);
+        free.remove(region, after, above);
+      }
       this.#resizeFree(region, start, below, size);
-    } else if (below > 0) {
-      this.#resizeFree(region, start, below, size);
-    } else if (above > 0 && free.inPlace) {
+    } else if (free.inPlace) {
       free.replace(region, after, above, p, size);
     } else {
-      if (above > 0) free.remove(region, after, above);
+      free.remove(region, after, above);
       free.insert(region, p, size);
     }
+    const mark = marks[p]!;
+    marks[p] = (mark & LIVE) !== 0 ? STALE : mark & STALE;
+    if (below > 0) marks[p - 1] = marks[p - 1]! & ~END;
+    marks[start] = FREE | (marks[start]! & STALE);
     if (above > 0) marks[after] = marks[after]! & (STALE | END);
     else marks[after - 1] = marks[after - 1]! | END;
-    const stale = (marks[p]! & LIVE) !== 0 ? STALE : marks[p]! & STALE;
-    if (below > 0) {
-      marks[p - 1] = marks[p - 1]! & ~END;
-      marks[start] = marks[start]! & ~CLEAN;
-      marks[p] = stale | (size === below + 1 ? END : 0);
-    } else {
-      marks[p] = FREE | stale | (size === 1 ? END : 0);
-    }
-    writeBlock(region, layout, start, size, true);
-    if (this.#policy.onEvent !== undefined && size > n) {
-      this.#emit("merge", region.address + start * GRANULE, size * GRANULE);
-    }
+    writeFree(region, this.#layout, start, size);
+    if (this.#onEvent !== undefined) this.#emit("merge", region.address + start * GRANULE, size * GRANULE);
     return start;
   }
 
@@ -311,19 +303,17 @@ export class Bucket implements Walkable {
       marks[after - 1] = marks[after - 1]! & ~END;
       marks[after] = marks[after]! & (STALE | END);
       size += more;
-      writeBlock(region, layout, p, size, true);
+      writeFree(region, layout, p, size);
     }
     if (size === n) return n;
     marks[p] = marks[p]! & ~CLEAN;
-    if (this.#policy.onEvent !== undefined) this.#emit("merge", region.address + p * GRANULE, size * GRANULE);
+    if (this.#onEvent !== undefined) this.#emit("merge", region.address + p * GRANULE, size * GRANULE);
     return size;
   }
 
   /** The free granules right behind the block at `p` of `n` granules, merged. */
   #freeAbove(region: Region, p: number, n: number): number {
-    const after = p + n;
-    if (after >= region.end || (region.marks[after]! & FREE) === 0) return 0;
-    return this.#mergeBehind(region, after);
+    return freeAt(region, this.#layout, p + n) === 0 ? 0 : this.#mergeBehind(region, p + n);
   }
 
   /**
@@ -377,7 +367,7 @@ export class Bucket implements Walkable {
     marks[p - 1] = marks[p - 1]! & ~END;
     marks[p] = STALE;
     region.bytes.copyWithin(at * GRANULE, p * GRANULE, p * GRANULE + length);
-    if (at > start) writeBlock(region, layout, start, at - start, true);
+    if (at > start) writeFree(region, layout, start, at - start);
     // Not free any more, and nothing merges with it.
     marks[at] = LIVE;
     const rest = size - need;
@@ -426,9 +416,20 @@ export class Bucket implements Walkable {
     return checkBucket(this.#regions, this, this.#eager);
   }
 
+  #tellSearch(found: boolean, need: number): void {
+    const { foundRegion, found: p, visited } = this.free;
+    this.#emit("search", found ? foundRegion.address + p * GRANULE : 0, need * GRANULE, visited);
+  }
+
+  /** Of `n` granules at `p` those of the block that was just taken at `at` are gone. */
+  #tellSplit({ address }: Region, p: number, n: number, at: number): void {
+    const { size } = this;
+    if (size < n) this.#emit("split", address + (at > p ? p : at + size) * GRANULE, (n - size) * GRANULE);
+  }
+
   #emit(type: AllocatorEvent["type"], address: Address, size: number, count = 1): void {
     try {
-      this.#policy.onEvent!({ type, address, size, count });
+      this.#onEvent!({ type, address, size, count });
     } catch {
       // A watcher that fails must not leave a block half made.
     }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { GRANULE } from "./block.ts";
+import { GRANULE } from "./marks.ts";
 import { walkBlocks } from "./bucket_walk.ts";
 import type { Bucket } from "./bucket.ts";
 import type { Address } from "./page_source.ts";

@@ -3,19 +3,9 @@
  *
  * @module
  */
-import {
-  alignmentLog2At,
-  type BlockLayout,
-  corrupt,
-  FREE,
-  freeBelow,
-  GRANULE,
-  LIVE,
-  sizeOfFree,
-  sizeOfLive,
-  slackAt,
-} from "./block.ts";
+import { alignmentLog2At, type BlockLayout, corrupt, freeBelow, sizeOfFree, sizeOfLive, slackAt } from "./block.ts";
 import type { FreeBlocks } from "./free_blocks.ts";
+import { FREE, GRANULE, LIVE } from "./marks.ts";
 import type { Region, RegionList } from "./region_list.ts";
 
 /** A block as a walk finds it. */

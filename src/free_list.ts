@@ -17,13 +17,14 @@
  * `CorruptionError` otherwise. As two blocks cannot lead back to the same one, no walk goes in circles.
  *
  * Orders: `lifo` puts a block at the head, `fifo` at the tail, `address` behind the nearest block below it, which takes
- * time in the blocks below when none is nearby. Fits: `first` takes the first block that is large enough, `next` goes on from where the last search ended,
- * `best` looks at all and takes the smallest. All else takes constant time.
+ * time in the blocks below when none is nearby. Fits: `first` takes the first block that is large enough, `next` goes on
+ * from where the last search ended, `best` looks at all and takes the smallest. All else takes constant time.
  *
  * @module
  */
-import { type BlockLayout, corrupt, FREE, sizeOfFree } from "./block.ts";
+import { corrupt, sizeOfFree } from "./block.ts";
 import type { FreeBlock, FreeBlocks, Placement, Visit } from "./free_blocks.ts";
+import type * as marks from "./marks.ts";
 import type { Region, RegionList } from "./region_list.ts";
 
 /** Where a freed block goes in its list. */
@@ -31,6 +32,8 @@ export type FreeOrder = "address" | "lifo" | "fifo";
 
 /** Which free block is taken. */
 export type FreeFit = "first" | "best" | "next";
+
+const FREE = 2 satisfies typeof marks.FREE;
 
 /** How many granules below a freed block are looked at for the free block before it, ere the list is walked. */
 const NEARBY = 512;
@@ -43,10 +46,6 @@ const PREVIOUS_SHIFT = 12;
 
 /** One free list. */
 export class FreeList implements FreeBlocks {
-  /** The order that blocks are kept in. */
-  readonly order: FreeOrder;
-  /** The search. */
-  readonly fit: FreeFit;
   /** See {@link FreeBlocks.inPlace}. */
   readonly inPlace: boolean;
   /** How many free blocks there are. */
@@ -58,7 +57,8 @@ export class FreeList implements FreeBlocks {
   /** Its granule. */
   found = 0;
   readonly #regions: RegionList;
-  readonly #layout: BlockLayout;
+  readonly #order: FreeOrder;
+  readonly #fit: FreeFit;
   readonly #alone: boolean;
   #head = 0;
   #headRegion = 0;
@@ -71,17 +71,32 @@ export class FreeList implements FreeBlocks {
   constructor(regions: RegionList, order: FreeOrder, fit: FreeFit, alone = true) {
     this.#regions = regions;
     this.#alone = alone;
-    this.#layout = regions.layout;
-    this.order = order;
-    this.fit = fit;
+    this.#order = order;
+    this.#fit = fit;
     this.inPlace = order === "address";
   }
 
   /** See {@link FreeBlocks.insert}. */
   insert(region: Region, p: number): void {
-    if (this.order === "lifo") this.#link(region, p, 0, 0, this.#headRegion, this.#head);
-    else if (this.order === "fifo") this.#link(region, p, this.#tailRegion, this.#tail, 0, 0);
-    else this.#insertByAddress(region, p);
+    if (this.#order === "address") return this.#insertByAddress(region, p);
+    const { words, number } = region;
+    const w = p << 2;
+    if (this.#order === "lifo") {
+      words[w + 1] = this.#head;
+      words[w + 2] = 0;
+      words[w + 3] = this.#headRegion;
+      this.#setPrevious(region, this.#headRegion, this.#head, number, p);
+      this.#head = p;
+      this.#headRegion = number;
+    } else {
+      words[w + 1] = 0;
+      words[w + 2] = this.#tail;
+      words[w + 3] = this.#tailRegion << PREVIOUS_SHIFT;
+      this.#setNext(region, this.#tailRegion, this.#tail, number, p);
+      this.#tail = p;
+      this.#tailRegion = number;
+    }
+    this.count++;
   }
 
   #insertByAddress(region: Region, p: number): void {
@@ -117,52 +132,85 @@ export class FreeList implements FreeBlocks {
 
   /** See {@link FreeBlocks.remove}. */
   remove(region: Region, p: number): void {
-    const { words, number } = region;
+    if (!this.#isNear(region, p)) return this.#removeAny(region, p);
+    // What `removeAny` does, without calls.
+    const { words } = region;
     const w = p << 2;
     const next = words[w + 1]!;
     const previous = words[w + 2]!;
-    const numbers = words[w + 3]!;
-    if (numbers === (number << PREVIOUS_SHIFT | number)) {
-      // Both neighbours are in this region, as nearly always: what the other branch does, without calls.
-      const a = previous << 2;
-      const b = next << 2;
-      if (words[a + 1] !== p || words[b + 2] !== p) throw corrupt(region, p, DISAGREE);
-      words[a + 1] = next;
-      words[b + 2] = previous;
+    const v = next << 2;
+    if (words[w + 3]! >>> PREVIOUS_SHIFT === 0) {
+      if (words[v + 2] !== p || this.#head !== p) throw corrupt(region, p, DISAGREE);
+      this.#head = next;
+      words[v + 3] = words[v + 3]! & REGION_MASK;
     } else {
-      this.assertLinked(region, p);
-      this.#setNext(region, numbers >>> PREVIOUS_SHIFT, previous, numbers & REGION_MASK, next);
-      this.#setPrevious(region, numbers & REGION_MASK, next, numbers >>> PREVIOUS_SHIFT, previous);
+      const u = previous << 2;
+      if (words[v + 2] !== p || words[u + 1] !== p || !joins(words, u, v, region.number)) {
+        throw corrupt(region, p, DISAGREE);
+      }
+      words[u + 1] = next;
     }
+    words[v + 2] = previous;
+    this.count--;
+  }
+
+  /** Whether the next block in the list is in this region, and the one before too, unless this is the head. As nearly always. */
+  #isNear({ words, number }: Region, p: number): boolean {
+    const numbers = words[(p << 2) + 3]!;
+    return (numbers === (number << PREVIOUS_SHIFT | number) || (numbers === number && this.#headRegion === number)) &&
+      this.#roverRegion === 0;
+  }
+
+  #removeAny(region: Region, p: number): void {
+    const { words, number } = region;
+    const next = words[4 * p + 1]!;
+    const previous = words[4 * p + 2]!;
+    const nextRegion = words[4 * p + 3]! & REGION_MASK;
+    const previousRegion = words[4 * p + 3]! >>> PREVIOUS_SHIFT;
+    this.assertLinked(region, p);
+    this.#setNext(region, previousRegion, previous, nextRegion, next);
+    this.#setPrevious(region, nextRegion, next, previousRegion, previous);
     if (this.#roverRegion === number && this.#rover === p) {
       this.#rover = next;
-      this.#roverRegion = numbers & REGION_MASK;
+      this.#roverRegion = nextRegion;
     }
     this.count--;
   }
 
   /** See {@link FreeBlocks.replace}. */
   replace(region: Region, from: number, _fromSize: number, to: number): void {
-    const { words, number } = region;
+    const { words } = region;
     const w = from << 2;
     const next = words[w + 1]!;
     const previous = words[w + 2]!;
     const numbers = words[w + 3]!;
-    const v = to << 2;
-    if (numbers === (number << PREVIOUS_SHIFT | number)) {
-      const a = previous << 2;
-      const b = next << 2;
-      if (words[a + 1] !== from || words[b + 2] !== from) throw corrupt(region, from, DISAGREE);
-      words[a + 1] = to;
-      words[b + 2] = to;
+    if (!this.#isNear(region, from)) {
+      this.#replaceAny(region, from, to);
+    } else if (numbers >>> PREVIOUS_SHIFT === 0) {
+      if (words[(next << 2) + 2] !== from || this.#head !== from) throw corrupt(region, from, DISAGREE);
+      this.#head = to;
+      words[(next << 2) + 2] = to;
     } else {
-      this.assertLinked(region, from);
-      this.#setNext(region, numbers >>> PREVIOUS_SHIFT, previous, number, to);
-      this.#setPrevious(region, numbers & REGION_MASK, next, number, to);
+      const u = previous << 2;
+      const v = next << 2;
+      if (words[v + 2] !== from || words[u + 1] !== from || !joins(words, u, v, region.number)) {
+        throw corrupt(region, from, DISAGREE);
+      }
+      words[u + 1] = to;
+      words[v + 2] = to;
     }
+    const v = to << 2;
     words[v + 1] = next;
     words[v + 2] = previous;
     words[v + 3] = numbers;
+  }
+
+  #replaceAny(region: Region, from: number, to: number): void {
+    const { words, number } = region;
+    const numbers = words[4 * from + 3]!;
+    this.assertLinked(region, from);
+    this.#setNext(region, numbers >>> PREVIOUS_SHIFT, words[4 * from + 2]!, number, to);
+    this.#setPrevious(region, numbers & REGION_MASK, words[4 * from + 1]!, number, to);
     if (this.#roverRegion === number && this.#rover === from) this.#rover = to;
   }
 
@@ -197,11 +245,11 @@ export class FreeList implements FreeBlocks {
   /** See {@link FreeBlocks.search}. */
   search(need: number, place: Placement | undefined, visit: Visit | undefined, limit = ALL): boolean {
     this.visited = 0;
-    if (this.fit === "first") return this.#walk(false, need, place, visit, limit);
-    if (this.fit === "next" && this.#walk(true, need, place, visit, limit)) return true;
+    if (this.#fit === "first") return this.#walk(false, need, place, visit, limit);
+    if (this.#fit === "next" && this.#walk(true, need, place, visit, limit)) return true;
     // The best is known when all are merged, not before.
-    if (this.fit === "best" && visit !== undefined) this.#walk(false, ALL, place, visit, limit);
-    return this.#walk(false, need, place, this.fit === "best" ? undefined : visit, limit);
+    if (this.#fit === "best" && visit !== undefined) this.#walk(false, ALL, place, visit, limit);
+    return this.#walk(false, need, place, this.#fit === "best" ? undefined : visit, limit);
   }
 
   /** Goes from node to node from the head, or the rover, on; each must lead back to the one before it. */
@@ -212,7 +260,7 @@ export class FreeList implements FreeBlocks {
     visit: Visit | undefined,
     limit: number,
   ): boolean {
-    const best = this.fit === "best";
+    const best = this.#fit === "best";
     const merges = visit !== undefined;
     let visited = this.visited;
     let foundSize = 0;
@@ -262,7 +310,7 @@ export class FreeList implements FreeBlocks {
     }
     this.visited = visited;
     if (foundSize === 0) return false;
-    if (this.fit === "next") {
+    if (this.#fit === "next") {
       this.#rover = this.found;
       this.#roverRegion = this.foundRegion.number;
     }
@@ -278,7 +326,7 @@ export class FreeList implements FreeBlocks {
     while (number !== 0) {
       const region = this.#regionOf(number, beforeRegion, before);
       this.#assertFollows(region, p, beforeRegion, before);
-      yield { region, p, n: sizeOfFree(region, this.#layout, p) };
+      yield { region, p, n: sizeOfFree(region, this.#regions.layout, p) };
       beforeRegion = number;
       before = p;
       number = region.words[4 * p + 3]! & REGION_MASK;
@@ -391,6 +439,11 @@ export class FreeList implements FreeBlocks {
     if (region !== undefined) return region;
     throw corrupt(byNumber[from]!, p, "it is free and leads to a region that does not exist");
   }
+}
+
+/** Whether the node at word `u` leads on, and the one at word `v` back, to the region of that number. */
+function joins(words: Int32Array, u: number, v: number, number: number): boolean {
+  return (words[u + 3]! & REGION_MASK) === number && words[v + 3]! >>> PREVIOUS_SHIFT === number;
 }
 
 const DISAGREE = "it is free, and its neighbours in the free list disagree";

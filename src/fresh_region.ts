@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { GRANULE, MAX_GRANULES } from "./block.ts";
+import { GRANULE, MAX_GRANULES } from "./marks.ts";
 import type { Bucket } from "./bucket.ts";
 import { OutOfMemoryError } from "./errors.ts";
 import type { RegionList } from "./region_list.ts";

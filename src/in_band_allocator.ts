@@ -28,21 +28,27 @@ import type {
   TypedArrayConstructor,
 } from "./allocator.ts";
 import { AllocatorMemory, assertAttached } from "./allocator_memory.ts";
-import { assertAddress, assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
-import { alignmentLog2At, type BlockLayout, corrupt, GRANULE, LIVE, sizeOfLive, slackAt, writeLive } from "./block.ts";
+import type * as args from "./arguments.ts";
+import { assertAddress, assertAlignment, assertSize } from "./arguments.ts";
+import { alignmentLog2At, type BlockLayout, corrupt, sizeOfLive, slackAt, writeLive } from "./block.ts";
 import type { Bucket } from "./bucket.ts";
 import { type BucketLayout, type FreeStats, layoutOf } from "./bucket_layout.ts";
 import { clearBytes, copyBytes } from "./bytes.ts";
 import { formatAddress, OutOfMemoryError, SizeMismatchError } from "./errors.ts";
 import { takeFresh } from "./fresh_region.ts";
 import { explainAddress } from "./invalid_address.ts";
+import type * as marks from "./marks.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import type { Region, RegionList } from "./region_list.ts";
 import { isViolation, reportViolation, throwReported } from "./violations.ts";
 
-/** Sizes below are small integers, headers added. */
-const SMALL_INTEGER = 2 ** 30;
+const GRANULE = 16 satisfies typeof marks.GRANULE;
+const LIVE = 1 satisfies typeof marks.LIVE;
+const DEFAULT_ALIGNMENT = 16 satisfies typeof args.DEFAULT_ALIGNMENT;
+
+/** Sizes up to this one are small integers with any header added; all bits of it are ones. */
+const SMALL_SIZES = 2 ** 30 - 1;
 
 /** What an {@link InBandAllocator} is made of. */
 export interface InBandParts {
@@ -102,7 +108,8 @@ export abstract class InBandAllocator implements Allocator {
 
   /** See {@link Allocator.allocate}. Time in the number of free blocks of the bucket, unless it has a list for each size. */
   allocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
-    assertSize(size);
+    // False for anything that is not a small whole number.
+    if ((size & SMALL_SIZES) !== size) assertSize(size);
     if (alignment !== DEFAULT_ALIGNMENT) assertAlignment(alignment);
     if (this.#disposed) this.#memory.assertNotDisposed("allocate");
     const need = this.#granulesFor(size);
@@ -128,7 +135,7 @@ export abstract class InBandAllocator implements Allocator {
 
   #granulesFor(size: number): number {
     const { header, minimum } = this.#layout;
-    const need = size < SMALL_INTEGER ? (size + header + GRANULE - 1) >> 4 : Math.ceil((size + header) / GRANULE);
+    const need = size <= SMALL_SIZES ? (size + header + GRANULE - 1) >> 4 : Math.ceil((size + header) / GRANULE);
     return need < minimum ? minimum : need;
   }
 

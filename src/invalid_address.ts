@@ -11,8 +11,8 @@
  * @module
  */
 import type { InvalidAddress } from "./allocator_memory.ts";
-import { FREE, GRANULE, LIVE, STALE } from "./block.ts";
 import { formatAddress } from "./errors.ts";
+import { FREE, GRANULE, LIVE, STALE } from "./marks.ts";
 import type { Address } from "./page_source.ts";
 import type { RegionList } from "./region_list.ts";
 

@@ -20,9 +20,10 @@
  * @module
  */
 import type { MemoryRegion } from "./allocator_memory.ts";
-import { type BlockLayout, GRANULE, MAX_GRANULES, STALE } from "./block.ts";
+import type { BlockLayout } from "./block.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
 import { OutOfMemoryError } from "./errors.ts";
+import { GRANULE, MAX_GRANULES, STALE } from "./marks.ts";
 import type { Address, PageSource } from "./page_source.ts";
 
 /** Numbers of regions are below this: two of them fit into one word of a node. */
