@@ -68,11 +68,19 @@ export function denoInterface(): NativeInterface {
   }
 
   function wrap(address: Address, byteLength: number): ArrayBuffer {
-    return UnsafePointerView.getArrayBuffer(UnsafePointer.create(BigInt(address)) as PointerObject, byteLength);
+    try {
+      return UnsafePointerView.getArrayBuffer(UnsafePointer.create(BigInt(address)) as PointerObject, byteLength);
+    } catch (error) {
+      throw typed(error);
+    }
   }
 
   function toPointer(address: Address): NativePointer | null {
-    return UnsafePointer.create(BigInt(address));
+    try {
+      return UnsafePointer.create(BigInt(address));
+    } catch (error) {
+      throw typed(error);
+    }
   }
 
   function fromPointer(pointer: unknown): Address {
@@ -102,6 +110,11 @@ function openPermitted(
     // With an exception for any path, Deno makes a path of every name, and the library is not found there.
     throw permissions.querySync({ name: "ffi" }).partial === true ? permissionError(error) : error;
   }
+}
+
+/** The error to throw for what Deno threw: ours when the permission was revoked since the library was opened. */
+function typed(error: unknown): unknown {
+  return error instanceof Error && error.name === "NotCapable" ? permissionError(error) : error;
 }
 
 function permissionError(cause: unknown): UnsupportedPlatformError {

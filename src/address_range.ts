@@ -26,6 +26,8 @@ import { AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from
 import type { Address, PageSource } from "./page_source.ts";
 import { initializePageTable, pageTableBytes } from "./page_table.ts";
 import { FREE_RUN, PAGE_UNITS, type RunKind, Runs, UNIT, UNIT_RECORD } from "./runs.ts";
+import { type Region, REGION_COUNT_MAX, RegionIndex, type Reservation } from "./region.ts";
+import { Surplus } from "./surplus.ts";
 import { Table } from "./table.ts";
 import { throwAfterReport } from "./violations.ts";
 
@@ -37,32 +39,6 @@ const FIRST_REGION = 2 ** 20;
 
 /** The most bytes of one region: what one ArrayBuffer can cover on Bun. */
 const REGION_MAX = 2 ** 32;
-
-/** The most regions of one range: their indices are bytes. */
-const REGION_COUNT_MAX = 255;
-
-/**
- * Free memory that was used is given back when it exceeds this many units (32 MiB) and half of what is in use: never in
- * the middle of a loop that frees and allocates the same few megabytes, and soon after a program has passed its peak.
- */
-const DIRTY_UNITS_KEPT = 8192;
-
-/** One committed piece of a range, wrapped once. */
-export interface Region extends WrappedBytes {
-  /** Its place among the regions of the range. */
-  readonly index: number;
-  /** Where it starts. */
-  readonly address: Address;
-  /** Its first unit, counted from the start of the range. */
-  readonly firstUnit: number;
-  /** The unit after its last. */
-  readonly endUnit: number;
-  /**
-   * No unit from here to the end was handed out since the region was committed or they were given back: they read as
-   * zero.
-   */
-  frontier: number;
-}
 
 /** A reservation, its regions, and the runs in them. */
 export class AddressRange {
@@ -78,54 +54,47 @@ export class AddressRange {
   endUnit = 0;
   /** Whether the run of the last `take` is memory that reads as zero. */
   isFresh = false;
-  /** Why the source last refused a region or a table of links. */
+  /** Why the source last refused a region or a table of links: the cause of the error when nothing else can serve. */
   failure: OutOfMemoryError | undefined;
+  /**
+   * Whether the source would not even commit the bytes of the run that the last `take` was for: it will not give them to
+   * a mapping of its own either.
+   */
+  isShort = false;
   /** The records of pages (page_table.ts), long enough for every committed page; set again whenever they grow. */
   pages: Int32Array = new Int32Array(0);
   readonly #source: PageSource;
-  /**
-   * Units of free runs whose contents were not given back: an estimate, as a merged run does not say how many of its
-   * units are.
-   */
-  #dirtyUnits = 0;
+  /** What decides when the contents of free runs are given back. */
+  readonly #surplus: Surplus = new Surplus();
+  /** Whether no region could be had the last time. */
+  #refused = false;
   /** Whether a region is being added: a page source that allocates from its own heap meanwhile would corrupt it. */
   #growing = false;
+  /** Units below this one can hold old contents when a region takes them again: decommitting them has failed. */
+  #staleEnd = 0;
   readonly #units: Table;
   readonly #pages: Table;
-  /** Index of the region, by page: one byte per 64 KiB, and the regions are at most 255. */
-  #regionOfPage = new Uint8Array(16);
+  readonly #index: RegionIndex = new RegionIndex(this.regions);
 
   /**
-   * Reserves up to `byteLength` bytes, halving until the source agrees, but at least `least`.
+   * Takes over what {@link reserveRange} reserved; gives it back when there is no memory for the first records.
    *
-   * @throws {OutOfMemoryError} When there is no such piece of address space.
+   * @throws {OutOfMemoryError} When there is none.
    */
-  constructor(source: PageSource, byteLength: number, least: number) {
+  constructor(source: PageSource, { base, byteLength }: Reservation) {
     this.#source = source;
-    const step = Math.max(source.pageSize, UNIT);
-    let base: Address | undefined;
-    let length = byteLength;
-    while (base === undefined) {
-      try {
-        base = source.reserve(length, Math.max(PAGE_UNITS * UNIT, source.granularity));
-      } catch (error) {
-        const half = alignDown(length / 2, step);
-        if (!(error instanceof OutOfMemoryError) || half < Math.max(least, step)) throw error;
-        length = half;
-      }
-    }
     this.base = base;
-    this.byteLength = length;
+    this.byteLength = byteLength;
     let units: Table | undefined;
     let pages: Table | undefined;
     try {
-      units = new Table(source, (length / UNIT) * UNIT_RECORD);
-      pages = new Table(source, pageTableBytes(Math.ceil(length / UNIT)));
+      units = new Table(source, (byteLength / UNIT) * UNIT_RECORD);
+      pages = new Table(source, pageTableBytes(Math.ceil(byteLength / UNIT)));
       pages.ensure(pageTableBytes(0));
     } catch (error) {
       pages?.dispose();
       units?.dispose();
-      source.unmap(base, length);
+      source.unmap(base, byteLength);
       throw error;
     }
     this.#units = units;
@@ -151,10 +120,7 @@ export class AddressRange {
 
   /** The region of a unit below `endUnit`. */
   regionOf(unit: number): Region {
-    let region = this.regions[this.#regionOfPage[unit >>> 4]!]!;
-    // Over a small budget regions can be shorter than a page; a page they share is entered under the last of them.
-    while (unit < region.firstUnit) region = this.regions[region.index - 1]!;
-    return region;
+    return this.#index.of(unit);
   }
 
   /**
@@ -177,12 +143,15 @@ export class AddressRange {
   take(count: number, alignment: number, kind: RunKind): number {
     const alignmentUnits = Math.max(1, alignment / UNIT);
     const bias = (this.base / UNIT) % alignmentUnits;
+    this.isShort = false;
     let unit = this.runs.take(count, alignmentUnits, bias, kind);
     if (unit === -1 && this.runs.parkedUnits > 0) {
       this.#mergeParked();
       unit = this.runs.take(count, alignmentUnits, bias, kind);
     }
     if (unit === -1) {
+      this.isShort = this.#refused && !this.#canCommit(count);
+      if (this.isShort) return -1;
       if (!this.#grow(count + alignmentUnits - 1) && (alignmentUnits === 1 || !this.#grow(count))) return -1;
       unit = this.runs.take(count, alignmentUnits, bias, kind);
       if (unit === -1) return -1;
@@ -194,15 +163,14 @@ export class AddressRange {
   /** Frees the used run at `unit`. */
   release(unit: number): void {
     const region = this.regionOf(unit);
-    this.#dirtyUnits += this.runs.lengthAt(unit);
+    this.#surplus.freed(this.runs.lengthAt(unit));
     this.runs.release(unit, region.firstUnit, region.endUnit);
     this.#discardSurplus();
   }
 
   /** Gives free memory back when there is more of it than is worth keeping. */
   #discardSurplus(): void {
-    const used = this.endUnit - this.runs.freeUnits;
-    if (this.#dirtyUnits <= DIRTY_UNITS_KEPT || this.#dirtyUnits <= used / 2) return;
+    if (!this.#surplus.isExcessive(this.endUnit - this.runs.freeUnits)) return;
     try {
       this.#discardFree(PAGE_UNITS);
     } catch (error) {
@@ -229,7 +197,7 @@ export class AddressRange {
     if (!this.runs.resize(unit, count, region.endUnit)) return false;
     region.frontier = Math.max(region.frontier, unit + count);
     if (count < length) {
-      this.#dirtyUnits += length - count;
+      this.#surplus.freed(length - count);
       this.#discardSurplus();
     }
     return true;
@@ -243,7 +211,7 @@ export class AddressRange {
   #touch(unit: number, count: number): void {
     const region = this.regionOf(unit);
     this.isFresh = unit >= region.frontier;
-    if (!this.isFresh) this.#dirtyUnits = Math.max(0, this.#dirtyUnits - count);
+    this.#surplus.taken(count, this.isFresh);
     region.frontier = Math.max(region.frontier, unit + count);
   }
 
@@ -255,27 +223,46 @@ export class AddressRange {
     const needed = alignUp(count * UNIT, step);
     const wanted = alignUp(Math.max(needed, FIRST_REGION + this.committedBytes), PAGE_UNITS * UNIT);
     let length = Math.min(wanted, left, REGION_MAX, source.maxWrapBytes);
-    while (length >= needed && this.regions.length < REGION_COUNT_MAX) {
-      try {
-        this.#addRegion(length);
-        return true;
-      } catch (error) {
-        if (!(error instanceof OutOfMemoryError)) throw error;
-        this.failure = error;
-        if (length === needed) return false;
-      }
+    if (length < needed || this.regions.length === REGION_COUNT_MAX) return false;
+    for (;;) {
+      this.#refused = !this.#attempt(() => this.#commitRegion(length));
+      if (!this.#refused || length === needed) return !this.#refused;
       length = Math.max(needed, alignDown(length / 2, step));
     }
-    return false;
   }
 
-  #addRegion(length: number): void {
+  /**
+   * Whether the source has the memory for `count` units more, which is given back at once. The search for a region throws
+   * at each step: where it has failed before, this one request tells whether to search again.
+   */
+  #canCommit(count: number): boolean {
+    const length = alignUp(count * UNIT, Math.max(this.#source.pageSize, UNIT));
+    const address = this.base + this.committedBytes;
+    if (length > this.byteLength - this.committedBytes) return true;
+    return this.#attempt(() => {
+      this.#source.commit(address, length);
+      try {
+        this.#source.decommit(address, length);
+      } catch (error) {
+        // Committed and never written: the region that comes next commits it again.
+        if (!(error instanceof OutOfMemoryError)) throw error;
+      }
+    });
+  }
+
+  /** Asks the source for memory, and says whether it had it. */
+  #attempt(request: () => void): boolean {
     if (this.#growing) {
       throw new CorruptionError("Cannot allocate: the page source called the allocator that called it");
     }
     this.#growing = true;
     try {
-      this.#commitRegion(length);
+      request();
+      return true;
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      this.failure = error;
+      return false;
     } finally {
       this.#growing = false;
     }
@@ -300,15 +287,9 @@ export class AddressRange {
       source.decommit(address, length);
       throw error;
     }
+    const frontier = Math.max(firstUnit, Math.min(this.#staleEnd, endUnit));
     const index = this.regions.length;
-    const lastPage = (endUnit - 1) >>> 4;
-    if (lastPage >= this.#regionOfPage.length) {
-      const longer = new Uint8Array(Math.max(lastPage + 1, this.#regionOfPage.length * 2));
-      longer.set(this.#regionOfPage);
-      this.#regionOfPage = longer;
-    }
-    this.#regionOfPage.fill(index, firstUnit >>> 4, lastPage + 1);
-    this.regions.push({ ...wrappedBytes(bytes), index, address, firstUnit, endUnit, frontier: firstUnit });
+    this.#index.add({ ...wrappedBytes(bytes), index, address, firstUnit, endUnit, frontier });
     this.runs.add(firstUnit, endUnit);
     this.endUnit = endUnit;
   }
@@ -324,17 +305,33 @@ export class AddressRange {
     this.#mergeParked();
     for (let region = this.regions.at(-1); region !== undefined; region = this.regions.at(-1)) {
       const { firstUnit, endUnit } = region;
-      if (this.runs.kindAt(firstUnit) !== FREE_RUN || this.runs.lengthAt(firstUnit) !== endUnit - firstUnit) break;
+      if (!this.#isFree(region)) break;
       this.#dropRegion(region);
       given += (endUnit - firstUnit) * UNIT;
     }
     return given + this.#discardFree(1);
   }
 
+  /** Gives the regions after the first `count` back as far as they are free; what cannot be given back stays. */
+  dropRegionsAfter(count: number): void {
+    while (this.regions.length > count && this.#isFree(this.regions.at(-1)!)) {
+      try {
+        this.#dropRegion(this.regions.at(-1)!);
+      } catch (error) {
+        if (error instanceof AllocatorError) return;
+        throw error;
+      }
+    }
+  }
+
+  #isFree({ firstUnit, endUnit }: Region): boolean {
+    return this.runs.kindAt(firstUnit) === FREE_RUN && this.runs.lengthAt(firstUnit) === endUnit - firstUnit;
+  }
+
   /** Gives the contents of free runs of at least `least` units back. */
   #discardFree(least: number): number {
     let given = 0;
-    this.#dirtyUnits = 0;
+    this.#surplus.discarded();
     const step = Math.max(this.#source.pageSize, UNIT) / UNIT;
     for (const region of this.regions) {
       for (let unit = region.firstUnit; unit < region.endUnit;) {
@@ -362,14 +359,29 @@ export class AddressRange {
     try {
       this.#source.decommit(region.address, length);
     } catch (error) {
-      // It stays a region, with a new wrap.
-      this.regions[region.index] = { ...region, ...wrappedBytes(this.#source.wrap(region.address, length)) };
+      const again = this.#wrapAgain(region, length);
+      if (again === undefined) this.#forgetRegion(region);
+      else this.regions[region.index] = { ...region, ...again };
       throw error;
     }
+    this.#staleEnd = Math.min(this.#staleEnd, region.firstUnit);
+    this.#forgetRegion(region);
+  }
+
+  /** A new wrap of a region that could not be decommitted; undefined when that cannot be had either. */
+  #wrapAgain({ address, endUnit }: Region, length: number): WrappedBytes | undefined {
+    try {
+      return wrappedBytes(this.#source.wrap(address, length));
+    } catch {
+      this.#staleEnd = Math.max(this.#staleEnd, endUnit);
+      return undefined;
+    }
+  }
+
+  #forgetRegion(region: Region): void {
     this.runs.remove(region.firstUnit);
-    this.regions.pop();
+    this.#index.removeLast();
     this.endUnit = region.firstUnit;
-    if (region.firstUnit % PAGE_UNITS !== 0) this.#regionOfPage[region.firstUnit >>> 4] = region.index - 1;
   }
 
   /** Detaches every region; the range is of no more use than to be disposed. */
@@ -403,6 +415,7 @@ export class AddressRange {
       unit = region.endUnit;
     }
     if (unit !== this.endUnit) throw new CorruptionError("Cannot trust the range: its regions do not end at its end");
+    this.#index.check();
     this.runs.check(this.regions);
     for (const { index, firstUnit, endUnit, frontier } of this.regions) {
       for (unit = firstUnit; unit < endUnit; unit += this.runs.lengthAt(unit)) {

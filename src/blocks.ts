@@ -17,15 +17,16 @@
  *
  * @module
  */
-import { AddressRange, RANGE_MAX, type Region } from "./address_range.ts";
-import { alignDown } from "./arguments.ts";
+import { AddressRange, RANGE_MAX } from "./address_range.ts";
+import { alignDown, alignUp } from "./arguments.ts";
 import { BlockLookup, checkLargeBlocks, type LiveBlock, UNIT_GRANULES } from "./block_lookup.ts";
 import { DelayedFrees, type DelayRules } from "./delayed_frees.ts";
-import { CorruptionError, type InvalidFreeKind, OutOfMemoryError } from "./errors.ts";
+import { CorruptionError, type InvalidFreeKind, OutOfMemoryError, reasonOf } from "./errors.ts";
 import { HugeBlocks } from "./huge_blocks.ts";
-import { linkWithOwned, liveLink, SLACK_MASK } from "./page_table.ts";
+import { linkWithOwned, liveLink, SLACK_MASK, slotHolds } from "./page_table.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import type { RandomNumbers } from "./random_numbers.ts";
+import { type Region, type Reservation, reserveRange } from "./region.ts";
 import { INFO_OWNED, LARGE_RUN, UNIT } from "./runs.ts";
 import { CLASS_GRANULES, classFor, GRANULE, PAGE_SIZE } from "./size_class.ts";
 import { SmallPages } from "./small_pages.ts";
@@ -38,9 +39,6 @@ const RUN_ALIGNMENT_MAX = 2 ** 20;
 
 /** Bytes of the first range over a source where reserving is spending; each further one doubles. */
 const FIRST_BUDGET_RANGE = 2 ** 20;
-
-/** The most that a small block may shrink in place: what its link can say. */
-const SLACK_MAX = SLACK_MASK;
 
 /** The base-2 logarithm of the alignment of blocks for which none was asked. */
 const DEFAULT_ALIGNMENT_LOG = 4;
@@ -67,8 +65,10 @@ export class Blocks {
   readonly #random: RandomNumbers | undefined;
   /** The freed blocks that are not free memory yet. */
   readonly #delayed: DelayedFrees | undefined;
-  /** Why the last placement failed: each tries a mapping of its own in the end. */
+  /** Why the last placement failed: each tries a mapping of its own in the end, unless it is known to be in vain. */
   #failure: OutOfMemoryError | undefined;
+  /** Whether no range could be had the last time. */
+  #refused = false;
 
   /** Reserves the first range. */
   constructor(source: PageSource, { random, delay }: ReuseRules = { random: undefined, delay: undefined }) {
@@ -95,25 +95,35 @@ export class Blocks {
   allocate(size: number, alignment: number, room: number = size): Address {
     this.isFresh = false;
     const rangesBefore = this.ranges.length;
+    const regionsBefore = this.#regionCount();
     const address = this.#place(size, alignment, room);
     if (address !== 0) return address;
-    // What delayed blocks or idle pages hold may be just what is missing.
-    this.#freeAllDelayed();
-    for (const pages of this.ranges) pages.releaseIdle(true);
-    this.huge.unreleased.retry();
-    const retried = this.#place(size, alignment, room);
+    const retried = this.#scrapeTogether() ? this.#place(size, alignment, room) : 0;
     if (retried !== 0) return retried;
-    // A range that was reserved for this block, and then could not be committed, is not kept.
+    // What was added for this block, and could not serve it after all, is not kept.
     giveAllBack((attempt) => {
       while (this.ranges.length > rangesBefore) this.#disposeRange(this.ranges.pop()!, attempt);
     });
+    for (let i = this.ranges.length - 1; i >= 0 && this.#regionCount() > regionsBefore; i--) {
+      const { range } = this.ranges[i]!;
+      range.dropRegionsAfter(range.regions.length - (this.#regionCount() - regionsBefore));
+    }
     const cause = this.#failure!;
-    throw new OutOfMemoryError(
-      `Cannot allocate ${size} bytes at alignment ${alignment}: ${cause.message}`,
-      size,
-      cause.limit,
-      { cause },
-    );
+    const what = `Cannot allocate ${size} bytes at alignment ${alignment}`;
+    throw new OutOfMemoryError(`${what}: ${reasonOf(cause)}`, size, cause.limit, { cause });
+  }
+
+  /** Frees what delayed blocks, idle pages and mappings to be given back hold: it may be just what is missing. */
+  #scrapeTogether(): boolean {
+    let any = this.#freeAllDelayed();
+    for (const pages of this.ranges) any = pages.releaseIdle(true) || any;
+    return this.huge.unreleased.retry() > 0 || any;
+  }
+
+  #regionCount(): number {
+    let count = 0;
+    for (const { range } of this.ranges) count += range.regions.length;
+    return count;
   }
 
   /**
@@ -128,6 +138,7 @@ export class Blocks {
   /** An address for the block, or 0. */
   #place(size: number, alignment: number, room: number, mayAddRange = true): Address {
     this.#failure = undefined;
+    let refused: OutOfMemoryError | undefined;
     const sizeClass = classFor(size, alignment);
     if (sizeClass !== -1) {
       const link = liveLink(Math.max(alignment, GRANULE), CLASS_GRANULES[sizeClass]! * GRANULE - size);
@@ -141,6 +152,7 @@ export class Blocks {
       const count = Math.max(1, Math.ceil(size / UNIT));
       for (const { range } of this.ranges) {
         const unit = range.take(count, alignment, LARGE_RUN);
+        if (range.isShort) refused = range.failure;
         if (unit === -1) continue;
         range.runs.describe(unit, count * UNIT - size, Math.log2(Math.max(alignment, GRANULE)));
         this.isFresh = range.isFresh;
@@ -149,6 +161,11 @@ export class Blocks {
       if (mayAddRange && sizeClass === -1 && this.#addRangeIfFull(count * UNIT)) {
         return this.#place(size, alignment, room, false);
       }
+    }
+    // A source that has not even the bytes themselves will not give them to a mapping either.
+    if (refused !== undefined) {
+      this.#failure = refused;
+      return 0;
     }
     const huge = (room > size && this.#attempt(() => this.huge.allocate(size, alignment, room), undefined)) ||
       this.#attempt(() => this.huge.allocate(size, alignment), undefined);
@@ -175,10 +192,20 @@ export class Blocks {
   #addRangeIfFull(byteLength: number): boolean {
     const { range } = this.ranges.at(-1)!;
     if (range.byteLength - range.committedBytes >= byteLength) return false;
-    return this.#attempt(() => {
+    const added = this.#attempt(() => {
+      if (this.#refused) this.#assertReservable(byteLength);
       this.#addRange(byteLength);
       return true;
     }, false);
+    this.#refused = !added;
+    return added;
+  }
+
+  /** The search for a range throws at each step. Where it has failed before, one request tells whether to search again. */
+  #assertReservable(byteLength: number): void {
+    const least = alignUp(byteLength, Math.max(this.source.pageSize, UNIT));
+    const { base } = reserveRange(this.source, least, least);
+    this.source.unmap(base, least);
   }
 
   /** Reserves another range with its tables, as large as can be had but at least `least` bytes. */
@@ -186,19 +213,20 @@ export class Blocks {
     const { source } = this;
     let wanted = source.lazy ? RANGE_MAX : FIRST_BUDGET_RANGE * 2 ** this.ranges.length;
     for (;;) {
+      const reservation = reserveRange(source, wanted, least);
       try {
-        this.ranges.push(this.#reserveRange(wanted, least));
+        this.ranges.push(this.#makeRange(reservation));
         return;
       } catch (error) {
         // The tables of a smaller range are smaller too.
-        wanted = alignDown(wanted / 2, Math.max(source.pageSize, UNIT));
+        wanted = alignDown(reservation.byteLength / 2, Math.max(source.pageSize, UNIT));
         if (!(error instanceof OutOfMemoryError) || wanted < Math.max(least, source.pageSize)) throw error;
       }
     }
   }
 
-  #reserveRange(byteLength: number, least: number): SmallPages {
-    const range = new AddressRange(this.source, byteLength, least);
+  #makeRange(reservation: Reservation): SmallPages {
+    const range = new AddressRange(this.source, reservation);
     try {
       return new SmallPages(this.source, range, this.#random);
     } catch (error) {
@@ -277,11 +305,12 @@ export class Blocks {
     for (let oldest = delayed.surplus(); oldest !== 0; oldest = delayed.surplus()) this.#freeDelayed(oldest);
   }
 
-  /** Makes every delayed block free memory. */
-  #freeAllDelayed(): void {
+  /** Makes every delayed block free memory; whether there were any. */
+  #freeAllDelayed(): boolean {
     const delayed = this.#delayed;
-    if (delayed === undefined) return;
+    if (delayed === undefined || delayed.count === 0) return false;
     for (let oldest = delayed.drain(); oldest !== 0; oldest = delayed.drain()) this.#freeDelayed(oldest);
+    return true;
   }
 
   #freeDelayed(address: Address): void {
@@ -313,7 +342,7 @@ export class Blocks {
       return true;
     }
     if (link !== 0) {
-      if (size > usableSize || usableSize - size > SLACK_MAX) return false;
+      if (!slotHolds(usableSize, size)) return false;
       pages.links[link] = (pages.links[link]! & ~SLACK_MASK) + usableSize - size;
       return true;
     }

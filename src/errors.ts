@@ -194,6 +194,12 @@ export class UnsupportedPlatformError extends AllocatorError {
   }
 }
 
+/** What a message of ours gives as the reason: what follows its first colon. For an error that has another as its cause. */
+export function reasonOf({ message }: Error): string {
+  const colon = message.indexOf(": ");
+  return message.startsWith("Cannot ") && colon !== -1 ? message.slice(colon + 2) : message;
+}
+
 /** An address in hexadecimal for messages; anything that is not an address as it is. Never throws. */
 export function formatAddress(address: unknown): string {
   if (typeof address !== "number") return describeValue(address);

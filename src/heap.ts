@@ -57,6 +57,7 @@ import {
   OWNED,
   SHAPE,
   SLACK_MASK,
+  slotHolds,
   STATE,
 } from "./page_table.ts";
 import { UNIT } from "./runs.ts";
@@ -234,7 +235,7 @@ export class Heap implements Allocator {
       if (index !== 0 && link < OWNED) {
         const usable = this.#first.slotSize(granule);
         const requested = usable - (link & SLACK_MASK);
-        if (bytes <= usable && (bytes * 2 > usable || usable === GRANULE) && usable - bytes <= SLACK_MASK) {
+        if ((bytes * 2 > usable || usable === GRANULE) && slotHolds(usable, bytes)) {
           // What is cut off may have to be cleared, in a heap that is not plain.
           if (bytes >= requested || this.#fastUnits !== 0) {
             this.#links[index] = (link & ~SLACK_MASK) + usable - bytes;
@@ -427,8 +428,11 @@ export class Heap implements Allocator {
   /** Gives a class a current page with a free slot; false when none can be had. */
   #refill(sizeClass: number): boolean {
     const first = this.#first;
-    const found = first.refill(sizeClass) !== NO_PAGE;
     const { range } = first;
+    const regions = range.regions.length;
+    const found = first.refill(sizeClass) !== NO_PAGE;
+    // A region for a page whose links cannot be had is not kept.
+    if (!found) range.dropRegionsAfter(regions);
     if (range.pages !== this.#pages || first.links !== this.#links || range.endUnit !== this.#units) {
       this.#core.renew();
     }

@@ -32,7 +32,7 @@ import type { HeapRules } from "./heap_options.ts";
 import { heapStats } from "./heap_stats.ts";
 import { OwnedBlocks, type OwningAllocator } from "./native_buffer.ts";
 import type { Address } from "./page_source.ts";
-import { OWNED, SLACK_MASK } from "./page_table.ts";
+import { OWNED, SLACK_MASK, slotHolds } from "./page_table.ts";
 import { GRANULE } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
@@ -213,7 +213,8 @@ export class HeapCore {
   /** The figures of this moment. */
   stats(): AllocatorStats {
     this.assertNotDisposed("report");
-    return heapStats(this.blocks, this.#peakCommitted, this.#rules.limit);
+    const peak = Math.max(this.#peakCommitted, this.blocks.committedBytes);
+    return heapStats(this.blocks, peak, this.#rules.limit);
   }
 
   /** Verifies every record. */
@@ -233,15 +234,19 @@ export class HeapCore {
     try {
       return this.blocks.trim();
     } finally {
-      this.renew();
+      this.#renew();
     }
   }
 
-  /** Notes the peak and has the heap renew its copies. */
+  /** Notes the peak, once a block has its place, and has the heap renew its copies. */
   renew(): void {
+    this.#notePeak();
+    this.#renew();
+  }
+
+  #notePeak(): void {
     const committed = this.blocks.committedBytes;
     if (committed > this.#peakCommitted) this.#peakCommitted = committed;
-    this.#renew();
   }
 
   /** Throws when the heap is disposed. */
@@ -266,10 +271,9 @@ export class HeapCore {
     const { limit, zeroOnFree } = this.#rules;
     const extra = size - block.requestedSize;
     if (this.#requested + extra > limit) return false;
-    // What is cut off a block is free memory, and cleared as such; but not when the block cannot shrink so far in
-    // place, as its link has no room for the slack.
-    const stays = block.link !== 0 && block.usableSize - size > SLACK_MASK;
-    if (zeroOnFree && extra < 0 && !stays) this.memory.clearTail(block, size);
+    // What is cut off a block is free memory, and cleared as such; but not when the block stays as it is.
+    const shrinks = extra < 0 && (block.link === 0 || slotHolds(block.usableSize, size));
+    if (zeroOnFree && shrinks) this.memory.clearTail(block, size);
     if (!this.blocks.resize(block, size)) return false;
     this.#requested += extra;
     return true;
@@ -285,9 +289,10 @@ export class HeapCore {
     try {
       const address = place();
       this.#requested += size;
+      this.#notePeak();
       return address;
     } finally {
-      this.renew();
+      this.#renew();
     }
   }
 

@@ -136,6 +136,11 @@ export const DELAYED_LINK: number = LIVE * (1 + 2 * ALIGNMENT_COUNT);
 /** Bits of a live link that are the slack. */
 export const SLACK_MASK = 4095;
 
+/** Whether a slot of `usableSize` bytes can hold a block of `size`: it has room, and its link for what is left over. */
+export function slotHolds(usableSize: number, size: number): boolean {
+  return size <= usableSize && usableSize - size <= SLACK_MASK;
+}
+
 /** The link of a live slot with `slack` bytes not asked for, at an alignment from 16 to 1024. */
 export function liveLink(alignment: number, slack: number): number {
   return LIVE * (1 + Math.log2(alignment) - 4) + slack;

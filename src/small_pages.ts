@@ -194,13 +194,9 @@ export class SmallPages {
     const slot = index - pages[page + LINKS]!;
     const before = free === 0 || this.#random === undefined ? -1 : this.#randomPlace(page, free);
     let after = state - ONE_USED;
-    if (before === -1) {
-      links[index] = free;
-      after += slot + 1 - free;
-    } else {
-      links[index] = links[before]!;
-      links[before] = slot + 1;
-    }
+    links[index] = before === -1 ? free : links[before]!;
+    if (before === -1) after += slot + 1 - free;
+    else links[before] = slot + 1;
     pages[page + STATE] = after;
     if (after < ONE_USED) this.settle(page);
   }
@@ -264,17 +260,20 @@ export class SmallPages {
     this.#idleCount++;
   }
 
-  /** Gives the idle pages, and with `all` the empty current pages too, back to the runs. */
-  releaseIdle(all: boolean): void {
+  /** Gives the idle pages, and with `all` the empty current pages too, back to the runs; whether there were any. */
+  releaseIdle(all: boolean): boolean {
     const pages = this.range.pages;
+    let any = this.#idle !== NO_PAGE;
     for (let sizeClass = 0; all && sizeClass < CLASS_COUNT; sizeClass++) {
       const page = this.current(sizeClass);
       // Only the heap's own hold is left.
       if (page === NO_PAGE || pages[page + STATE]! >>> 12 !== 1) continue;
       this.#setCurrent(sizeClass, NO_PAGE);
       this.#releasePage(page);
+      any = true;
     }
     while (this.#idle !== NO_PAGE) this.#releasePage(this.#popIdle());
+    return any;
   }
 
   /** Makes the class's current page one with a free slot, and returns it; `NO_PAGE` when none can be had. */

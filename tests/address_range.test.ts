@@ -8,6 +8,7 @@ import { describe, it } from "@std/testing/bdd";
 import { failingPageSource, fixedPageSource, limitedPageSource, OutOfMemoryError, systemPageSource } from "../mod.ts";
 import type { PageSource } from "../mod.ts";
 import { AddressRange, RANGE_MAX } from "../src/address_range.ts";
+import { reserveRange } from "../src/region.ts";
 import { CorruptionError } from "../src/errors.ts";
 import { LARGE_RUN, PAGE_RUN, UNIT } from "../src/runs.ts";
 import { Prng } from "./support/prng.ts";
@@ -21,6 +22,11 @@ function dispose(range: AddressRange): void {
   range.dispose((giveBack) => giveBack());
 }
 
+/** A range of at least `least` bytes. */
+function rangeOver(source: PageSource, byteLength: number, least: number): AddressRange {
+  return new AddressRange(source, reserveRange(source, byteLength, least));
+}
+
 /** A range over a recorded source; `complaint` disposes it and says what is left. */
 function make(
   inner: PageSource,
@@ -28,7 +34,7 @@ function make(
   pageSize = inner.pageSize,
 ): { range: AddressRange; recorder: Recorder; complaint: () => string } {
   const recorder = new Recorder(inner, { pageSize });
-  const range = new AddressRange(recorder.source, byteLength, UNIT);
+  const range = rangeOver(recorder.source, byteLength, UNIT);
   return {
     range,
     recorder,
@@ -69,7 +75,7 @@ describe("AddressRange", () => {
 
   it("throws OutOfMemoryError when less than the least is to be had", () => {
     const recorder = new Recorder(scarce(5 * MIB));
-    assertThrows(() => new AddressRange(recorder.source, RANGE_MAX, 6 * MIB), OutOfMemoryError, "too many");
+    assertThrows(() => rangeOver(recorder.source, RANGE_MAX, 6 * MIB), OutOfMemoryError, "too many");
     assertEquals(recorder.complaint(), "");
   });
 
@@ -77,7 +83,7 @@ describe("AddressRange", () => {
     for (let requests = 0; requests < 4; requests++) {
       const recorder = new Recorder(systemPageSource());
       const source = failingPageSource(recorder.source, requests);
-      assertThrows(() => new AddressRange(source, 2 ** 26, 2 ** 26), OutOfMemoryError, "fails on purpose");
+      assertThrows(() => rangeOver(source, 2 ** 26, 2 ** 26), OutOfMemoryError, "fails on purpose");
       assertEquals(recorder.complaint(), "", `after ${requests} requests`);
     }
   });
@@ -142,7 +148,7 @@ describe("AddressRange", () => {
     for (const operation of ["commit", "wrap"] as const) {
       const recorder = new Recorder(systemPageSource());
       const source = failingPageSource(recorder.source, Infinity, { operations: [operation] });
-      const range = new AddressRange(source, 2 ** 26, UNIT);
+      const range = rangeOver(source, 2 ** 26, UNIT);
       // The tables have been made long enough by a first region.
       range.take(1, 16, LARGE_RUN);
       const committed = recorder.committedBytes;
@@ -164,13 +170,20 @@ describe("AddressRange", () => {
   });
 
   it("regionOf() finds the region of every unit, also where regions share a page, and after trim()", () => {
-    const pressed = failingPageSource(fixedPageSource(new ArrayBuffer(MIB)), Infinity, { operations: ["commit"] });
+    const fixed = fixedPageSource(new ArrayBuffer(MIB));
+    let most = 0;
+    const pressed: PageSource = {
+      ...fixed,
+      commit(address, byteLength) {
+        if (byteLength > most) throw new OutOfMemoryError(`Cannot commit ${byteLength} bytes: too many`, byteLength);
+        fixed.commit(address, byteLength);
+      },
+    };
     const { range, complaint } = make(pressed, MIB);
-    // Each region gets only what its run needs: when all larger ones are refused.
+    // Each region gets only what its run needs: all larger ones are refused.
     for (const count of [5, 7, 3, 20, 30, 2]) {
-      let refused = 20;
-      do pressed.rearm(0, refused); while (range.take(count, 16, LARGE_RUN) === -1 && refused-- > 0);
-      pressed.rearm(Infinity);
+      most = count * UNIT;
+      assert(range.take(count, 16, LARGE_RUN) !== -1);
     }
     const verify = (): void => {
       for (const region of range.regions) {
@@ -194,7 +207,7 @@ describe("AddressRange", () => {
   it("a region that cannot be wrapped is decommitted again", () => {
     const recorder = new Recorder(systemPageSource());
     const source = failingPageSource(recorder.source, Infinity, { operations: ["wrap"] });
-    const range = new AddressRange(source, 2 ** 26, UNIT);
+    const range = rangeOver(source, 2 ** 26, UNIT);
     // The tables are long enough after this.
     range.release(range.take(4000, 16, LARGE_RUN));
     range.trim();
@@ -216,7 +229,7 @@ describe("AddressRange", () => {
     const odd = (): void => {
       if (wrong) throw new EvalError("odd");
     };
-    const range = new AddressRange(
+    const range = rangeOver(
       {
         ...inner,
         commit(address, byteLength) {
@@ -321,7 +334,7 @@ describe("AddressRange", () => {
 
   it("a region whose decommit fails in trim() stays usable", () => {
     const source = failingPageSource(systemPageSource(), Infinity, { operations: ["decommit"] });
-    const range = new AddressRange(source, 2 ** 26, UNIT);
+    const range = rangeOver(source, 2 ** 26, UNIT);
     range.release(range.take(5, 16, LARGE_RUN));
     source.rearm(0);
     try {
@@ -359,7 +372,7 @@ describe("AddressRange", () => {
 
   it("release() swallows that memory cannot be given back; trim() reports it", () => {
     const source = failingPageSource(systemPageSource(), Infinity, { operations: ["discard", "decommit"] });
-    const range = new AddressRange(source, 2 ** 28, UNIT);
+    const range = rangeOver(source, 2 ** 28, UNIT);
     const units = Array.from({ length: 60 }, () => range.take(256, 16, LARGE_RUN));
     source.rearm(0);
     for (const unit of units.slice(1)) range.release(unit);
@@ -398,7 +411,7 @@ describe("AddressRange", () => {
 
 describe("AddressRange.check()", () => {
   it("finds a region that was detached from outside, and so does whoever wants its bytes", () => {
-    const range = new AddressRange(systemPageSource(), 2 ** 26, UNIT);
+    const range = rangeOver(systemPageSource(), 2 ** 26, UNIT);
     const unit = range.take(1, 16, LARGE_RUN);
     (range.regions[0]!.buffer as ArrayBuffer).transfer(0);
     const address = `0x${range.base.toString(16)}`;
@@ -409,7 +422,7 @@ describe("AddressRange.check()", () => {
   });
 
   it("finds a region whose extent is wrong", () => {
-    const range = new AddressRange(systemPageSource(), 2 ** 26, UNIT);
+    const range = rangeOver(systemPageSource(), 2 ** 26, UNIT);
     range.take(1, 16, LARGE_RUN);
     const region = range.regions[0]!;
     range.regions[0] = { ...region, endUnit: region.endUnit - 1 };
@@ -428,7 +441,7 @@ describe("AddressRange.check()", () => {
   });
 
   it("finds a frontier below a used run", () => {
-    const range = new AddressRange(systemPageSource(), 2 ** 26, UNIT);
+    const range = rangeOver(systemPageSource(), 2 ** 26, UNIT);
     range.take(8, 16, LARGE_RUN);
     range.regions[0]!.frontier = 4;
     try {
@@ -439,7 +452,7 @@ describe("AddressRange.check()", () => {
   });
 
   it("finds what its runs find", () => {
-    const range = new AddressRange(systemPageSource(), 2 ** 26, UNIT);
+    const range = rangeOver(systemPageSource(), 2 ** 26, UNIT);
     range.take(8, 16, LARGE_RUN);
     range.runs.freeUnits++;
     assertThrows(() => range.check(), CorruptionError, "units are free");

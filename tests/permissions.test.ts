@@ -89,7 +89,7 @@ describe("Deno's permission", { ignore: !isDeno }, () => {
       before: 7,
       existingView: 8,
       reserve: "works",
-      wrap: "NotCapable",
+      wrap: "UnsupportedPlatformError",
       unwrapped: 0,
     });
   });

@@ -5,8 +5,9 @@
  */
 import { assert, assertEquals, assertThrows, fail } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { failingPageSource, fixedPageSource } from "../mod.ts";
+import { failingPageSource, fixedPageSource, type PageSource } from "../mod.ts";
 import { AddressRange } from "../src/address_range.ts";
+import { reserveRange } from "../src/region.ts";
 import { CorruptionError } from "../src/errors.ts";
 import {
   alignmentOfLink,
@@ -37,11 +38,16 @@ const LINK = liveLink(16, 0);
 /** The class of 16 KiB: four slots a page. */
 const LAST_CLASS = CLASS_COUNT - 1;
 
+/** A range of at least `least` bytes. */
+function rangeOver(source: PageSource, byteLength: number, least: number): AddressRange {
+  return new AddressRange(source, reserveRange(source, byteLength, least));
+}
+
 /** Pages over a fixed buffer of `count` pages. */
 function make(count = 16): SmallPages {
   const byteLength = count * 65_536;
   const source = fixedPageSource(new ArrayBuffer(byteLength));
-  return new SmallPages(source, new AddressRange(source, byteLength, byteLength));
+  return new SmallPages(source, rangeOver(source, byteLength, byteLength));
 }
 
 /** Verifies both layers. */
@@ -212,7 +218,7 @@ describe("SmallPages", () => {
     const inner = fixedPageSource(new ArrayBuffer(2 ** 24));
     // Lazy, so that tables are mappings too, which can fail.
     const source = failingPageSource({ ...inner, lazy: true }, Infinity, { operations: ["commit"] });
-    const pages = new SmallPages(source, new AddressRange(source, 2 ** 20, 2 ** 20));
+    const pages = new SmallPages(source, rangeOver(source, 2 ** 20, 2 ** 20));
     pages.allocate(LAST_CLASS, LINK);
     const before = pages.range.runs.freeUnits;
     source.rearm(0);
@@ -236,7 +242,7 @@ describe("SmallPages", () => {
         inner.commit(address, byteLength);
       },
     };
-    const pages = new SmallPages(source, new AddressRange(source, 2 ** 20, 2 ** 20));
+    const pages = new SmallPages(source, rangeOver(source, 2 ** 20, 2 ** 20));
     pages.allocate(LAST_CLASS, LINK);
     const before = pages.range.runs.freeUnits;
     wrong = true;

@@ -1,0 +1,170 @@
+/**
+ * One test for each defect of `Heap` that was found by measuring and reading, named after what went wrong.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import {
+  type Address,
+  failingPageSource,
+  fixedPageSource,
+  Heap,
+  limitedPageSource,
+  OutOfMemoryError,
+  type PageSource,
+  systemPageSource,
+} from "../mod.ts";
+
+const KIB = 2 ** 10;
+const MIB = 2 ** 20;
+
+/** A source that counts what it is asked for. */
+function counting(
+  source: PageSource,
+): { source: PageSource; counts: { reserve: number; commit: number; discard: number } } {
+  const counts = { reserve: 0, commit: 0, discard: 0 };
+  return {
+    counts,
+    source: {
+      ...source,
+      reserve(byteLength, alignment) {
+        counts.reserve++;
+        return source.reserve(byteLength, alignment);
+      },
+      commit(address, byteLength) {
+        counts.commit++;
+        source.commit(address, byteLength);
+      },
+      discard(address, byteLength) {
+        counts.discard += byteLength;
+        source.discard(address, byteLength);
+      },
+    },
+  };
+}
+
+/** Allocates until nothing is left, from large to small. */
+function fillUp(heap: Heap): Address[] {
+  const addresses: Address[] = [];
+  for (const size of [MIB, 64 * KIB, 4 * KIB, 64]) {
+    for (let address = heap.tryAllocate(size); address !== 0; address = heap.tryAllocate(size)) addresses.push(address);
+  }
+  return addresses;
+}
+
+describe("defects of Heap that were mended", () => {
+  const budgets: readonly [string, () => PageSource][] = [
+    ["a limited source", () => limitedPageSource(systemPageSource(), 16 * MIB)],
+    ["a fixed buffer", () => fixedPageSource(new ArrayBuffer(16 * MIB))],
+  ];
+  for (const [name, make] of budgets) {
+    it(`a failing tryAllocate() over ${name} searched in twenty steps, each an exception`, () => {
+      const { source, counts } = counting(make());
+      using heap = new Heap({ source });
+      fillUp(heap);
+      for (const size of [64, 4 * KIB, 64 * KIB, MIB, 8 * MIB]) {
+        const before = { ...counts };
+        for (let i = 0; i < 10; i++) assertEquals(heap.tryAllocate(size), 0);
+        const requests = counts.reserve + counts.commit - before.reserve - before.commit;
+        assert(requests <= 10 * 3, `${requests} requests for 10 times ${size} bytes`);
+      }
+      heap.check();
+    });
+  }
+
+  it("memory that a source has again was found again, whole, and must be after the search was shortened", () => {
+    const source = limitedPageSource(systemPageSource(), 32 * MIB);
+    using heap = new Heap({ source });
+    {
+      using other = new Heap({ source });
+      fillUp(other);
+      assertEquals(heap.tryAllocate(64), 0);
+      assertEquals(heap.tryAllocate(3 * MIB), 0);
+    }
+    const addresses = Array.from({ length: 6 }, () => heap.allocate(3 * MIB));
+    assertEquals(new Set(addresses).size, 6);
+    assert(heap.stats().regions < 6, `${heap.stats().regions} regions`);
+    heap.check();
+  });
+
+  it("a fixed buffer whose memory comes back was found again too", () => {
+    const source = fixedPageSource(new ArrayBuffer(8 * MIB));
+    using heap = new Heap({ source });
+    const piece = source.reserve(4 * MIB, 65_536);
+    const before = fillUp(heap);
+    assertEquals(heap.tryAllocate(64), 0);
+    source.unmap(piece, 4 * MIB);
+    const after = fillUp(heap);
+    const bytes = (addresses: Address[]): number => addresses.reduce((sum, one) => sum + heap.usableSize(one), 0);
+    assert(bytes(after) > 3 * MIB, `${bytes(before)} bytes before, ${bytes(after)} after`);
+    heap.check();
+  });
+
+  it("bursts above 32 MiB gave their memory back and faulted it in again each time", () => {
+    const { source, counts } = counting(systemPageSource());
+    using heap = new Heap({ source });
+    const burst = (mib: number): void => {
+      const addresses = Array.from({ length: mib * 4 }, () => heap.allocate(256 * KIB));
+      for (const address of addresses) heap.free(address);
+    };
+    burst(100);
+    assert(counts.discard > 64 * MIB, "the first time it goes back");
+    for (let i = 0; i < 4; i++) burst(100);
+    const learned = counts.discard;
+    for (let i = 0; i < 10; i++) burst(100);
+    assertEquals(counts.discard, learned, "then it is kept");
+    for (let i = 0; i < 2000; i++) burst(10);
+    assert(counts.discard - learned > 64 * MIB, "and goes back when the program does with less");
+    heap.check();
+  });
+
+  it("peakCommittedBytes rose in a call that failed", () => {
+    // A region can be had, the links of its first page cannot.
+    for (let succeed = 0; succeed < 12; succeed++) {
+      const failing = failingPageSource(systemPageSource(), Infinity, { operations: ["commit", "wrap", "reserve"] });
+      using heap = new Heap({ source: failing });
+      const before = heap.stats();
+      failing.rearm(succeed);
+      const address = heap.tryAllocate(64);
+      failing.rearm(Infinity);
+      const after = heap.stats();
+      if (address !== 0) break;
+      assertEquals(
+        [after.committedBytes, after.peakCommittedBytes, after.regions],
+        [before.committedBytes, before.peakCommittedBytes, before.regions],
+        `with ${succeed} requests granted`,
+      );
+      heap.free(heap.allocate(64));
+      heap.check();
+    }
+  });
+
+  it("after 255 regions of a source with small wraps every block became a mapping", () => {
+    const source: PageSource = { ...systemPageSource(), maxWrapBytes: 128 * KIB };
+    using heap = new Heap({ source });
+    const addresses = Array.from({ length: 700 }, (_, i) => heap.allocate(60 * KIB + i));
+    for (let i = 0; i < 3000; i++) addresses.push(heap.allocate(8 * KIB));
+    assert(heap.stats().regions > 500, `${heap.stats().regions} regions`);
+    assertEquals(heap.layout().huge.length, 0);
+    for (const address of addresses) heap.view(address)[0] = 1;
+    heap.check();
+    for (const address of addresses) heap.free(address);
+    heap.trim();
+    heap.check();
+  });
+
+  it("messages of exhausted memory said Cannot twice", () => {
+    for (const source of [limitedPageSource(systemPageSource(), 2 * MIB), fixedPageSource(new ArrayBuffer(MIB))]) {
+      using heap = new Heap({ source });
+      for (const size of [64 * KIB, MIB, 100 * MIB]) {
+        const error = assertThrows(() => {
+          for (;;) heap.allocate(size);
+        }, OutOfMemoryError);
+        assertEquals(error.message.match(/Cannot/g)?.length, 1, error.message);
+        assert(error.message.startsWith(`Cannot allocate ${size} bytes at alignment 16: `), error.message);
+        assert(error.cause instanceof OutOfMemoryError && error.cause.message.startsWith("Cannot "));
+      }
+    }
+  });
+});
