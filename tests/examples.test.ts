@@ -113,7 +113,7 @@ describe("examples/guard.ts", () => {
 describe("examples/", () => {
   it("every example is run by a test", () => {
     const tested = ["buffers.ts", "call_c.ts", "hello_world.ts", "replay.ts"]
-      .concat("arena.ts", "bump.ts", "custom_grower.ts", "guard.ts", "pool.ts")
+      .concat("arena.ts", "bump.ts", "custom_grower.ts", "guard.ts", "pool.ts", "share_array.ts", "workers.ts")
       .concat("aligned.ts", "basic.ts", "buckets.ts", "global.ts", "grow_heap.ts", "standalone.ts", "stress_test.ts")
       .sort();
     const found = readdirSync(join(rootPath, "examples")).filter((name) => name.endsWith(".ts")).sort();
