@@ -23,6 +23,7 @@
  *
  * @module
  */
+import { AddressQueue } from "./address_queue.ts";
 import { CorruptionError, type InvalidFreeError, OutOfMemoryError } from "./errors.ts";
 import { type GuardLayout, guardLayout, type GuardPlacement } from "./guard_layout.ts";
 import { besideBlock, detachedOutside, freedTwice, type ReportedBlock } from "./guard_reports.ts";
@@ -65,8 +66,7 @@ export class GuardedBlocks {
   readonly #source: PageSource;
   readonly #rules: GuardRules;
   readonly #live = new Map<Address, GuardedBlock>();
-  /** In the order in which they were freed. */
-  readonly #freed = new Map<Address, FreedBlock>();
+  readonly #freed = new AddressQueue<FreedBlock>();
   /** Reservations of blocks that could not be made whole, and that the system did not take back at once. */
   readonly #unreleased: Unreleased;
   /** Address space of the live and freed blocks. */
@@ -191,7 +191,7 @@ export class GuardedBlocks {
       this.committedBytes -= committed;
       this.#reservedBytes -= reserved;
     } else {
-      this.#freed.set(address, { address, requestedSize, base, reserved, committed, allocatedAt, freedAt });
+      this.#freed.push({ address, requestedSize, base, reserved, committed, allocatedAt, freedAt });
       this.freedBytes += reserved;
     }
   }
@@ -206,8 +206,8 @@ export class GuardedBlocks {
 
   /** Gives the address space of the oldest freed blocks back until so many blocks and bytes are left. */
   #makeRoom(blocks: number, bytes: number): void {
-    for (const { address, base, reserved, committed } of this.#freed.values()) {
-      if (this.#freed.size <= blocks && this.freedBytes <= bytes) return;
+    while (this.#freed.size > blocks || this.freedBytes > bytes) {
+      const { address, base, reserved, committed } = this.#freed.oldest()!;
       if (!unlessExhausted(() => this.#source.unmap(base, reserved))) return;
       this.#freed.delete(address);
       this.freedBytes -= reserved;

@@ -19,6 +19,7 @@
  *
  * @module
  */
+import { AddressQueue } from "./address_queue.ts";
 import type { BlockHistory } from "./errors.ts";
 import { CorruptionError, formatAddress, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
 import { formatByte, historyOf } from "./guard_reports.ts";
@@ -45,9 +46,8 @@ export class Quarantine {
   readonly #inner: OwningAllocator;
   readonly #maxBlocks: number;
   readonly #maxBytes: number;
-  /** The queue, oldest first. */
-  readonly #blocks = new Map<Address, FreedBlock>();
-  readonly #remembered = new Map<Address, FreedBlock>();
+  readonly #blocks = new AddressQueue<FreedBlock>();
+  readonly #remembered = new AddressQueue<FreedBlock>();
   /** Usable bytes of all blocks. */
   byteLength = 0;
 
@@ -81,7 +81,7 @@ export class Quarantine {
     const bytes = this.#view(block);
     if (bytes === undefined) return this.pass(block);
     bytes.fill(FREED_BYTE);
-    this.#blocks.set(block.address, block);
+    this.#blocks.push(block);
     this.byteLength += block.usableSize;
   }
 
@@ -96,9 +96,10 @@ export class Quarantine {
     this.#letOut(0, 0);
   }
 
+  /** Lets the oldest blocks out until so many blocks and bytes are left. */
   #letOut(blocks: number, bytes: number): void {
-    for (const block of this.#blocks.values()) {
-      if (this.#blocks.size <= blocks && this.byteLength <= bytes) return;
+    while (this.#blocks.size > blocks || this.byteLength > bytes) {
+      const block = this.#blocks.oldest()!;
       const damage = this.#damage(block, "release");
       this.#blocks.delete(block.address);
       this.byteLength -= block.usableSize;
@@ -108,13 +109,8 @@ export class Quarantine {
   }
 
   #remember(block: FreedBlock): void {
-    this.#remembered.delete(block.address); // so that it comes last again
-    this.#remembered.set(block.address, block);
-    if (this.#remembered.size <= REMEMBERED) return;
-    for (const oldest of this.#remembered.keys()) {
-      this.#remembered.delete(oldest);
-      break;
-    }
+    this.#remembered.push(block);
+    if (this.#remembered.size > REMEMBERED) this.#remembered.delete(this.#remembered.oldest()!.address);
   }
 
   /** Forgets a freed block whose address the inner allocator has given out again. */
