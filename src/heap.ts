@@ -278,7 +278,7 @@ export class Heap implements Allocator {
 
   /** See {@link Allocator.owns}. Constant time. */
   owns(address: Address): boolean {
-    this.#core.assertNotDisposed(`look up ${formatAddress(address)}`);
+    this.#core.assertUsable("look up", address);
     return typeof address === "number" && this.#core.blocks.find(address) !== undefined;
   }
 

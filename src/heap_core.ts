@@ -93,7 +93,7 @@ export class HeapCore {
   /** Frees the block at `address`; does nothing for 0. */
   free(address: Address): void {
     assertAddress(address);
-    this.assertNotDisposed(`free ${formatAddress(address)}`);
+    this.assertUsable("free", address);
     if (address === 0) return;
     const block = this.blocks.find(address);
     if (block === undefined) return reportViolation(this.#invalid(address, "free"));
@@ -179,7 +179,7 @@ export class HeapCore {
    */
   live(address: Address, action: string): LiveBlock {
     assertAddress(address);
-    this.assertNotDisposed(`${action} ${formatAddress(address)}`);
+    this.assertUsable(action, address);
     return this.blocks.find(address) ?? throwAfterReport(this.#invalid(address, action));
   }
 
@@ -247,6 +247,11 @@ export class HeapCore {
   #notePeak(): void {
     const committed = this.blocks.committedBytes;
     if (committed > this.#peakCommitted) this.#peakCommitted = committed;
+  }
+
+  /** As `assertNotDisposed`, for a call with an address: its words cost more than the call, so only an error has them. */
+  assertUsable(action: string, address: Address): void {
+    if (this.#disposed) this.assertNotDisposed(`${action} ${formatAddress(address)}`);
   }
 
   /** Throws when the heap is disposed. */
