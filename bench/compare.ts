@@ -12,7 +12,9 @@
 import process from "node:process";
 import { CASES } from "./micro.ts";
 import { formatNumber, formatTable } from "./support/text.ts";
+import { growthPlayers, liveCounts } from "./support/report_growth.ts";
 import {
+  growthTime,
   memoryMean,
   memoryRatio,
   microTime,
@@ -20,6 +22,7 @@ import {
   readResults,
   replayRatio,
   type Results,
+  sharedRate,
 } from "./support/results.ts";
 import { geometricMean, type Spread } from "./support/statistics.ts";
 
@@ -47,6 +50,8 @@ export function compareResults(before: Results, after: Results): string {
     section("Traces, cold: net ns per record", before, after, replayLines(after, "cold")),
     section("Small loops: ns per operation", before, after, microLines(after)),
     section("Memory: resident growth / live bytes", before, after, memoryLines(after)),
+    section("Growth: net ns per operation", before, after, growthLines(after)),
+    section("Workers: million operations per second", before, after, sharedLines(after)),
     section("Means", before, after, meanLines(after)),
   ];
   return parts.filter((part) => part !== "").join("\n\n");
@@ -99,6 +104,29 @@ function memoryLines(results: Results): Lines {
       [`${who}: ${name}`, (file: Results) => memoryRatio(file, name, side, allocator)] as const
     )
   );
+}
+
+function growthLines(results: Results): Lines {
+  return growthPlayers(results).flatMap(({ side, allocator }) =>
+    liveCounts(results).map((live) =>
+      [
+        `${side} ${allocator}: ${live.toLocaleString("en-US")} live`,
+        (file: Results) => growthTime(file, side, allocator, live),
+      ] as const
+    )
+  );
+}
+
+function sharedLines(results: Results): Lines {
+  const lines = new Map((results.shared ?? []).map(({ side, design, workload, workers }) => [
+    `${side} ${design}, ${workload}: ${workers} workers`,
+    (file: Results) => millions(sharedRate(file, side, design, workload, workers)),
+  ]));
+  return [...lines];
+}
+
+function millions(rate: Spread | undefined): Spread | undefined {
+  return rate && { median: rate.median / 1e6, least: rate.least / 1e6, most: rate.most / 1e6 };
 }
 
 function meanLines(results: Results): Lines {
