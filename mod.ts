@@ -37,8 +37,9 @@ export type {
   TypedArrayConstructor,
   ViewConstructor,
 } from "./src/allocator.ts";
-export { Arena, type ArenaOptions, type ArenaResetMode } from "./src/arena.ts";
+export { Arena } from "./src/arena.ts";
 export { type ArenaMark, type ArenaScope } from "./src/arena_mark.ts";
+export type { ArenaOptions, ArenaResetMode } from "./src/arena_options.ts";
 export type { HeaderSize } from "./src/block.ts";
 export { BucketAllocator, type BucketOptions } from "./src/bucket_allocator.ts";
 export type { BucketLayout, FreeStats, LayoutBlock, LayoutRegion } from "./src/bucket_layout.ts";
@@ -90,7 +91,8 @@ export type { InBandAllocator } from "./src/in_band_allocator.ts";
 export { type LimitedPageSource, limitedPageSource } from "./src/limited_page_source.ts";
 export { NativeBuffer } from "./src/native_buffer.ts";
 export type { Address, NativePointer, PageSource, Protection } from "./src/page_source.ts";
-export { PoolAllocator, type PoolAllocatorOptions } from "./src/pool_allocator.ts";
+export { PoolAllocator } from "./src/pool_allocator.ts";
+export type { PoolAllocatorOptions } from "./src/pool_options.ts";
 export { QuarantineAllocator, type QuarantineAllocatorOptions } from "./src/quarantine_allocator.ts";
 export { InvalidHandleError, type SharedHeapHandle } from "./src/shared_handle.ts";
 export { SharedHeap, type SharedHeapOptions } from "./src/shared_heap.ts";

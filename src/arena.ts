@@ -28,42 +28,24 @@ import type {
   TypedArray,
   TypedArrayConstructor,
 } from "./allocator.ts";
-import { AllocatorMemory, assertAttached, type InvalidAddress, type MemoryRegion } from "./allocator_memory.ts";
+import { AllocatorMemory, assertAttached, type InvalidAddress } from "./allocator_memory.ts";
 import { ArenaChunks } from "./arena_chunks.ts";
-import { ArenaMark, ArenaScope } from "./arena_mark.ts";
+import { ArenaMark, ArenaScope, assertMark, MarkStack } from "./arena_mark.ts";
+import {
+  type ArenaOptions,
+  type ArenaResetMode,
+  assertLimit,
+  bytesToKeep,
+  DEFAULT_CHUNK_SIZE,
+} from "./arena_options.ts";
 import { assertAddress, assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { BUMP_GRANULE, type BumpRegion } from "./bump_region.ts";
 import { defaultPageSource } from "./default_page_source.ts";
-import { describeValue, formatAddress, InvalidFreeError, OutOfMemoryError, UseAfterFreeError } from "./errors.ts";
+import { formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
-
-/** What {@link Arena.reset} does with the memory. */
-export type ArenaResetMode =
-  /** Gives all of it back. */
-  | "free-all"
-  /** Keeps all of it: the same allocations once more need nothing from the page source. */
-  | "keep-capacity"
-  /** Keeps at most so many bytes, the largest chunks first. */
-  | { readonly keep: number };
-
-/** Options of an {@link Arena}. */
-export interface ArenaOptions {
-  /** Where memory comes from. @defaultValue the operating system */
-  source?: PageSource;
-  /**
-   * Bytes of the first chunk, rounded up to whole OS pages; each further one is twice as large, up to 64 MiB.
-   * @defaultValue 64 KiB
-   */
-  chunkSize?: number;
-  /**
-   * The most bytes that may be live at once, counted as requested; see also {@link Arena.limit}. @defaultValue Infinity
-   */
-  limit?: number;
-}
-
-/** The size of the first chunk: what one page of a `Heap` has. */
-const DEFAULT_CHUNK_SIZE = 65_536;
+import { tryAllocate } from "./try_allocate.ts";
+import { reportViolation, throwReported } from "./violations.ts";
 
 /**
  * An arena: allocates by moving a cursor, and frees in bulk.
@@ -100,8 +82,7 @@ export class Arena implements Allocator {
   readonly source: PageSource;
   readonly #chunks: ArenaChunks;
   readonly #memory: AllocatorMemory;
-  /** The marks that can still be rewound to, outermost first. */
-  readonly #marks: ArenaMark[] = [];
+  readonly #marks = new MarkStack();
   #limit: number;
   /** Requested bytes of live blocks. */
   #requested = 0;
@@ -123,7 +104,7 @@ export class Arena implements Allocator {
       find: (address) => this.#find(address),
       explain: (address) => this.#explain(address),
       regionOf: (address) => this.#chunks.around(address)!.memory,
-      regions: () => this.#regions(),
+      regions: () => this.#chunks.all().map(({ memory }) => memory),
       replace: (block, size) => this.#allocateSlow(size, block.alignment, block.requestedSize),
     });
   }
@@ -182,13 +163,8 @@ export class Arena implements Allocator {
   }
 
   /** See {@link Allocator.tryAllocate}. */
-  tryAllocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
-    try {
-      return this.allocate(size, alignment);
-    } catch (error) {
-      if (error instanceof OutOfMemoryError) return 0;
-      throw error;
-    }
+  tryAllocate(size: number, alignment?: number): Address {
+    return tryAllocate(this, size, alignment);
   }
 
   /** See {@link Allocator.allocateZeroed}. Memory that nobody had before is not cleared again. */
@@ -212,7 +188,7 @@ export class Arena implements Allocator {
       filled = true;
       return array;
     } finally {
-      if (!filled && this.#marks.includes(mark)) this.rewind(mark);
+      if (!filled && this.#marks.has(mark)) this.rewind(mark);
       this.#drop(mark);
     }
   }
@@ -278,7 +254,7 @@ export class Arena implements Allocator {
   #rejectFree(address: Address): void {
     assertAddress(address);
     this.#memory.assertNotDisposed(`free ${formatAddress(address)}`);
-    if (address !== 0) throw this.#memory.invalid(address, "free");
+    if (address !== 0) reportViolation(this.#memory.invalid(address, "free"));
   }
 
   /** The place that the arena is at: {@link Arena.rewind} comes back to it. */
@@ -301,22 +277,11 @@ export class Arena implements Allocator {
    * @throws {InvalidFreeError} When it is a mark of another arena.
    */
   rewind(mark: ArenaMark): void {
-    if (!(mark instanceof ArenaMark)) {
-      throw new TypeError(`Cannot rewind to ${describeValue(mark)}: it must be a mark of the arena`);
-    }
+    assertMark(mark);
     this.#memory.assertNotDisposed("rewind");
-    if (mark.arena !== this) {
-      throw new InvalidFreeError("rewind to", mark.address, "foreign", "the mark was made by another arena");
-    }
-    const place = this.#marks.lastIndexOf(mark);
-    if (place === -1) {
-      throw new UseAfterFreeError(
-        `Cannot rewind to the mark at ${
-          formatAddress(mark.address)
-        }: it is stale, as the arena was rewound to before it, or reset, since`,
-      );
-    }
-    this.#marks.length = place + 1;
+    const refusal = this.#marks.refusal(mark, this);
+    if (refusal !== undefined) return reportViolation(refusal);
+    this.#marks.cutBehind(mark);
     const { chunk, count, serial } = mark;
     if (this.#memory.ownedBlocks !== 0) {
       for (const block of [...this.#chunks.blocksSince(chunk, count, serial)]) this.#memory.revoke(block.address);
@@ -336,7 +301,7 @@ export class Arena implements Allocator {
     const mark = this.mark();
     return new ArenaScope(() => {
       // Reset, rewound to before it, or disposed: what the scope would free is gone already.
-      if (!this.#marks.includes(mark)) return;
+      if (!this.#marks.has(mark)) return;
       this.rewind(mark);
       this.#drop(mark);
     });
@@ -344,11 +309,8 @@ export class Arena implements Allocator {
 
   /** Forgets a mark, and those made after it; what was allocated since stays. */
   #drop(mark: ArenaMark): void {
-    const place = this.#marks.lastIndexOf(mark);
-    if (place === -1) return;
-    this.#marks.length = place;
-    const last = this.#marks.at(-1);
-    this.#chunks.unpin(last === undefined ? -1 : last.chunk, last === undefined ? 0 : last.count);
+    if (!this.#marks.drop(mark)) return;
+    this.#chunks.unpin(this.#pinnedChunk(), this.#marks.last?.count ?? 0);
     this.#current = this.#chunks.current;
   }
 
@@ -358,7 +320,7 @@ export class Arena implements Allocator {
     const keep = bytesToKeep(mode);
     // Revokes all owned buffers; the memory object stays usable.
     this.#memory.dispose();
-    this.#marks.length = 0;
+    this.#marks.clear();
     this.#requested = 0;
     this.#chunks.reset();
     this.#current = this.#chunks.current;
@@ -440,7 +402,11 @@ export class Arena implements Allocator {
   check(): void {
     this.#memory.assertNotDisposed("check");
     for (const { memory } of this.#chunks.all()) assertAttached(memory);
-    this.#chunks.check(this.#requested);
+    try {
+      this.#chunks.check(this.#requested);
+    } catch (error) {
+      throwReported(error);
+    }
   }
 
   /** See {@link Allocator.trim}. Gives empty chunks back, and the contents of OS pages above the cursor. */
@@ -458,15 +424,14 @@ export class Arena implements Allocator {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#current = undefined;
-    this.#marks.length = 0;
+    this.#marks.clear();
     this.#memory.dispose();
     this.#chunks.dispose();
   }
 
   /** The chunk of the innermost mark, or -1. */
   #pinnedChunk(): number {
-    const last = this.#marks.at(-1);
-    return last === undefined ? -1 : last.chunk;
+    return this.#marks.last?.chunk ?? -1;
   }
 
   #find(address: Address): BlockInfo | undefined {
@@ -479,25 +444,4 @@ export class Arena implements Allocator {
     return this.#chunks.around(address)?.explain(address) ??
       { kind: "foreign", detail: "it is in no chunk of this arena" };
   }
-
-  *#regions(): IterableIterator<MemoryRegion> {
-    for (const { memory } of this.#chunks.all()) yield memory;
-  }
-}
-
-function assertLimit(limit: unknown): void {
-  if (limit !== Infinity) assertSize(limit, "limit");
-}
-
-/** What {@link Arena.reset} may keep of the memory. */
-function bytesToKeep(mode: ArenaResetMode): number {
-  if (mode === "keep-capacity") return Infinity;
-  if (mode === "free-all") return 0;
-  if (typeof mode !== "object" || mode === null) {
-    throw new TypeError(
-      `Cannot use ${describeValue(mode)} as a reset mode: it must be "free-all", "keep-capacity" or { keep: bytes }`,
-    );
-  }
-  if (mode.keep !== Infinity) assertSize(mode.keep, "keep");
-  return mode.keep;
 }

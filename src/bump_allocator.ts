@@ -29,6 +29,7 @@ import { defaultPageSource } from "./default_page_source.ts";
 import { formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
+import { reportViolation, throwReported } from "./violations.ts";
 
 /** The size of the arena in the article that this allocator is after: 1 MiB. */
 const DEFAULT_SIZE = 2 ** 20;
@@ -199,7 +200,7 @@ export class BumpAllocator implements Allocator {
   #rejectFree(address: Address): void {
     assertAddress(address);
     this.#memory.assertNotDisposed(`free ${formatAddress(address)}`);
-    if (address !== 0) throw this.#memory.invalid(address, "free");
+    if (address !== 0) reportViolation(this.#memory.invalid(address, "free"));
   }
 
   /** Frees every block: the cursor goes back to the start. Views stay readable and show what is allocated next. */
@@ -273,7 +274,11 @@ export class BumpAllocator implements Allocator {
   check(): void {
     this.#memory.assertNotDisposed("check");
     assertAttached(this.#region.memory);
-    this.#region.check();
+    try {
+      this.#region.check();
+    } catch (error) {
+      throwReported(error);
+    }
   }
 
   /** See {@link Allocator.trim}. Gives the contents of OS pages above the cursor back, not the address space. */

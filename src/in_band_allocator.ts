@@ -34,13 +34,14 @@ import { alignmentLog2At, type BlockLayout, corrupt, sizeOfLive, slackAt, writeL
 import type { Bucket } from "./bucket.ts";
 import { type BucketLayout, type FreeStats, layoutOf } from "./bucket_layout.ts";
 import { clearBytes, copyBytes } from "./bytes.ts";
-import { formatAddress, OutOfMemoryError, SizeMismatchError } from "./errors.ts";
+import { formatAddress, SizeMismatchError } from "./errors.ts";
 import { takeFresh } from "./fresh_region.ts";
 import { explainAddress } from "./invalid_address.ts";
 import type * as marks from "./marks.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import type { Region, RegionList } from "./region_list.ts";
+import { tryAllocate } from "./try_allocate.ts";
 import { isViolation, reportViolation, throwReported } from "./violations.ts";
 
 const GRANULE = 16 satisfies typeof marks.GRANULE;
@@ -149,12 +150,7 @@ export abstract class InBandAllocator implements Allocator {
 
   /** See {@link Allocator.tryAllocate}. */
   tryAllocate(size: number, alignment?: number): Address {
-    try {
-      return this.allocate(size, alignment);
-    } catch (error) {
-      if (error instanceof OutOfMemoryError) return 0;
-      throw error;
-    }
+    return tryAllocate(this, size, alignment);
   }
 
   /** See {@link Allocator.allocateZeroed}. */
@@ -259,13 +255,12 @@ export abstract class InBandAllocator implements Allocator {
 
   #move(address: Address, size: number): Address {
     const { requestedSize, alignment } = this.#find(address)!;
+    assertAttached(this.#regions.find(address)!);
     const moved = this.allocate(size, alignment);
     try {
       // Only now: the allocation may have joined the old block's region to another.
       const from = this.#regions.find(address)!;
       const to = this.#regions.find(moved)!;
-      assertAttached(from);
-      assertAttached(to);
       copyBytes(from, address - from.address, to, moved - to.address, Math.min(size, requestedSize));
       this.#release(address, undefined);
     } catch (error) {
@@ -366,6 +361,7 @@ export abstract class InBandAllocator implements Allocator {
   /** See {@link Allocator.check}. */
   check(): void {
     this.#memory.assertNotDisposed("check");
+    for (const region of this.#regions.sorted) assertAttached(region);
     try {
       this.#check();
     } catch (error) {
@@ -374,7 +370,6 @@ export abstract class InBandAllocator implements Allocator {
   }
 
   #check(): void {
-    for (const region of this.#regions.sorted) assertAttached(region);
     let blocks = 0;
     let granules = 0;
     for (const bucket of this.#buckets) {

@@ -39,33 +39,16 @@ import { defaultPageSource } from "./default_page_source.ts";
 import { CorruptionError, describeValue, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { type PoolRegion, PoolRegions } from "./pool_regions.ts";
+import { ALIGNMENT_SHIFT, checkLinks, linksWithout, LIVE, REQUESTED_MASK } from "./pool_links.ts";
+import type { PoolAllocatorOptions } from "./pool_options.ts";
+import { PoolRegions } from "./pool_regions.ts";
+import { tryAllocate } from "./try_allocate.ts";
+import { reportViolation, throwReported } from "./violations.ts";
 
-/** A live slot's link: negative, with log2 of the alignment and the bytes asked for. */
-const LIVE = -(2 ** 31);
-const ALIGNMENT_SHIFT = 26;
-const REQUESTED_MASK = 2 ** ALIGNMENT_SHIFT - 1;
 const LIVE_DEFAULT = LIVE + (4 << ALIGNMENT_SHIFT);
 
 /** The largest slot: what a link has room for. Larger blocks are no business of a pool. */
 const SLOT_MAX = 2 ** ALIGNMENT_SHIFT - 16;
-
-/** Options of a {@link PoolAllocator}. */
-export interface PoolAllocatorOptions {
-  /** Bytes of a slot: from 1 to 64 MiB - 16. */
-  slotSize: number;
-  /** A power of two that every slot is aligned to, 16 at least. @defaultValue 16 */
-  alignment?: number;
-  /** Slots that are there from the start. @defaultValue none; the first 64 KiB are taken when first needed */
-  capacity?: number;
-  /**
-   * Whether more slots are taken when all are in use; if not, `capacity` is exactly how many there are.
-   * @defaultValue true
-   */
-  growable?: boolean;
-  /** Where memory comes from. @defaultValue the operating system */
-  source?: PageSource;
-}
 
 /**
  * A pool of slots of one size.
@@ -237,13 +220,8 @@ export class PoolAllocator implements Allocator {
   }
 
   /** See {@link Allocator.tryAllocate}. */
-  tryAllocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
-    try {
-      return this.allocate(size, alignment);
-    } catch (error) {
-      if (error instanceof OutOfMemoryError) return 0;
-      throw error;
-    }
+  tryAllocate(size: number, alignment?: number): Address {
+    return tryAllocate(this, size, alignment);
   }
 
   /** See {@link Allocator.allocateZeroed}. A slot that nobody had before is not cleared again. */
@@ -300,7 +278,7 @@ export class PoolAllocator implements Allocator {
   #rejectFree(address: Address): void {
     assertAddress(address);
     this.#memory.assertNotDisposed(`free ${formatAddress(address)}`);
-    if (address !== 0) throw this.#memory.invalid(address, "free");
+    if (address !== 0) reportViolation(this.#memory.invalid(address, "free"));
   }
 
   /** See {@link Allocator.usableSize}. Always `slotSize`. */
@@ -384,35 +362,17 @@ export class PoolAllocator implements Allocator {
   /** See {@link Allocator.check}. */
   check(): void {
     this.#memory.assertNotDisposed("check");
-    this.#regions.check();
-    let live = 0;
-    let used = 0;
-    for (const region of this.#regions.inOrder) {
-      assertAttached(region.memory);
-      used += region.used;
-      for (let i = 0; i < region.used; i++) {
-        const link = this.#links[region.first + i]!;
-        if (link >= 0) continue;
-        live++;
-        if ((link & REQUESTED_MASK) > this.slotSize) {
-          throw new CorruptionError(`Cannot trust the link of slot ${region.first + i}: it has more bytes than a slot`);
-        }
-      }
-    }
-    let free = 0;
-    for (let next = this.#head; next !== 0 && free <= used; next = this.#links[next - 1]!) {
-      if (!(next > 0) || !this.#regions.isUsed(next - 1)) {
-        throw new CorruptionError(
-          `Cannot trust the free list of the pool: it leads to slot ${next - 1}, which is not free`,
-        );
-      }
-      free++;
-    }
-    if (live !== this.#live || free !== this.#free || live + free !== used) {
+    for (const { memory } of this.#regions.inOrder) assertAttached(memory);
+    try {
+      this.#regions.check();
+      const { live, free } = checkLinks(this.#links, this.#head, this.#regions, this.slotSize);
+      if (live === this.#live && free === this.#free) return;
       throw new CorruptionError(
         `Cannot trust the figures of the pool: ${this.#live} live and ${this.#free} free slots are counted, ` +
-          `${live} and ${free} of ${used} are found`,
+          `${live} and ${free} are found`,
       );
+    } catch (error) {
+      throwReported(error);
     }
   }
 
@@ -425,37 +385,13 @@ export class PoolAllocator implements Allocator {
       for (let i = 0; i < used; i++) if (links[first + i]! < 0) return false;
       return true;
     });
-    if (idle.length > 0) this.#dropRegions(new Set(idle));
+    if (idle.length > 0) {
+      const left = linksWithout(links, this.#head, this.#regions, new Set(idle));
+      this.#links = left.links;
+      this.#head = left.head;
+      this.#free = left.free;
+    }
     return this.#regions.giveBack(idle);
-  }
-
-  /** Renumbers the slots as they are without some regions, and takes those regions' slots out of the free list. */
-  #dropRegions(idle: ReadonlySet<PoolRegion>): void {
-    const old = this.#links;
-    const moved = new Int32Array(old.length).fill(-1);
-    const links = new Int32Array(old.length);
-    let next = 0;
-    for (const region of this.#regions.inOrder) {
-      if (idle.has(region)) continue;
-      for (let i = 0; i < region.slots; i++, next++) {
-        moved[region.first + i] = next;
-        const link = old[region.first + i]!;
-        if (link < 0) links[next] = link;
-      }
-    }
-    let tail = -1;
-    let [head, free] = [0, 0];
-    for (let slot = this.#head; slot !== 0; slot = old[slot - 1]!) {
-      const place = moved[slot - 1]!;
-      if (place === -1) continue;
-      if (tail === -1) head = place + 1;
-      else links[tail] = place + 1;
-      tail = place;
-      free++;
-    }
-    this.#links = links;
-    this.#head = head;
-    this.#free = free;
   }
 
   /** Frees every slot, detaches every view and gives the memory back. A second call does nothing. */

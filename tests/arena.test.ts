@@ -13,6 +13,7 @@ import {
   InvalidFreeError,
   limitedPageSource,
   OutOfMemoryError,
+  setViolationHook,
   systemPageSource,
   UseAfterFreeError,
 } from "../mod.ts";
@@ -215,6 +216,24 @@ describe("Arena K3: mark and rewind", () => {
     assert(arena.trim() > 0);
     round(arena);
     arena.rewind(mark);
+    arena.check();
+  });
+
+  it("a rewind to a stale mark goes to the violation hook; when that returns, nothing has happened", () => {
+    using arena = new Arena();
+    const outer = arena.mark();
+    const inner = arena.mark();
+    arena.rewind(outer);
+    const address = arena.allocate(16);
+    const codes: string[] = [];
+    const previous = setViolationHook(({ code }) => void codes.push(code));
+    try {
+      arena.rewind(inner);
+    } finally {
+      setViolationHook(previous);
+    }
+    assertEquals(codes, ["ERR_USE_AFTER_FREE"]);
+    assert(arena.owns(address));
     arena.check();
   });
 });

@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { CorruptionError, fixedPageSource, type PageSource } from "../mod.ts";
+import { CorruptionError, fixedPageSource, type PageSource, setViolationHook } from "../mod.ts";
 import type { AllocatorEvent } from "../src/bucket_policy.ts";
 import { SizeMismatchError } from "../src/errors.ts";
 import { FreeListAllocator, type FreeListOptions } from "../src/free_list_allocator.ts";
@@ -86,6 +86,67 @@ describe("corruption is detected before it is followed", () => {
       }
     });
   }
+});
+
+describe("violations go through the hook, each once", () => {
+  /** What a hook that only listens was given during `action`, by code. */
+  function reported(action: () => unknown): string[] {
+    const codes: string[] = [];
+    const previous = setViolationHook(({ code }) => void codes.push(code));
+    try {
+      action();
+    } finally {
+      setViolationHook(previous);
+    }
+    return codes;
+  }
+
+  it("free() of a block whose header was written to, or of another size, does nothing when the hook returns", () => {
+    using allocator = new FreeListAllocator({ source: fixed(), header: 8 });
+    const [address] = [64, 64, 64].map((size) => allocator.allocate(size));
+    assertEquals(reported(() => allocator.free(address!, 65)), ["ERR_SIZE_MISMATCH"]);
+    const { words, word } = regionBytes(allocator, address!);
+    words[word - 2] = words[word - 2]! ^ 8;
+    const before = allocator.freeStats();
+    assertEquals(reported(() => allocator.free(address!)), ["ERR_CORRUPTION"]);
+    assertEquals(allocator.freeStats(), before);
+    words[word - 2] = words[word - 2]! ^ 8;
+    assertEquals(reported(() => allocator.free(address!)), []);
+    allocator.check();
+  });
+
+  it("calls that owe a result throw after the hook returned", () => {
+    const owing: [string, (allocator: FreeListAllocator, address: number) => unknown][] = [
+      ["check", (allocator) => allocator.check()],
+      ["layout", (allocator) => allocator.layout()],
+      ["usableSize", (allocator, address) => allocator.usableSize(address)],
+      ["owns", (allocator, address) => allocator.owns(address)],
+      ["view", (allocator, address) => allocator.view(address)],
+      ["resize", (allocator, address) => allocator.resize(address, 10)],
+      ["reallocate", (allocator, address) => allocator.reallocate(address, 1000)],
+    ];
+    for (const [name, call] of owing) {
+      using allocator = new FreeListAllocator({ source: fixed(), header: 24 });
+      const [, address] = [64, 64, 64].map((size) => allocator.allocate(size));
+      const { words, word } = regionBytes(allocator, address!);
+      words[word - 3] = words[word - 3]! ^ 64;
+      const codes = reported(() => assertThrows(() => call(allocator, address!), CorruptionError));
+      assertEquals(codes, ["ERR_CORRUPTION"], name);
+    }
+  });
+
+  it("allocate() reports a free block that was written to, and a region that was detached is reported once", () => {
+    using allocator = new FreeListAllocator({ source: fixed(), header: 8 });
+    const [first] = [64, 64].map((size) => allocator.allocate(size));
+    const { words, word } = regionBytes(allocator, first!);
+    allocator.free(first!);
+    words[word] = words[word]! ^ 2;
+    assertEquals(reported(() => assertThrows(() => allocator.allocate(64), CorruptionError)), ["ERR_CORRUPTION"]);
+    words[word] = words[word]! ^ 2;
+    allocator.check();
+    structuredClone(words.buffer, { transfer: [words.buffer as ArrayBuffer] });
+    assertEquals(reported(() => assertThrows(() => allocator.check(), CorruptionError)), ["ERR_CORRUPTION"]);
+  });
 });
 
 describe("sizes that are handed back", () => {
