@@ -49,8 +49,8 @@ export interface GuardAllocatorOptions {
   /** The most address space that they keep, in bytes. @defaultValue 2^32 */
   maxFreedBytes?: number;
   /**
-   * Whether errors say where a block was allocated and freed, and how many frames deep: one to four microseconds and up to half a kilobyte for
-   * each stack.
+   * Whether errors say where a block was allocated and freed, and how many frames deep: one to four microseconds and up
+   * to half a kilobyte for each stack.
    *
    * @defaultValue false
    */

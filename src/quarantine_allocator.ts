@@ -36,8 +36,8 @@ export interface QuarantineAllocatorOptions {
   /** The most blocks in quarantine; with 0 there is none. @defaultValue 16384 */
   maxBlocks?: number;
   /**
-   * Whether errors say where a block was allocated and freed, and how many frames deep: one to four microseconds and up to half a kilobyte for
-   * each stack.
+   * Whether errors say where a block was allocated and freed, and how many frames deep: one to four microseconds and up
+   * to half a kilobyte for each stack.
    *
    * @defaultValue false
    */

@@ -63,8 +63,13 @@ const OVER_HEAP: ConformanceOptions = {
   without: WAITING,
 };
 
-const heap = (source: PageSource): Inner => new Heap({ source });
-const limited = (): PageSource => limitedPageSource(systemPageSource(), 12 * MIB);
+function heap(source: PageSource): Inner {
+  return new Heap({ source });
+}
+
+function limited(): PageSource {
+  return limitedPageSource(systemPageSource(), 12 * MIB);
+}
 
 conformance("QuarantineAllocator over a Heap", over(heap, limited), {
   ...OVER_HEAP,
@@ -90,7 +95,9 @@ const OVER_LISTS: ConformanceOptions = {
   without: MUCH_WAITING,
 };
 
-const fixed = (): PageSource => fixedPageSource(new ArrayBuffer(1.5 * MIB));
+function fixed(): PageSource {
+  return fixedPageSource(new ArrayBuffer(1.5 * MIB));
+}
 
 conformance(
   "QuarantineAllocator over basicalloc() and a fixed buffer, a queue of four blocks, with stacks",
