@@ -10,7 +10,7 @@ import { assertAlmostEquals, assertEquals, assertMatch, assertThrows } from "@st
 import { describe, it } from "@std/testing/bdd";
 import { findBars } from "../bench/support/bars.ts";
 import { isHandleSubject, SUBJECTS, subjectsOf } from "../bench/support/catalogue.ts";
-import { groupMean } from "../bench/support/report_groups.ts";
+import { formatGroupMean, groupMean } from "../bench/support/report_groups.ts";
 import {
   growthTime,
   isCut,
@@ -90,8 +90,11 @@ describe("bench results", () => {
     assertEquals(isCut(results, "two", "deno", "basicalloc"), true);
     const mean = groupMean(results, "deno", "basicalloc")!;
     assertAlmostEquals(mean.ratio, geometricMean([100 / 10, 4000 / 40]));
-    assertEquals(mean.atLeast, true);
-    assertEquals(groupMean(results, "deno", "heap"), { ratio: 1, atLeast: false });
+    assertEquals([mean.atLeast, mean.absent], [true, 0]);
+    assertEquals(formatGroupMean(mean), ">32x");
+    assertEquals(groupMean(results, "deno", "heap"), { ratio: 1, atLeast: false, absent: 0 });
+    const replays = results.replays.filter(({ trace, allocator }) => trace === "one" || allocator !== "basicalloc");
+    assertEquals(formatGroupMean(groupMean({ ...results, replays }, "deno", "basicalloc")), "10x (-1)");
     assertEquals(groupMean(results, "deno", "rulloc"), undefined);
   });
 

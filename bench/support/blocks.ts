@@ -44,6 +44,7 @@ const TRACE_BLOCKS: { readonly [name: string]: Maker } = {
   wall: when(hasReplays, formatWall),
   cold: when(hasReplays, formatColdReplays),
   memory: when(hasMemory, formatMemory),
+  summary: when((results) => hasReplays(results) && hasMemory(results), formatSummary),
   ...Object.fromEntries(GROUPS.map((group) => [group, (results: Results) => formatGroup(results, group)])),
 };
 
@@ -52,7 +53,6 @@ const OTHER_BLOCKS: { readonly [name: string]: Maker } = {
   growth: when(({ growth = [] }) => growth.length > 0, formatGrowth),
   workers: when(({ shared = [] }) => shared.length > 0, formatShared),
   bars: when((results) => hasReplays(results) && results.micro.length > 0, (results) => formatBars(findBars(results))),
-  summary: when((results) => hasReplays(results) && hasMemory(results), formatSummary),
   guide: when((results) => hasReplays(results) && (results.growth ?? []).length > 0, formatGuide),
   missing: (results) => [{ title: "Left out", text: formatMissing(results) || "Nothing was left out." }],
 };

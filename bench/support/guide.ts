@@ -43,7 +43,7 @@ const ENTRIES: readonly Entry[] = [
     name: "`Heap`",
     subject: "heap",
     pick: "by default: any sizes, any order, any number of blocks",
-    not: "the budget is below some megabytes: each size class takes 64 KiB",
+    not: "the budget is below some megabytes: each size class in use takes 64 KiB",
     cost: replaced,
   },
   {

@@ -20,25 +20,33 @@ export interface GroupMean {
   readonly ratio: number;
   /** Whether some trace was cut, so that the whole of it would take longer still: the ratio is a lower bound. */
   readonly atLeast: boolean;
+  /** Traces that it could not replay, which are not in the mean. */
+  readonly absent: number;
 }
 
 /** Geometric mean over the traces of an allocator's net time over the heap's on the same runtime. */
 export function groupMean(results: Results, side: Side, allocator: string): GroupMean | undefined {
   const ratios: number[] = [];
   let atLeast = false;
+  let absent = 0;
   for (const { name } of results.traces) {
     const own = netReplay(results, name, side, allocator);
     const heap = netReplay(results, name, side, "heap");
-    if (own === undefined || heap === undefined) continue;
+    if (own === undefined || heap === undefined) {
+      absent++;
+      continue;
+    }
     ratios.push(own.median / heap.median);
     atLeast ||= isCut(results, name, side, allocator);
   }
-  return ratios.length === 0 ? undefined : { ratio: geometricMean(ratios), atLeast };
+  return ratios.length === 0 ? undefined : { ratio: geometricMean(ratios), atLeast, absent };
 }
 
-/** The mean as text: `28x`, or `>456x` for a lower bound. */
+/** The mean as text: `28x`, `>456x` for a lower bound, `28x (-1)` when a trace is not in it. */
 export function formatGroupMean(mean: GroupMean | undefined): string {
-  return mean === undefined ? "-" : `${mean.atLeast ? ">" : ""}${formatTimes(mean.ratio)}`;
+  if (mean === undefined) return "-";
+  const { ratio, atLeast, absent } = mean;
+  return `${atLeast ? ">" : ""}${formatTimes(ratio)}${absent === 0 ? "" : ` (-${absent})`}`;
 }
 
 /** The table of a group; nothing when none of it was replayed. */
@@ -68,6 +76,11 @@ export function formatGroup(results: Results, group: Group): Section[] {
     notes.push(
       "[n k]: stopped after so many thousand records, as the whole trace would take too long. The figure is cold and of " +
         "those records, while less is live; a mean with such a figure in it is a lower bound (>).",
+    );
+  }
+  if (rows.some((row) => row.some((cell) => cell.includes("(-")))) {
+    notes.push(
+      "(-n): n traces could not be replayed and are not in the mean; the run says why under what it left out.",
     );
   }
   return [{ title: TITLES[group], text: [formatTable(head, rows), ...notes].join("\n\n") }];

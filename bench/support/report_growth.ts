@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { growthTime, type Results, sharedRate } from "./results.ts";
+import { growthTime, type Results, sharedRate, sharedTime } from "./results.ts";
 import { DESIGNS, WORKLOADS } from "./shared_designs.ts";
 import { formatNumber, formatSpread, formatTable, type Section } from "./text.ts";
 
@@ -93,24 +93,25 @@ export function formatShared(results: Results): Section {
   for (const workload of WORKLOADS) {
     for (const { name } of DESIGNS) {
       for (const side of results.runtimes) {
-        const rates = counts.map((workers) => sharedRate(results, side, name, workload, workers));
-        if (rates.every((rate) => rate === undefined)) continue;
-        rows.push([workload, name, side, ...rates.map((rate) => formatNumber(millions(rate?.median)))]);
+        const cells = counts.map((workers) => {
+          const rate = sharedRate(results, side, name, workload, workers);
+          if (rate === undefined) return "-";
+          const time = sharedTime(results, side, name, workload, workers);
+          return `${formatNumber(rate.median / 1e6)} (${formatNumber(time?.median)})`;
+        });
+        if (cells.some((cell) => cell !== "-")) rows.push([workload, name, side, ...cells]);
       }
     }
   }
   const head = ["workload", "design", "runtime", ...counts.map((count) => `${count} worker${count === 1 ? "" : "s"}`)];
   const designs = DESIGNS.map(({ name, what }) => `${name}: ${what}`).join("; ");
   return {
-    title: "Workers: million operations (allocations and frees) per second, all workers together",
+    title: "Workers: million operations per second of all workers together (ns of CPU time per operation)",
     text: [
       formatTable(head, rows),
-      `${designs}. The machine has ${results.machine.cores} cores, so more workers than that can only show what ` +
-      "contention costs. Medians of the processes.",
+      `${designs}. An operation is an allocation or a free. independent: each worker replaces blocks of its own; larson: ` +
+      "most blocks that a worker frees are another's. Medians of the processes.",
+      `The machine has ${results.machine.cores} cores: more workers than that can show what contention costs, no more.`,
     ].join("\n\n"),
   };
-}
-
-function millions(rate: number | undefined): number | undefined {
-  return rate === undefined ? undefined : rate / 1e6;
 }

@@ -259,6 +259,21 @@ export function sharedRate(
   );
 }
 
+/** Nanoseconds of CPU time, of all threads, per operation of the workers: what contention makes of it. */
+export function sharedTime(
+  results: Results,
+  side: Side,
+  design: string,
+  workload: string,
+  workers: number,
+): Spread | undefined {
+  return spread(
+    (results.shared ?? [])
+      .filter((r) => r.side === side && r.design === design && r.workload === workload && r.workers === workers)
+      .map((result) => result.process),
+  );
+}
+
 /** Live bytes that a trace needs at its peak to count for the memory figure. */
 export const MEMORY_LIVE_BYTES = 2 ** 20;
 
