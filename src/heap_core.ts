@@ -32,7 +32,7 @@ import type { HeapRules } from "./heap_options.ts";
 import { heapStats } from "./heap_stats.ts";
 import { OwnedBlocks, type OwningAllocator } from "./native_buffer.ts";
 import type { Address } from "./page_source.ts";
-import { OWNED, SLACK_MASK, slotHolds } from "./page_table.ts";
+import { linkWithOwned, OWNED, SLACK_MASK, slotHolds } from "./page_table.ts";
 import { GRANULE } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
@@ -72,7 +72,7 @@ export class HeapCore {
     this.#first = this.blocks.ranges[0]!;
     this.memory = new BlockMemory(this.blocks);
     this.owned = new OwnedBlocks(heap, {
-      setOwned: (address, owned) => this.blocks.setOwned(this.live(address, "free"), owned),
+      setOwned: (address, owned) => this.#setOwned(address, owned),
       replace: (address, size) => this.#replace(this.live(address, "resize"), size),
     });
   }
@@ -95,10 +95,32 @@ export class HeapCore {
     assertAddress(address);
     this.assertUsable("free", address);
     if (address === 0) return;
+    const link = this.#smallLink(address);
+    if (link !== 0 && this.#first.links[link]! >= OWNED) {
+      // No longer owned it is a block like any other, with a short way of its own.
+      this.owned.revoke(address);
+      this.#allocator.free(address);
+      return;
+    }
     const block = this.blocks.find(address);
     if (block === undefined) return reportViolation(this.#invalid(address, "free"));
     if (block.owned) this.owned.revoke(address);
     this.#release(block);
+  }
+
+  /** The index of the link of the live small block of the first range that starts at `address`; 0 when none does. */
+  #smallLink(address: Address): number {
+    const { range } = this.#first;
+    const quotient = (address - range.base) / GRANULE;
+    const granule = quotient | 0;
+    return granule === quotient && (granule >>> 8) < range.endUnit ? this.#first.liveLink(granule) : 0;
+  }
+
+  #setOwned(address: Address, owned: boolean): void {
+    const link = this.#smallLink(address);
+    const { links } = this.#first;
+    if (link === 0) this.blocks.setOwned(this.live(address, "free"), owned);
+    else links[link] = linkWithOwned(links[link]!, owned);
   }
 
   /**
@@ -109,12 +131,10 @@ export class HeapCore {
     if (this.#disposed || typeof address !== "number") return false;
     const pages = this.#first;
     const { range } = pages;
-    const quotient = (address - range.base) / GRANULE;
-    const granule = quotient | 0;
-    if (granule !== quotient || (granule >>> 8) >= range.endUnit) return false;
-    const index = pages.liveLink(granule);
+    const index = this.#smallLink(address);
     const link = pages.links[index]!;
     if (index === 0 || link >= OWNED) return false;
+    const granule = (address - range.base) / GRANULE;
     const size = pages.slotSize(granule);
     if (this.#rules.zeroOnFree) {
       const region = range.regionOf(granule >>> 8);

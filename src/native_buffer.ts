@@ -53,8 +53,11 @@ export class OwnedBlocks {
   readonly #allocator: OwningAllocator;
   readonly #hooks: OwnerHooks;
   readonly #blocks = new Map<Address, OwnedBlock>();
-  /** Addresses by ArrayBuffer, for `addressOf`. */
-  readonly #origins = new WeakMap<ArrayBufferLike, Address>();
+  /**
+   * Addresses by ArrayBuffer, for `addressOf`: kept once somebody has asked, as an entry costs more than all else here
+   * but the wrap, most of it at the next garbage collection.
+   */
+  #origins: WeakMap<ArrayBufferLike, Address> | undefined;
 
   /** Starts with none. */
   constructor(allocator: OwningAllocator, hooks: OwnerHooks) {
@@ -86,7 +89,16 @@ export class OwnedBlocks {
 
   /** The address of byte 0 of an owned block's ArrayBuffer, if `buffer` is one. */
   originOf(buffer: ArrayBufferLike): Address | undefined {
+    if (this.#origins === undefined) {
+      this.#origins = new WeakMap();
+      for (const block of this.#blocks.values()) this.#noteOrigin(block);
+    }
     return this.#origins.get(buffer);
+  }
+
+  /** Enters the ArrayBuffer of a block that is its alone. */
+  #noteOrigin({ address, bytes }: OwnedBlock): void {
+    if (this.#allocator.source.isolating) this.#origins?.set(bytes!.buffer, address);
   }
 
   /** Detaches the views of the owned block at `address`, which is about to be freed. */
@@ -151,7 +163,7 @@ export class OwnedBlocks {
     block.byteLength = byteLength;
     block.bytes = bytes;
     this.#blocks.set(address, block);
-    if (this.#allocator.source.isolating) this.#origins.set(bytes.buffer, address);
+    if (this.#origins !== undefined) this.#noteOrigin(block);
     this.#hooks.setOwned(address, true);
   }
 
