@@ -1,6 +1,6 @@
 /**
- * Finding a C call that is given one element too many, in three ways: by the bytes around the block, by the page behind it, and
- * by the bytes of a freed block.
+ * Finding a C call that is given one element too many, in three ways: by the bytes around the block, by the page behind
+ * it, and by the bytes of a freed block.
  *
  *     deno run --allow-ffi examples/guard.ts
  *     bun examples/guard.ts
@@ -46,7 +46,8 @@ if (process.argv.includes("--fault")) {
   console.log("this line is never reached");
 }
 
-// 13 bytes at alignment 16 end three bytes before the guard page. What qsort writes there is found when the block is freed.
+// 13 bytes at alignment 16 end three bytes before the guard page. What qsort writes there is found when the block is
+// freed.
 const guard = new GuardAllocator();
 const damaged = sortOneTooMany(guard);
 console.log("behind the block");

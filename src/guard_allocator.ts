@@ -1,6 +1,6 @@
 /**
- * Every block, or one in N, on OS pages of its own between pages that cannot be touched: native code that runs over the end of a
- * block, or uses it after it was freed, is stopped at the very instruction.
+ * Every block, or one in N, on OS pages of its own between pages that cannot be touched: native code that runs over the
+ * end of a block, or uses it after it was freed, is stopped at the very instruction.
  *
  * ```text
  *   GuardAllocator                         which of the two                    this file
@@ -14,8 +14,8 @@
  *    └─ Heap                               all other blocks, if one in N is guarded
  * ```
  *
- * An address is looked up among the guarded blocks first and in the heap then. One that neither has is explained by the guarded
- * blocks when it lies in their pages, live or freed, and else by the heap.
+ * An address is looked up among the guarded blocks first and in the heap then. One that neither has is explained by the
+ * guarded blocks when it lies in their pages, live or freed, and else by the heap.
  *
  * @module
  */
@@ -37,27 +37,28 @@ import type { Address, PageSource } from "./page_source.ts";
 import { Sampler } from "./sampler.ts";
 
 /**
- * An allocator that finds overruns and uses after free by native code: they end the process, with the culprit on top of the
- * native stack, instead of changing somebody else's memory. JavaScript's own accesses cannot fault: views are bounded,
- * and empty once their block is freed.
+ * An allocator that finds overruns and uses after free by native code: they end the process, with the culprit on top of
+ * the native stack, instead of changing somebody else's memory. JavaScript's own accesses cannot fault: views are
+ * bounded, and empty once their block is freed.
  *
  * What differs from the {@link Allocator} contract:
  * - A guarded block takes three OS pages of address space and one of memory at least, and some microseconds.
  *   `maxBlocks` bounds how many are live: an operating system allows a process so many mappings and no more.
- * - `usableSize` is the size that was asked for, and `reallocate` to another size always moves, so that the block touches
- *   its guard page again. `resize` stays in place: it grows into slack, and shrinking leaves slack.
- * - The slack around a block is filled with 0xDE, up to one OS page on either side, and verified when the block is freed,
- *   resized or reallocated, by `check` and by dispose. A changed byte is a `CorruptionError`; the block then stays live.
+ * - `usableSize` is the size that was asked for, and `reallocate` to another size always moves, so that the block
+ *   touches its guard page again. `resize` stays in place: it grows into slack, and shrinking leaves slack.
+ * - The slack around a block is filled with 0xDE, up to one OS page on either side, and verified when the block is
+ *   freed, resized or reallocated, by `check` and by dispose. A changed byte is a `CorruptionError`; the block then
+ *   stays live.
  * - All bytes of a new guarded block are zero.
- * - The address space of freed blocks stays reserved, without memory, in a queue. `trim` gives it back, and counts it as no
- *   bytes; a late access may then hit other memory.
+ * - The address space of freed blocks stays reserved, without memory, in a queue. `trim` gives it back, and counts it
+ *   as no bytes; a late access may then hit other memory.
  * - Memory whose ArrayBuffer was transferred to somebody else stays accessible after free, as no view may fault.
  *
- * With a `sampleRate` above 1 all other blocks are those of a {@link Heap}, at its speed and by its rules. A sampled allocation
- * that cannot be guarded, for want of memory or because `maxBlocks` are live, is the heap's as well.
+ * With a `sampleRate` above 1 all other blocks are those of a {@link Heap}, at its speed and by its rules. A sampled
+ * allocation that cannot be guarded, for want of memory or because `maxBlocks` are live, is the heap's as well.
  *
- * `allocate`, `free`, `view`, `usableSize` and `owns` take constant time; an error about an address takes time in the number of
- * guarded blocks, `check` and dispose in their slack.
+ * `allocate`, `free`, `view`, `usableSize` and `owns` take constant time; an error about an address takes time in the
+ * number of guarded blocks, `check` and dispose in their slack.
  *
  * @example
  * ```ts
@@ -81,7 +82,8 @@ export class GuardAllocator implements Allocator {
   /**
    * Takes nothing yet from the source, unless one in N blocks is guarded and a heap is needed for the others.
    *
-   * @throws {UnsupportedPlatformError} When memory of the source cannot be made inaccessible, as that of a fixed buffer.
+   * @throws {UnsupportedPlatformError} When memory of the source cannot be made inaccessible, as that of a fixed
+   * buffer.
    */
   constructor(options: GuardAllocatorOptions = {}) {
     const settings = guardSettings(options);

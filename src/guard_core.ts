@@ -1,10 +1,11 @@
 /**
- * An allocator that guards every block: the whole {@link Allocator} contract over `GuardedBlocks`. `GuardAllocator` is this,
- * with a heap beside it for the blocks that are not sampled.
+ * An allocator that guards every block: the whole {@link Allocator} contract over `GuardedBlocks`. `GuardAllocator` is
+ * this, with a heap beside it for the blocks that are not sampled.
  *
  * What is decided here and nowhere else:
  *
- * - a block whose slack was written is a violation, found before anything is done to the block, which then stays as it is;
+ * - a block whose slack was written is a violation, found before anything is done to the block, which then stays as it
+ *   is;
  * - `reallocate` to another size moves, so that the block touches its guard page again, and a stale address faults;
  * - the default alignment is 16, or 1 when blocks are placed precisely.
  *
@@ -172,7 +173,9 @@ export class GuardCore implements Allocator {
     return this.#memory.covers(view);
   }
 
-  /** Aligned to 16 bytes unless asked otherwise, also when blocks are placed precisely: its views may be of any type. */
+  /**
+   * Aligned to 16 bytes unless asked otherwise, also when blocks are placed precisely: its views may be of any type.
+   */
   buffer(byteLength: number, options?: BufferOptions): NativeBuffer {
     return this.#memory.buffer(byteLength, options);
   }

@@ -17,12 +17,12 @@
  *   ├─ guard page ─┼───── block ─────┼──────────── slack ───────────────┼─ guard page ─┤
  * ```
  *
- * Guard pages are reserved and never committed, so no instruction can touch them and live. The block touches one of them where its
- * alignment allows it: the size is then a multiple of the alignment, or the alignment is 1. What of the committed pages is
- * not the block is slack, less than one OS page on either side.
+ * Guard pages are reserved and never committed, so no instruction can touch them and live. The block touches one of
+ * them where its alignment allows it: the size is then a multiple of the alignment, or the alignment is 1. What of the
+ * committed pages is not the block is slack, less than one OS page on either side.
  *
- * An alignment above that of an OS page decides where the block begins: at the start of its pages, with the reservation so much
- * longer in front. A block of no bytes has no pages, and any access to it faults.
+ * An alignment above that of an OS page decides where the block begins: at the start of its pages, with the reservation
+ * so much longer in front. A block of no bytes has no pages, and any access to it faults.
  *
  * @module
  */

@@ -25,23 +25,23 @@ export interface GuardAllocatorOptions {
    */
   placement?: GuardPlacement;
   /**
-   * Whether a block ends exactly at the guard page behind it, whatever its size. An allocation that asks for no alignment then has
-   * none (its address is any number), an array that of its elements, and any other what it asks for. Otherwise
-   * alignments below 16 are 16, and up to 15 bytes of slack lie between the block and the guard page.
+   * Whether a block ends exactly at the guard page behind it, whatever its size. An allocation that asks for no
+   * alignment then has none (its address is any number), an array that of its elements, and any other what it asks for.
+   * Otherwise alignments below 16 are 16, and up to 15 bytes of slack lie between the block and the guard page.
    *
    * @defaultValue false
    */
   precise?: boolean;
   /**
-   * The most guarded blocks that may be live. Each needs two mappings of the operating system; Linux allows a process 65,530
-   * unless told otherwise.
+   * The most guarded blocks that may be live. Each needs two mappings of the operating system; Linux allows a process
+   * 65,530 unless told otherwise.
    *
    * @defaultValue 16384
    */
   maxBlocks?: number;
   /**
-   * How many freed blocks keep their address space, without memory, so that a late access faults; the oldest goes first.
-   * With 0 the address space goes back at once.
+   * How many freed blocks keep their address space, without memory, so that a late access faults; the oldest goes
+   * first. With 0 the address space goes back at once.
    *
    * @defaultValue 4096
    */
@@ -100,10 +100,11 @@ export function guardSettings(options: GuardAllocatorOptions): GuardSettings {
 }
 
 /**
- * Throws unless memory of `source` becomes inaccessible when it is not committed, and views of it can be taken away first.
+ * Throws unless memory of `source` becomes inaccessible when it is not committed, and views of it can be taken away
+ * first.
  *
- * A fixed buffer can do neither. The program break can do only the second: what is below the break is accessible, so its
- * `decommit` is its `discard`.
+ * A fixed buffer can do neither. The program break can do only the second: what is below the break is accessible, so
+ * its `decommit` is its `discard`.
  */
 export function assertCanGuard(source: PageSource): void {
   if (source.isolating && source.decommit !== source.discard) return;

@@ -1,6 +1,6 @@
 /**
- * The violations that concern guarded blocks, as errors: which block, where beside or in it, and where it was allocated and freed
- * if that was noted.
+ * The violations that concern guarded blocks, as errors: which block, where beside or in it, and where it was allocated
+ * and freed if that was noted.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * The guarded blocks of one allocator: a reservation each, pages that no one else is on, and what is left of them after they
- * are freed.
+ * The guarded blocks of one allocator: a reservation each, pages that no one else is on, and what is left of them after
+ * they are freed.
  *
  * ```text
  *                  allocate                     free                      leaves the queue
@@ -14,12 +14,14 @@
  *
  * Invariants:
  * - no two reservations overlap, so an address is that of one live or freed block at most;
- * - every ArrayBuffer over a block is detached before its pages become inaccessible: only native code can fault, never a view;
- * - the slack of a live block (guard_layout.ts) is filled with `SLACK_BYTE` up to one OS page on either side. A changed byte was
- *   written by native code that ran over an end of the block, or through a wrap that `resize` has since made too long.
+ * - every ArrayBuffer over a block is detached before its pages become inaccessible: only native code can fault, never
+ *   a view;
+ * - the slack of a live block (guard_layout.ts) is filled with `SLACK_BYTE` up to one OS page on either side. A changed
+ *   byte was written by native code that ran over an end of the block, or through a wrap that `resize` has since made
+ *   too long.
  *
- * All records are on JavaScript's heap, where native code cannot reach them. Making a block takes two system calls, freeing it
- * one, and one more when it leaves the queue.
+ * All records are on JavaScript's heap, where native code cannot reach them. Making a block takes two system calls,
+ * freeing it one, and one more when it leaves the queue.
  *
  * @module
  */
@@ -169,8 +171,8 @@ export class GuardedBlocks {
   }
 
   /**
-   * Detaches every view of a block and makes its pages inaccessible for as long as its address space is kept. Memory that the
-   * system does not take back, because that would need one more mapping, is kept with it and stays accessible.
+   * Detaches every view of a block and makes its pages inaccessible for as long as its address space is kept. Memory
+   * that the system does not take back, because that would need one more mapping, is kept with it and stays accessible.
    */
   free(block: GuardedBlock, freedAt?: Error): void {
     const { address, requestedSize, base, layout, allocatedAt } = block;

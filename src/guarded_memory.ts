@@ -7,9 +7,9 @@
  *   holds               0xde, looked at again      the caller's           0xde             shrink
  * ```
  *
- * A block has an ArrayBuffer of its own from the start, so that a view of it cannot fail for want of memory; only those of
- * many MiB, which would make the garbage collector run, get it with their first view. `resize` adds another one of the new
- * length, and the old ones stay good until the block is freed: their memory stays accessible as long.
+ * A block has an ArrayBuffer of its own from the start, so that a view of it cannot fail for want of memory; only those
+ * of many MiB, which would make the garbage collector run, get it with their first view. `resize` adds another one of
+ * the new length, and the old ones stay good until the block is freed: their memory stays accessible as long.
  *
  * @module
  */

@@ -1,5 +1,6 @@
 /**
- * Blocks that were freed and are not to be used again yet: a queue, first in, first out, bounded in blocks and in bytes.
+ * Blocks that were freed and are not to be used again yet: a queue, first in, first out, bounded in blocks and in
+ * bytes.
  *
  * ```text
  *   free ──▶ │ newest │  ...  │  ...  │ oldest │ ──▶ the inner allocator's free
@@ -14,8 +15,8 @@
  * - `count` and `byteLength` are within the bounds whenever a call returns;
  * - a block whose byte was changed leaves the queue like any other, and is reported once.
  *
- * The last blocks that left are remembered by their addresses, until the inner allocator gives the address out again, so that freeing
- * one of them twice is still told from freeing a stranger.
+ * The last blocks that left are remembered by their addresses, until the inner allocator gives the address out again,
+ * so that freeing one of them twice is still told from freeing a stranger.
  *
  * @module
  */
@@ -65,8 +66,8 @@ export class Quarantine {
   }
 
   /**
-   * Lets the oldest blocks out until there is room for a block that is about to be added; false when there is never room for
-   * so large a block.
+   * Lets the oldest blocks out until there is room for a block that is about to be added; false when there is never
+   * room for so large a block.
    *
    * @throws {CorruptionError} When one that is let out was written to.
    */
@@ -76,7 +77,10 @@ export class Quarantine {
     return true;
   }
 
-  /** Fills a block that is freed, and adds it. There must be room. When it cannot be looked at, for want of memory, it passes. */
+  /**
+   * Fills a block that is freed, and adds it. There must be room. When it cannot be looked at, for want of memory, it
+   * passes.
+   */
   add(block: FreedBlock): void {
     const bytes = this.#view(block);
     if (bytes === undefined) return this.pass(block);
@@ -118,7 +122,10 @@ export class Quarantine {
     this.#remembered.delete(address);
   }
 
-  /** The error for an address that is no live block: a block that was freed, a place inside one; undefined for any other. */
+  /**
+   * The error for an address that is no live block: a block that was freed, a place inside one; undefined for any
+   * other.
+   */
   explain(address: Address, action: string): InvalidFreeError | undefined {
     const waiting = this.#blocks.get(address);
     const freed = waiting ?? this.#remembered.get(address);

@@ -90,28 +90,28 @@ class LiveBlock implements WrappedBlock, BlockHistory {
 }
 
 /**
- * Any allocator, with a quarantine for freed blocks: a stale address does not hit the next block at its place, as there is none for a
- * while, and a write through it is found.
+ * Any allocator, with a quarantine for freed blocks: a stale address does not hit the next block at its place, as there
+ * is none for a while, and a write through it is found.
  *
- * `free` fills the whole block with 0xDF and puts it into a queue; the oldest leave it, and are really freed, when more than
- * `maxBlocks` or `maxBytes` are in it. A byte that has changed by then is a `CorruptionError` that says which, and with
- * `stacks` who allocated and freed the block. It is raised by whatever call lets the block out: a later `free` or
- * `reallocate` (which then has done nothing else), an allocation that finds no memory, `trim`, dispose; and by `check`, for
- * blocks that stay.
+ * `free` fills the whole block with 0xDF and puts it into a queue; the oldest leave it, and are really freed, when more
+ * than `maxBlocks` or `maxBytes` are in it. A byte that has changed by then is a `CorruptionError` that says which, and
+ * with `stacks` who allocated and freed the block. It is raised by whatever call lets the block out: a later `free` or
+ * `reallocate` (which then has done nothing else), an allocation that finds no memory, `trim`, dispose; and by `check`,
+ * for blocks that stay.
  *
  * What differs from the {@link Allocator} contract:
- * - A freed block is in quarantine: it is not live, not counted by `stats`, and its address is a double free. The memory is
- *   used again only later: up to `maxBytes` more are committed. A program does not run out of memory because of it: an
- *   allocation that fails empties the quarantine, and is tried again.
+ * - A freed block is in quarantine: it is not live, not counted by `stats`, and its address is a double free. The
+ *   memory is used again only later: up to `maxBytes` more are committed. A program does not run out of memory because
+ *   of it: an allocation that fails empties the quarantine, and is tried again.
  * - A plain view of a freed block shows 0xDF, and writing through it is a use after free. Views of a NativeBuffer are
  *   empty at once, as ever.
- * - `reallocate` puts the old place into quarantine when it moves, unless there is no memory for both places at once. What
- *   `resize` cuts off is not in quarantine.
+ * - `reallocate` puts the old place into quarantine when it moves, unless there is no memory for both places at once.
+ *   What `resize` cuts off is not in quarantine.
  * - `trim` empties the quarantine first. Dispose verifies it, disposes the inner allocator, and reports then.
  *
- * The inner allocator belongs to the wrapper: allocate from nothing else in it, and dispose the wrapper only. Costs beside
- * those of the inner allocator: a record on JavaScript's heap for each live and quarantined block, and filling and comparing
- * every byte once.
+ * The inner allocator belongs to the wrapper: allocate from nothing else in it, and dispose the wrapper only. Costs
+ * beside those of the inner allocator: a record on JavaScript's heap for each live and quarantined block, and filling
+ * and comparing every byte once.
  *
  * @example
  * ```ts

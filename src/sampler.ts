@@ -1,8 +1,8 @@
 /**
  * Chooses one in N, at random: which allocations of a program are guarded.
  *
- * Not each one is decided by a throw of dice; instead the distance to the next is drawn, from 1 to 2N - 1, so that all but one
- * in N cost a decrement.
+ * Not each one is decided by a throw of dice; instead the distance to the next is drawn, from 1 to 2N - 1, so that all
+ * but one in N cost a decrement.
  *
  * @module
  */
@@ -13,7 +13,9 @@ export class Sampler {
   #state: number;
   #distance: number;
 
-  /** `rate` is a whole number from 1 to 2^30; 1 means every call. The same `seed`, of 32 bits, gives the same choice. */
+  /**
+   * `rate` is a whole number from 1 to 2^30; 1 means every call. The same `seed`, of 32 bits, gives the same choice.
+   */
   constructor(rate: number, seed: number) {
     this.#span = rate * 2 - 1;
     this.#state = scramble(seed);

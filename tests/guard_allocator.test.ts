@@ -1,6 +1,6 @@
 /**
- * `GuardAllocator` beyond the contract: where blocks lie, what is found in their slack, what becomes of freed ones, and which
- * ones are guarded. That guard pages stop what touches them is in guard_death.test.ts.
+ * `GuardAllocator` beyond the contract: where blocks lie, what is found in their slack, what becomes of freed ones, and
+ * which ones are guarded. That guard pages stop what touches them is in guard_death.test.ts.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * The conformance suite and the random test applied to `GuardAllocator`: every block guarded, at the end and at the start of
- * its pages, to the byte, and one in three beside a heap.
+ * The conformance suite and the random test applied to `GuardAllocator`: every block guarded, at the end and at the
+ * start of its pages, to the byte, and one in three beside a heap.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * `QuarantineAllocator` beyond the contract: the order and the bounds of the queue, what is found in it and when, and what an
- * address in it is called.
+ * `QuarantineAllocator` beyond the contract: the order and the bounds of the queue, what is found in it and when, and
+ * what an address in it is called.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * The conformance suite and the random test applied to `QuarantineAllocator`: over a heap, with a short and a long queue, over
- * the in-band allocators, and over guarded blocks.
+ * The conformance suite and the random test applied to `QuarantineAllocator`: over a heap, with a short and a long
+ * queue, over the in-band allocators, and over guarded blocks.
  *
  * @module
  */
