@@ -2,13 +2,15 @@
  * One heap for all workers of a process.
  *
  * ```text
- *   SharedHeap                 fast paths, the contract                          this file
- *    ├─ AllocatorMemory        views, copies, owned buffers                      allocator_memory.ts
- *    ├─ SharedBlocks           which block an address means, figures             shared_blocks.ts
- *    ├─ SharedPages            pages that this attachment owns                   shared_pages.ts, shared_restore.ts
- *    ├─ freeRemotely           frees of blocks in pages of others                shared_remote.ts
- *    └─ SharedSpace            runs, regions, page exchange, under a lock        shared_space.ts, shared_runs.ts, shared_lock.ts
- *        └─ SharedTables       this worker's wraps of what all share             shared_tables.ts, shared_layout.ts
+ *   SharedHeap                  fast paths                                         this file
+ *    └─ SharedCore              the contract: arguments, bad addresses, ownership  shared_core.ts
+ *        ├─ AllocatorMemory     views, copies, owned buffers                       allocator_memory.ts
+ *        ├─ SharedBlocks        which block an address means, figures              shared_blocks.ts
+ *        ├─ SharedPages         pages that this attachment owns                    shared_pages.ts, shared_restore.ts
+ *        ├─ freeRemotely        frees of blocks in pages of others                 shared_remote.ts
+ *        └─ SharedSpace         what is done under the lock                        shared_space.ts, shared_lock.ts
+ *            ├─ SharedRuns      units, runs, bins                                  shared_runs.ts
+ *            └─ SharedTables    this worker's wraps of what all share              shared_tables.ts, shared_layout.ts
  * ```
  *
  * The fast paths are those of heap.ts, on pages that this attachment owns, with one load more: NEWS, which says whether
@@ -24,42 +26,21 @@ import type {
   TypedArray,
   TypedArrayConstructor,
 } from "./allocator.ts";
-import { AllocatorMemory, assertAttached } from "./allocator_memory.ts";
-import { assertAddress, assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
-import {
-  DisposedError,
-  formatAddress,
-  InvalidFreeError,
-  OutOfMemoryError,
-  UnsupportedPlatformError,
-} from "./errors.ts";
+import { type AllocatorMemory, assertAttached } from "./allocator_memory.ts";
+import { assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { formatAddress, OutOfMemoryError, UnsupportedPlatformError } from "./errors.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import {
-  FREE_MASK,
-  GRANULES_MASK,
-  INVERSE_SHIFT,
-  LINKS,
-  linkWithOwned,
-  LIVE,
-  liveLink,
-  ONE_USED,
-  OWNED,
-  SHAPE,
-  SLACK_MASK,
-  STATE,
-} from "./page_table.ts";
-import { UNIT } from "./runs.ts";
+import { FREE_MASK, GRANULES_MASK, INVERSE_SHIFT, LINKS, LIVE, ONE_USED, OWNED, SHAPE, STATE } from "./page_table.ts";
 import { type Attachment, createAttachment, joinAttachment } from "./shared_attachment.ts";
-import { type SharedBlock, SharedBlocks } from "./shared_blocks.ts";
+import { SharedCore } from "./shared_core.ts";
 import type { SharedHeapHandle } from "./shared_handle.ts";
 import { CONTROL_BYTES, DIRTY_WORDS, NEWS, OWNER } from "./shared_layout.ts";
-import { SharedPages } from "./shared_pages.ts";
-import { type SharedPlatform, sharedPlatform } from "./shared_platform.ts";
+import type { SharedPages } from "./shared_pages.ts";
+import { sharedPlatform } from "./shared_platform.ts";
 import { freeRemotely } from "./shared_remote.ts";
-import type { SharedSpace } from "./shared_space.ts";
-import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, SMALL_MAX } from "./size_class.ts";
-import { reportViolation, throwAfterReport } from "./violations.ts";
+import type { SharedTables } from "./shared_tables.ts";
+import { CLASS_OF, GRANULE, SMALL_MAX } from "./size_class.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
 const STATE_AT = STATE;
@@ -90,16 +71,6 @@ export interface SharedHeapOptions {
   source?: PageSource;
 }
 
-/** What a heap is made over; for tests. */
-export interface SharedHeapParts {
-  /** The memory of blocks and tables. Only a source that is the system's can be attached to from other workers. */
-  readonly source: PageSource;
-  /** The operating system. */
-  readonly platform: SharedPlatform;
-  /** See {@link SharedHeapOptions.reserve}. */
-  readonly reserve?: number;
-}
-
 /**
  * A heap of native memory for all workers of a process.
  *
@@ -122,16 +93,12 @@ export interface SharedHeapParts {
  */
 export class SharedHeap implements Allocator {
   readonly #attachment: Attachment;
-  readonly #space: SharedSpace;
+  readonly #core: SharedCore;
+  readonly #tables: SharedTables;
   readonly #pages: SharedPages;
-  readonly #blocks: SharedBlocks;
   readonly #memory: AllocatorMemory;
   readonly #number: number;
-  /** Blocks that NativeBuffers of this attachment own. */
-  readonly #owned = new Set<Address>();
-  #disposed = false;
-  /** Whether the block of the last `allocate` is memory that reads as zero. */
-  #isFresh = false;
+  #isDetached = false;
 
   // Copies for the fast paths, renewed whenever this worker wraps more.
   #base: Address = 0;
@@ -175,24 +142,15 @@ export class SharedHeap implements Allocator {
     return new SharedHeap(joinAttachment(handle, sharedPlatform()));
   }
 
-  /** Made by {@link SharedHeap.create} and {@link SharedHeap.attach}. */
+  /** Made by {@link SharedHeap.create} and {@link SharedHeap.attach}; by tests, over other page sources. */
   constructor(attachment: Attachment) {
-    const { space } = attachment;
     this.#attachment = attachment;
-    this.#space = space;
-    this.#number = space.number;
-    this.#pages = new SharedPages(space);
-    this.#blocks = new SharedBlocks(space, this.#pages);
+    this.#number = attachment.space.number;
+    this.#core = new SharedCore(this, attachment.space);
+    this.#tables = attachment.space.tables;
+    this.#pages = this.#core.pages;
+    this.#memory = this.#core.memory;
     this.#current = this.#pages.current;
-    this.#memory = new AllocatorMemory(this, {
-      name: "shared heap",
-      isDisposed: () => this.#disposed,
-      find: (address) => this.#blocks.find(address),
-      explain: (address) => this.#blocks.explain(address),
-      regionOf: (address) => space.tables.regionOf(Math.floor((address - space.tables.base) / UNIT)),
-      regions: () => space.tables.wrappedRegions(),
-      setOwned: (address, owned) => this.#setOwned(address, owned),
-    });
     this.#renew();
   }
 
@@ -208,7 +166,7 @@ export class SharedHeap implements Allocator {
    */
   get attachments(): number {
     this.#memory.assertNotDisposed("count the attachments");
-    return this.#space.countAttachments();
+    return this.#core.space.countAttachments();
   }
 
   /** Where the memory comes from. */
@@ -267,7 +225,7 @@ export class SharedHeap implements Allocator {
             return;
           }
         } else if (shape !== 0 && table[page + LINKS_AT]! + slot < this.#links.length) {
-          if (freeRemotely(this.#space.tables, granule)) return;
+          if (freeRemotely(this.#tables, granule)) return;
         }
       }
     }
@@ -286,9 +244,9 @@ export class SharedHeap implements Allocator {
 
   /** See {@link Allocator.allocateZeroed}. Memory fresh from the operating system is not cleared again. */
   allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
-    this.#isFresh = false;
+    this.#core.isFresh = false;
     const address = this.allocate(size, alignment);
-    if (this.#isFresh || size === 0) return address;
+    if (this.#core.isFresh || size === 0) return address;
     try {
       this.#memory.clear(address, size);
     } catch (error) {
@@ -303,24 +261,24 @@ export class SharedHeap implements Allocator {
    * than 4095 bytes below it; larger ones shrink always, and grow into free space behind them.
    */
   resize(address: Address, size: number): boolean {
-    const block = this.#live(address, "resize");
+    const block = this.#core.live(address, "resize");
     assertSize(size);
-    this.#refuseOwned(block, "resize");
-    return this.#resize(block, size);
+    this.#core.refuseOwned(block, "resize");
+    return this.#core.resize(block, size);
   }
 
   /** See {@link Allocator.reallocate}. A block that would keep less than half of its size moves to a smaller one. */
   reallocate(address: Address, size: number): Address {
     if (address === 0) return this.allocate(size);
-    const block = this.#live(address, "reallocate");
+    const block = this.#core.live(address, "reallocate");
     assertSize(size);
-    this.#refuseOwned(block, "reallocate");
+    this.#core.refuseOwned(block, "reallocate");
     if (size === 0) {
       this.free(address);
       return 0;
     }
     const { usableSize, requestedSize, alignment } = block;
-    if ((size * 2 > usableSize || usableSize === GRANULE) && this.#resize(block, size)) return address;
+    if ((size * 2 > usableSize || usableSize === GRANULE) && this.#core.resize(block, size)) return address;
     const moved = this.allocate(size, alignment);
     try {
       this.#memory.copy(address, moved, Math.min(size, requestedSize));
@@ -334,13 +292,13 @@ export class SharedHeap implements Allocator {
 
   /** See {@link Allocator.usableSize}. Constant time. */
   usableSize(address: Address): number {
-    return this.#live(address, "measure").usableSize;
+    return this.#core.live(address, "measure").usableSize;
   }
 
   /** See {@link Allocator.owns}. Constant time. The block may be any worker's. */
   owns(address: Address): boolean {
     this.#memory.assertNotDisposed(`look up ${formatAddress(address)}`);
-    return typeof address === "number" && this.#blocks.find(address) !== undefined;
+    return typeof address === "number" && this.#core.blocks.find(address) !== undefined;
   }
 
   /** See {@link Allocator.view}. The block may be any worker's; the view is this worker's. */
@@ -375,7 +333,7 @@ export class SharedHeap implements Allocator {
   }
 
   *#walk(): IterableIterator<BlockInfo> {
-    for (const { address, requestedSize, usableSize, alignment } of this.#blocks.live()) {
+    for (const { address, requestedSize, usableSize, alignment } of this.#core.blocks.live()) {
       yield { address, requestedSize, usableSize, alignment };
     }
   }
@@ -386,7 +344,7 @@ export class SharedHeap implements Allocator {
    */
   stats(): AllocatorStats {
     this.#memory.assertNotDisposed("report");
-    return this.#blocks.stats();
+    return this.#core.blocks.stats();
   }
 
   /**
@@ -395,8 +353,8 @@ export class SharedHeap implements Allocator {
    */
   check(): void {
     this.#memory.assertNotDisposed("check");
-    for (const region of this.#space.tables.wrappedRegions()) assertAttached(region);
-    this.#blocks.check();
+    for (const region of this.#tables.wrappedRegions()) assertAttached(region);
+    this.#core.blocks.check();
   }
 
   /**
@@ -406,10 +364,11 @@ export class SharedHeap implements Allocator {
    */
   trim(): number {
     this.#memory.assertNotDisposed("trim");
-    this.#pages.collectAll();
-    this.#pages.releaseIdle(true);
+    const { pages, space } = this.#core;
+    pages.collectAll();
+    pages.releaseIdle(true);
     try {
-      return this.#space.trim();
+      return space.trim();
     } finally {
       this.#renew();
     }
@@ -421,20 +380,13 @@ export class SharedHeap implements Allocator {
    * is unmapped. A second call does nothing.
    */
   detach(): void {
-    if (this.#disposed) return;
-    for (const address of [...this.#owned]) {
-      this.#memory.revoke(address);
-      this.free(address);
-    }
-    this.#disposed = true;
-    this.#fastSize = -1;
-    this.#fastUnits = 0;
+    if (this.#isDetached) return;
+    this.#isDetached = true;
     try {
-      this.#memory.dispose();
-      this.#pages.collectAll();
-      this.#pages.releaseIdle(true);
+      this.#core.dispose();
     } finally {
-      this.#space.tables.unwrapData();
+      this.#fastSize = -1;
+      this.#fastUnits = 0;
       this.#table = new Int32Array(0);
       this.#remote = new Int32Array(0);
       this.#links = new Uint16Array(0);
@@ -449,8 +401,8 @@ export class SharedHeap implements Allocator {
 
   /** Renews the copies for the fast paths. */
   #renew(): void {
-    const { tables } = this.#space;
-    if (this.#disposed) return;
+    const tables = this.#tables;
+    if (this.#isDetached) return;
     this.#base = tables.base;
     this.#table = tables.pages;
     this.#remote = tables.remote;
@@ -462,204 +414,31 @@ export class SharedHeap implements Allocator {
   /** What `allocate` does when the current page has no free slot, and for all other blocks. */
   #allocateSlow(size: number, alignment: number): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
-    if (
-      bytes === size && bytes <= this.#fastSize && alignment === DEFAULT && this.#refill(CLASS_OF[(bytes + 15) >>> 4]!)
-    ) {
-      return this.allocate(size, alignment);
-    }
-    assertSize(size);
-    assertAlignment(alignment);
-    this.#memory.assertNotDisposed("allocate");
-    try {
-      this.#pages.collectNews();
-      this.#reportDoubles();
-      let address = this.#place(size, alignment);
-      if (address === 0) {
-        // What idle pages hold may be just what is missing.
-        this.#pages.releaseIdle(true);
-        address = this.#place(size, alignment);
+    if (bytes === size && bytes <= this.#fastSize && alignment === DEFAULT) {
+      const granules = (bytes + 15) >>> 4;
+      const pages = this.#pages;
+      // A slot that is there and was not taken is one that was freed twice: not a matter of finding a page.
+      if ((this.#table[this.#current[granules]! + STATE_AT]! & FREE_BITS) === 0 && pages.refill(CLASS_OF[granules]!)) {
+        const tables = this.#tables;
+        if (tables.pages !== this.#table || tables.links !== this.#links || tables.endUnit !== this.#fastUnits) {
+          this.#renew();
+        }
+        if (pages.doubles.length === 0) return this.allocate(size, alignment);
       }
-      if (address !== 0) return address;
+    }
+    try {
+      return this.#core.allocate(size, alignment);
     } finally {
       this.#renew();
-    }
-    const cause = this.#space.failure ??
-      new OutOfMemoryError(
-        "the heap has no free memory of that size left",
-        size,
-        this.#space.tables.unitsReserved * UNIT,
-      );
-    throw new OutOfMemoryError(
-      `Cannot allocate ${size} bytes at alignment ${alignment}: ${cause.message}`,
-      size,
-      cause.limit,
-      { cause },
-    );
-  }
-
-  /**
-   * Gives the class a current page whose first free slot can be taken; false when there is more to do, or none can be had.
-   */
-  #refill(sizeClass: number): boolean {
-    const pages = this.#pages;
-    const { tables } = this.#space;
-    const page = this.#current[CLASS_GRANULES[sizeClass]!]!;
-    if ((tables.pages[page + STATE]! & FREE_MASK) !== 0) return false;
-    const found = pages.refill(sizeClass);
-    if (tables.pages !== this.#table || tables.links !== this.#links || tables.endUnit !== this.#fastUnits) {
-      this.#renew();
-    }
-    return found && pages.doubles.length === 0;
-  }
-
-  /** An address for the block, or 0. */
-  #place(size: number, alignment: number): Address {
-    const space = this.#space;
-    const { tables } = space;
-    space.failure = undefined;
-    const sizeClass = alignment === DEFAULT && size <= SMALL_MAX
-      ? CLASS_OF[(size + 15) >>> 4]!
-      : classFor(size, alignment);
-    if (sizeClass !== -1) {
-      const slack = CLASS_GRANULES[sizeClass]! * GRANULE - size;
-      const granule = this.#placeSmall(sizeClass, liveLink(Math.max(alignment, GRANULE), slack));
-      if (granule !== -1) return tables.base + granule * GRANULE;
-    }
-    const count = Math.max(1, Math.ceil(size / UNIT));
-    if (count > tables.unitsReserved) return 0;
-    const unit = space.takeLarge(count, alignment, count * UNIT - size, Math.log2(Math.max(alignment, GRANULE)));
-    if (unit === -1) return 0;
-    this.#isFresh = space.isFresh;
-    return tables.base + unit * UNIT;
-  }
-
-  /** Takes a slot of the class and writes its link; its granule, or -1. */
-  #placeSmall(sizeClass: number, link: number): number {
-    const pages = this.#pages;
-    const { tables } = this.#space;
-    for (;;) {
-      const page = this.#current[CLASS_GRANULES[sizeClass]!]!;
-      const state = tables.pages[page + STATE]!;
-      const slot = (state & FREE_MASK) - 1;
-      if (slot === -1) {
-        if (!pages.refill(sizeClass)) return -1;
-        continue;
-      }
-      if (((tables.remote[DIRTY_WORDS + (page << 3) + (slot >>> 5)]! >>> slot) & 1) !== 0) {
-        pages.collect(page);
-        this.#reportDoubles();
-        continue;
-      }
-      const index = tables.pages[page + LINKS]! + slot;
-      tables.pages[page + STATE] = state + ONE_USED - slot - 1 + tables.links[index]!;
-      tables.links[index] = link;
-      return (page << 8) + slot * (tables.pages[page + SHAPE]! & GRANULES_MASK);
-    }
-  }
-
-  /** Reports blocks that were found to have been freed by two workers at once. All is in order when it throws. */
-  #reportDoubles(): void {
-    const { doubles } = this.#pages;
-    while (doubles.length > 0) {
-      const address = this.#base + doubles.pop()! * GRANULE;
-      reportViolation(
-        new InvalidFreeError("free", address, "double", "two workers have freed the block at the same moment"),
-      );
     }
   }
 
   /** What `free` does for all but live small blocks that nobody owns. */
   #freeSlow(address: Address): void {
-    assertAddress(address);
-    this.#memory.assertNotDisposed(`free ${formatAddress(address)}`);
-    if (address === 0) return;
-    const block = this.#findToFree(address);
-    this.#renew();
-    if (block === undefined) {
-      reportViolation(this.#memory.invalid(address, "free"));
-      return;
+    try {
+      this.#core.free(address);
+    } finally {
+      this.#renew();
     }
-    if (block.owned) {
-      if (!this.#owned.has(address)) {
-        reportViolation(ownedElsewhere("free", address));
-        return;
-      }
-      this.#memory.revoke(address);
-    }
-    if (!this.#release(block)) reportViolation(freedMeanwhile("free", address));
   }
-
-  /** The live block at `address`. One that a NativeBuffer of a worker owns that has ended is nobody's. */
-  #findToFree(address: Address): SharedBlock | undefined {
-    const block = this.#blocks.find(address);
-    if (block === undefined || !block.owned || this.#owned.has(address)) return block;
-    this.#space.clearUp();
-    return this.#blocks.find(address);
-  }
-
-  /** Frees a live block; false when another worker was faster. */
-  #release({ granule, link }: SharedBlock): boolean {
-    if (link === 0) return this.#space.freeLarge(granule >>> 8);
-    const { tables } = this.#space;
-    const page = (granule >>> 8) & -16;
-    if (tables.pages[page + OWNER] !== this.#number) return freeRemotely(tables, granule);
-    this.#pages.free(page, link - tables.pages[page + LINKS]!);
-    return true;
-  }
-
-  #resize({ address, usableSize, granule, link }: SharedBlock, size: number): boolean {
-    if (link === 0) {
-      const count = Math.max(1, Math.ceil(size / UNIT));
-      if (count > this.#space.tables.unitsReserved) return false;
-      return this.#space.resizeLarge(granule >>> 8, count, count * UNIT - size);
-    }
-    if (size > usableSize || usableSize - size > SLACK_MASK) return false;
-    const { links } = this.#space.tables;
-    const code = links[link]!;
-    const isOurs = code >= LIVE &&
-      Atomics.compareExchange(links, link, code, (code & ~SLACK_MASK) + usableSize - size) === code;
-    if (!isOurs) throwAfterReport(freedMeanwhile("resize", address));
-    return true;
-  }
-
-  #setOwned(address: Address, owned: boolean): void {
-    if (owned) this.#owned.add(address);
-    else this.#owned.delete(address);
-    const block = this.#blocks.find(address);
-    if (block === undefined) return;
-    if (block.link === 0) {
-      this.#space.setLargeOwned(block.granule >>> 8, owned);
-      return;
-    }
-    const { links } = this.#space.tables;
-    links[block.link] = linkWithOwned(links[block.link]!, owned);
-  }
-
-  #live(address: Address, action: string): SharedBlock {
-    assertAddress(address);
-    if (this.#disposed) throw new DisposedError(`${action} ${formatAddress(address)}`, "shared heap");
-    const block = this.#blocks.find(address);
-    return block ?? throwAfterReport(this.#memory.invalid(address, action));
-  }
-
-  #refuseOwned(block: SharedBlock, action: string): void {
-    if (!block.owned) return;
-    if (!this.#owned.has(block.address)) throwAfterReport(ownedElsewhere(action, block.address));
-    this.#memory.refuseOwned(block.address, action);
-  }
-}
-
-/**
- * A heap over any lazy page source, for tests: only this worker can attach to it, unless the source is the system's.
- */
-export function sharedHeapOver({ source, platform, reserve = RESERVE_MAX }: SharedHeapParts): SharedHeap {
-  return new SharedHeap(createAttachment(source, platform, reserve));
-}
-
-function ownedElsewhere(action: string, address: Address): InvalidFreeError {
-  return new InvalidFreeError(action, address, "foreign", "a NativeBuffer of another worker owns the block");
-}
-
-function freedMeanwhile(action: string, address: Address): InvalidFreeError {
-  return new InvalidFreeError(action, address, "double", "another worker has freed the block at the same moment");
 }

@@ -24,21 +24,10 @@
  *
  * @module
  */
-import { alignDown, alignUp } from "./arguments.ts";
 import { AllocatorError, OutOfMemoryError } from "./errors.ts";
 import type { PageSource } from "./page_source.ts";
-import {
-  CAPACITY,
-  CLASS,
-  clearPageRecord,
-  LINKS,
-  NEXT,
-  NO_PAGE,
-  pageTableBytes,
-  SHAPE,
-  shapeOf,
-} from "./page_table.ts";
-import { FREE_RUN, INFO_OWNED, LARGE_RUN, PAGE_RUN, PAGE_UNITS, type RunKind, UNIT, UNIT_RECORD } from "./runs.ts";
+import { CAPACITY, CLASS, clearPageRecord, LINKS, NEXT, NO_PAGE, SHAPE, shapeOf } from "./page_table.ts";
+import { FREE_RUN, INFO_OWNED, LARGE_RUN, PAGE_RUN, PAGE_UNITS, type RunKind, UNIT } from "./runs.ts";
 import {
   ABANDONED,
   ABANDONED_END,
@@ -54,30 +43,20 @@ import {
   MAGIC,
   NEWS,
   OWNER,
-  PAGE_TABLE,
   REGION_COUNT,
-  REGION_COUNT_MAX,
   REGIONS,
-  REMOTE_TABLE,
-  remoteTableBytes,
   SIGNAL,
   THREAD,
-  UNIT_TABLE,
 } from "./shared_layout.ts";
 import { assertAlive, type SharedHeapHandle } from "./shared_handle.ts";
 import { SharedLock } from "./shared_lock.ts";
 import { restorePage } from "./shared_restore.ts";
 import type { Scratch, SharedPlatform } from "./shared_platform.ts";
 import { clearBitmap, countFreed, raiseNews } from "./shared_remote.ts";
+import { SharedRegions } from "./shared_regions.ts";
 import { HELD_RUN, SharedRuns } from "./shared_runs.ts";
 import type { SharedTables } from "./shared_tables.ts";
 import { CLASS_GRANULES, CLASS_SLOTS, PAGE_SIZE } from "./size_class.ts";
-
-/** Bytes of the first region; each further one is as long as all before it. */
-const FIRST_REGION = 2 ** 20;
-
-/** The most bytes of a region that no single block asks for. */
-const REGION_MAX = 2 ** 32;
 
 /** Large blocks from here on have their contents given back as soon as they are freed: 4 MiB, as `Heap` does. */
 const DISCARD_UNITS = 1024;
@@ -97,13 +76,12 @@ export class SharedSpace {
   readonly tables: SharedTables;
   /** The units; to be changed under the lock only. */
   readonly runs: SharedRuns;
+  /** The regions; likewise. */
+  readonly regions: SharedRegions;
   /** This attachment. */
   readonly number: number;
   /** Whether the run of the last `takeLarge` reads as zero. */
   isFresh = false;
-  /** Why memory could last not be had. */
-  failure: OutOfMemoryError | undefined;
-  readonly #source: PageSource;
   readonly #platform: SharedPlatform;
   readonly #handle: SharedHeapHandle;
   readonly #lock: SharedLock;
@@ -120,7 +98,7 @@ export class SharedSpace {
     this.tables = tables;
     this.number = number;
     this.runs = new SharedRuns(tables);
-    this.#source = source;
+    this.regions = new SharedRegions(tables, this.runs, source);
     this.#platform = platform;
     this.#handle = handle;
     this.#lock = new SharedLock(tables.control, handle.address, platform, number, scratch);
@@ -156,7 +134,11 @@ export class SharedSpace {
     if (unit === -1 && (this.reap() || this.sweep())) unit = runs.take(count, alignmentUnits, bias, kind, slack, info);
     if (unit === -1) {
       const before = -(tables.endUnit + bias) & (alignmentUnits - 1);
-      if (before >= GAP_LEAST ? !this.#skip(before) || !this.#grow(count) : !this.#grow(before + count)) return -1;
+      if (
+        before >= GAP_LEAST
+          ? !this.regions.skip(before) || !this.regions.grow(count)
+          : !this.regions.grow(before + count)
+      ) return -1;
       unit = runs.take(count, alignmentUnits, bias, kind, slack, info);
       if (unit === -1) return -1;
     }
@@ -185,7 +167,7 @@ export class SharedSpace {
       return units;
     });
     if (count >= DISCARD_UNITS && this.#platform.discardsAtOnce) {
-      const zeroed = this.#discard(unit, count) === count * UNIT;
+      const zeroed = this.regions.discard(unit, count) === count * UNIT;
       this.locked(() => this.#release(unit, zeroed));
     }
     return count > 0;
@@ -256,7 +238,7 @@ export class SharedSpace {
       } catch (error) {
         this.#release(page);
         if (!(error instanceof OutOfMemoryError)) throw error;
-        this.failure = error;
+        this.regions.failure = error;
         return false;
       }
       control[LINK_END] = links + chunk;
@@ -288,88 +270,12 @@ export class SharedSpace {
     this.#release(page);
   }
 
-  /** Under the lock: adds a region with room for `count` units. */
-  #grow(count: number): boolean {
-    const { tables } = this;
-    const source = this.#source;
-    const step = Math.max(source.pageSize, UNIT);
-    const committed = (tables.endUnit - tables.control[GAP_UNITS]!) * UNIT;
-    const left = (tables.unitsReserved - tables.endUnit) * UNIT;
-    const needed = alignUp(count * UNIT, step);
-    const wanted = alignUp(Math.max(needed, Math.min(FIRST_REGION + committed, REGION_MAX)), PAGE_SIZE);
-    let length = Math.min(wanted, left, source.maxWrapBytes);
-    while (length >= needed && tables.regionCount < REGION_COUNT_MAX) {
-      try {
-        this.#addRegion(length);
-        return true;
-      } catch (error) {
-        if (!(error instanceof OutOfMemoryError)) throw error;
-        this.failure = error;
-        if (length === needed) return false;
-      }
-      length = Math.max(needed, alignDown(length / 2, step));
-    }
-    const most = Math.min(left, source.maxWrapBytes);
-    this.failure ??= new OutOfMemoryError(`${needed} more bytes are needed, and ${most} can be had`, needed, most);
-    return false;
-  }
-
-  #addRegion(length: number): void {
-    const { tables, runs } = this;
-    const from = tables.endUnit;
-    const to = from + length / UNIT;
-    this.#ensureRecords(to);
-    this.#source.commit(tables.base + from * UNIT, length);
-    runs.prepare(from, to);
-    this.#announceRegion(from, to);
-    runs.add(from);
-  }
-
-  /** Under the lock: adds a gap of `count` units before the next region. */
-  #skip(count: number): boolean {
-    const { tables, runs } = this;
-    const from = tables.endUnit;
-    const to = from + count;
-    if (to >= tables.unitsReserved || tables.regionCount >= REGION_COUNT_MAX) return false;
-    try {
-      this.#ensureRecords(to);
-    } catch (error) {
-      if (!(error instanceof OutOfMemoryError)) throw error;
-      this.failure = error;
-      return false;
-    }
-    runs.prepareGap(from, to);
-    tables.control[GAP_UNITS] = tables.control[GAP_UNITS]! + count;
-    this.#announceRegion(from, to);
-    return true;
-  }
-
-  #ensureRecords(end: number): void {
-    const { tables } = this;
-    tables.ensure(UNIT_TABLE, end * UNIT_RECORD);
-    tables.ensure(PAGE_TABLE, pageTableBytes(end));
-    tables.ensure(REMOTE_TABLE, remoteTableBytes(end));
-  }
-
-  /** Lets the others know of the region that is ready: REGION_COUNT is the commit point. */
-  #announceRegion(from: number, to: number): void {
-    const { tables } = this;
-    const { control } = tables;
-    const index = control[REGION_COUNT]!;
-    control[REGIONS + index * 2] = to;
-    control[REGIONS + index * 2 + 1] = from;
-    control[REGION_COUNT] = index + 1;
-    Atomics.store(control, END_UNIT, to);
-    tables.endUnit = to;
-  }
-
   /** Under the lock: clears up after all attachments whose threads have ended. False when there are none. */
   reap(): boolean {
     const { control } = this.tables;
     const gone = new Set<number>();
-    for (let number = 1; number <= ATTACHMENT_MAX; number++) {
-      const thread = Atomics.load(control, attachmentAt(number) + THREAD);
-      if (thread !== 0 && number !== this.number && this.#platform.isThreadGone(thread)) gone.add(number);
+    for (const number of this.#others()) {
+      if (this.#platform.isThreadGone(Atomics.load(control, attachmentAt(number) + THREAD))) gone.add(number);
     }
     if (gone.size === 0) return false;
     this.#rebuild((number) => gone.has(number));
@@ -377,17 +283,22 @@ export class SharedSpace {
     return true;
   }
 
-  /** How many places are taken, after clearing up. */
+  /** How many attachments there are, after clearing up. */
   countAttachments(): number {
-    const { control } = this.tables;
     return this.locked(() => {
       this.reap();
-      let count = 0;
-      for (let number = 1; number <= ATTACHMENT_MAX; number++) {
-        if (Atomics.load(control, attachmentAt(number) + THREAD) !== 0) count++;
-      }
-      return count;
+      return this.#others().length + 1;
     });
+  }
+
+  /** Under the lock: the numbers of all other attachments. */
+  #others(): number[] {
+    const others: number[] = [];
+    for (let number = 1; number <= ATTACHMENT_MAX; number++) {
+      if (number === this.number) continue;
+      if (Atomics.load(this.tables.control, attachmentAt(number) + THREAD) !== 0) others.push(number);
+    }
+    return others;
   }
 
   /** Frees the place of an attachment that has nothing any more. */
@@ -411,13 +322,10 @@ export class SharedSpace {
     return this.locked(() => {
       this.reap();
       this.#rebuild((number) => number === this.number);
-      for (let number = 1; number <= ATTACHMENT_MAX; number++) {
-        if (number === this.number || Atomics.load(control, attachmentAt(number) + THREAD) === 0) continue;
-        if (escaped) control[ESCAPED] = 1;
-        return false;
-      }
-      Atomics.store(control, MAGIC, 0);
-      return true;
+      const isLast = this.#others().length === 0;
+      if (isLast) Atomics.store(control, MAGIC, 0);
+      else if (escaped) control[ESCAPED] = 1;
+      return isLast;
     });
   }
 
@@ -427,26 +335,32 @@ export class SharedSpace {
     const { control } = tables;
     runs.clear();
     control.fill(0, ABANDONED, ABANDONED_END);
+    control[GAP_UNITS] = 0;
     const count = control[REGION_COUNT]!;
     for (let index = 0; index < count; index++) {
       runs.rebuild(tables.regionStart(index), tables.regionEnd(index), (unit, kind) => this.#keep(unit, kind, gone));
     }
-    // A region can have been added, and this not been said.
-    if (count > 0) Atomics.store(control, END_UNIT, tables.regionEnd(count - 1));
+    if (count === 0) return;
+    // A region can have been added, and its end not been told.
+    tables.endUnit = tables.regionEnd(count - 1);
+    Atomics.store(control, END_UNIT, tables.endUnit);
   }
 
   /** Whether a used run stays, once the attachments that are `gone` have nothing any more. */
   #keep(unit: number, kind: RunKind, gone: (number: number) => boolean): boolean {
     const { tables, runs } = this;
+    const { control, pages } = tables;
     const info = runs.info(unit);
-    if (kind as number === HELD_RUN) return !gone(info);
+    if (kind as number === HELD_RUN) {
+      if (info === 0) control[GAP_UNITS] = control[GAP_UNITS]! + runs.lengthAt(unit);
+      return !gone(info);
+    }
     if (kind === LARGE_RUN) {
       if ((info & INFO_OWNED) !== 0 && gone(info >>> INFO_OWNER_SHIFT)) {
         runs.describe(unit, runs.slack(unit), info & (INFO_OWNED - 1));
       }
       return true;
     }
-    const { control, pages } = tables;
     if (pages[unit + SHAPE] === 0) {
       pages[unit + OWNER] = 0;
       return false;
@@ -502,7 +416,7 @@ export class SharedSpace {
     let given = 0;
     for (let from = 0, batch = this.#hold(from); batch.length > 0; batch = this.#hold(from)) {
       for (const run of batch) {
-        const bytes = this.#discard(run.unit, run.count);
+        const bytes = this.regions.discard(run.unit, run.count);
         run.zeroed = bytes === run.count * UNIT;
         given += bytes;
         from = run.unit + run.count;
@@ -530,21 +444,5 @@ export class SharedSpace {
       }
     });
     return batch;
-  }
-
-  /** Gives the contents of a run that is ours back, without the lock; the bytes. */
-  #discard(unit: number, count: number): number {
-    const step = Math.max(this.#source.pageSize, UNIT) / UNIT;
-    const from = alignUp(unit, step);
-    const to = alignDown(unit + count, step);
-    if (to <= from) return 0;
-    try {
-      this.#source.discard(this.tables.base + from * UNIT, (to - from) * UNIT);
-    } catch (error) {
-      // The run is free all the same.
-      if (!(error instanceof AllocatorError)) throw error;
-      return 0;
-    }
-    return (to - from) * UNIT;
   }
 }

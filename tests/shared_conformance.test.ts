@@ -6,14 +6,15 @@
 import { describe, it } from "@std/testing/bdd";
 import { systemSharedPlatform } from "../ffi/address_wait.ts";
 import type { PageSource } from "../src/page_source.ts";
-import { type SharedHeap, sharedHeapOver } from "../src/shared_heap.ts";
+import { createAttachment } from "../src/shared_attachment.ts";
+import { SharedHeap } from "../src/shared_heap.ts";
 import { conformance, type MakeOverrides } from "./conformance.ts";
 import { fromEnvironment, randomTest } from "./random.ts";
 import { isWindows } from "./support/runtime.ts";
 
 function makeHeap({ wrapSource = (source: PageSource) => source }: MakeOverrides = {}): SharedHeap {
   const platform = systemSharedPlatform();
-  return sharedHeapOver({ source: wrapSource(platform.source), platform, reserve: 2 ** 35 });
+  return new SharedHeap(createAttachment(wrapSource(platform.source), platform, 2 ** 35));
 }
 
 conformance("SharedHeap", makeHeap, {

@@ -1,0 +1,265 @@
+/**
+ * A shared heap without its fast paths, as one attachment sees it: every rule of the `Allocator` contract that is not a
+ * matter of views.
+ *
+ * `SharedHeap` answers the usual small calls by itself and comes here with all others: wrong arguments, bad addresses, blocks
+ * that are large, aligned or owned, and pages that have run out. What is decided here and nowhere else:
+ *
+ * - where a block goes: a page of this attachment up to 16 KiB, a run of units above, and when no page can be had;
+ * - bad addresses: {@link SharedCore.live} turns an address into a block or a violation;
+ * - what a NativeBuffer owns: only the attachment that made it may free or resize the block.
+ *
+ * @module
+ */
+import type { Allocator } from "./allocator.ts";
+import { AllocatorMemory } from "./allocator_memory.ts";
+import { assertAddress, assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { DisposedError, formatAddress, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
+import type { Address, PageSource } from "./page_source.ts";
+import {
+  FREE_MASK,
+  GRANULES_MASK,
+  LINKS,
+  linkWithOwned,
+  LIVE,
+  liveLink,
+  ONE_USED,
+  SHAPE,
+  SLACK_MASK,
+  STATE,
+} from "./page_table.ts";
+import { UNIT } from "./runs.ts";
+import { type SharedBlock, SharedBlocks } from "./shared_blocks.ts";
+import { OWNER } from "./shared_layout.ts";
+import { SharedPages } from "./shared_pages.ts";
+import { freeRemotely, isFreedRemotely } from "./shared_remote.ts";
+import type { SharedSpace } from "./shared_space.ts";
+import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, SMALL_MAX } from "./size_class.ts";
+import { reportViolation, throwAfterReport } from "./violations.ts";
+
+/** The complete, careful half of one attachment. */
+export class SharedCore {
+  /** What all attachments share. */
+  readonly space: SharedSpace;
+  /** The pages of this one. */
+  readonly pages: SharedPages;
+  /** Which block an address means. */
+  readonly blocks: SharedBlocks;
+  /** The bytes of blocks. */
+  readonly memory: AllocatorMemory;
+  /** Blocks that NativeBuffers of this attachment own. */
+  readonly owned: Set<Address> = new Set();
+  /** Whether the block of the last `allocate` is memory that reads as zero. */
+  isFresh = false;
+  #isDisposed = false;
+
+  /** For `heap`, which is attached to `space`. */
+  constructor(heap: Allocator & { readonly source: PageSource }, space: SharedSpace) {
+    const { tables } = space;
+    this.space = space;
+    this.pages = new SharedPages(space);
+    this.blocks = new SharedBlocks(space, this.pages);
+    this.memory = new AllocatorMemory(heap, {
+      name: "shared heap",
+      isDisposed: () => this.#isDisposed,
+      find: (address) => this.blocks.find(address),
+      explain: (address) => this.blocks.explain(address),
+      regionOf: (address) => tables.regionOf(Math.floor((address - tables.base) / UNIT)),
+      regions: () => tables.wrappedRegions(),
+      setOwned: (address, owned) => this.#setOwned(address, owned),
+    });
+  }
+
+  /**
+   * Places a block.
+   *
+   * @throws {OutOfMemoryError} When there is no place for it.
+   * @throws {InvalidFreeError} When it is found out that two workers have freed the same block; nothing is allocated then.
+   */
+  allocate(size: number, alignment: number): Address {
+    assertSize(size);
+    assertAlignment(alignment);
+    this.memory.assertNotDisposed("allocate");
+    this.pages.collectNews();
+    this.#reportDoubles();
+    let address = this.#place(size, alignment);
+    if (address === 0) {
+      // What idle pages hold may be just what is missing.
+      this.pages.releaseIdle(true);
+      address = this.#place(size, alignment);
+    }
+    if (address !== 0) return address;
+    const most = this.space.tables.unitsReserved * UNIT;
+    const cause = this.space.regions.failure ??
+      new OutOfMemoryError("the heap has no free memory of that size left", size, most);
+    throw new OutOfMemoryError(
+      `Cannot allocate ${size} bytes at alignment ${alignment}: ${cause.message}`,
+      size,
+      cause.limit,
+      { cause },
+    );
+  }
+
+  /** An address for the block, or 0. */
+  #place(size: number, alignment: number): Address {
+    const space = this.space;
+    const { tables } = space;
+    space.regions.failure = undefined;
+    const sizeClass = alignment === DEFAULT_ALIGNMENT && size <= SMALL_MAX
+      ? CLASS_OF[(size + 15) >>> 4]!
+      : classFor(size, alignment);
+    if (sizeClass !== -1) {
+      const slack = CLASS_GRANULES[sizeClass]! * GRANULE - size;
+      const granule = this.#placeSmall(sizeClass, liveLink(Math.max(alignment, GRANULE), slack));
+      if (granule !== -1) return tables.base + granule * GRANULE;
+    }
+    const count = Math.max(1, Math.ceil(size / UNIT));
+    if (count > tables.unitsReserved) return 0;
+    const unit = space.takeLarge(count, alignment, count * UNIT - size, Math.log2(Math.max(alignment, GRANULE)));
+    if (unit === -1) return 0;
+    this.isFresh = space.isFresh;
+    return tables.base + unit * UNIT;
+  }
+
+  /** Takes a slot of the class and writes its link; its granule, or -1. */
+  #placeSmall(sizeClass: number, link: number): number {
+    const pages = this.pages;
+    const { tables } = this.space;
+    for (;;) {
+      const page = pages.current[CLASS_GRANULES[sizeClass]!]!;
+      const state = tables.pages[page + STATE]!;
+      const slot = (state & FREE_MASK) - 1;
+      if (slot === -1) {
+        if (!pages.refill(sizeClass)) return -1;
+        continue;
+      }
+      if (isFreedRemotely(tables, page, slot)) {
+        pages.collect(page);
+        this.#reportDoubles();
+        continue;
+      }
+      const index = tables.pages[page + LINKS]! + slot;
+      tables.pages[page + STATE] = state + ONE_USED - slot - 1 + tables.links[index]!;
+      tables.links[index] = link;
+      return (page << 8) + slot * (tables.pages[page + SHAPE]! & GRANULES_MASK);
+    }
+  }
+
+  /** Reports blocks that were found to have been freed by two workers at once. All is in order when it throws. */
+  #reportDoubles(): void {
+    const { doubles } = this.pages;
+    while (doubles.length > 0) {
+      const address = this.space.tables.base + doubles.pop()! * GRANULE;
+      reportViolation(
+        new InvalidFreeError("free", address, "double", "two workers have freed the block at the same moment"),
+      );
+    }
+  }
+
+  /** Frees the block at `address`; does nothing for 0. */
+  free(address: Address): void {
+    assertAddress(address);
+    this.memory.assertNotDisposed(`free ${formatAddress(address)}`);
+    if (address === 0) return;
+    const block = this.#findToFree(address);
+    if (block === undefined) {
+      reportViolation(this.memory.invalid(address, "free"));
+      return;
+    }
+    if (block.owned) {
+      if (!this.owned.has(address)) {
+        reportViolation(ownedElsewhere("free", address));
+        return;
+      }
+      this.memory.revoke(address);
+    }
+    if (!this.#release(block)) reportViolation(freedMeanwhile("free", address));
+  }
+
+  /** The live block at `address`. One that a NativeBuffer of a worker owns that has ended is nobody's. */
+  #findToFree(address: Address): SharedBlock | undefined {
+    const block = this.blocks.find(address);
+    if (block === undefined || !block.owned || this.owned.has(address)) return block;
+    this.space.clearUp();
+    return this.blocks.find(address);
+  }
+
+  /** Frees a live block; false when another worker was faster. */
+  #release({ granule, link }: SharedBlock): boolean {
+    if (link === 0) return this.space.freeLarge(granule >>> 8);
+    const { tables } = this.space;
+    const page = (granule >>> 8) & -16;
+    if (tables.pages[page + OWNER] !== this.space.number) return freeRemotely(tables, granule);
+    this.pages.free(page, link - tables.pages[page + LINKS]!);
+    return true;
+  }
+
+  /** Gives a live block a new size in place; false when that cannot be done. */
+  resize({ address, usableSize, granule, link }: SharedBlock, size: number): boolean {
+    if (link === 0) {
+      const count = Math.max(1, Math.ceil(size / UNIT));
+      if (count > this.space.tables.unitsReserved) return false;
+      return this.space.resizeLarge(granule >>> 8, count, count * UNIT - size);
+    }
+    if (size > usableSize || usableSize - size > SLACK_MASK) return false;
+    const { links } = this.space.tables;
+    const code = links[link]!;
+    const isOurs = code >= LIVE &&
+      Atomics.compareExchange(links, link, code, (code & ~SLACK_MASK) + usableSize - size) === code;
+    if (!isOurs) throwAfterReport(freedMeanwhile("resize", address));
+    return true;
+  }
+
+  #setOwned(address: Address, owned: boolean): void {
+    if (owned) this.owned.add(address);
+    else this.owned.delete(address);
+    const block = this.blocks.find(address);
+    if (block === undefined) return;
+    if (block.link === 0) {
+      this.space.setLargeOwned(block.granule >>> 8, owned);
+      return;
+    }
+    const { links } = this.space.tables;
+    links[block.link] = linkWithOwned(links[block.link]!, owned);
+  }
+
+  /**
+   * The live block at `address`.
+   *
+   * @throws {InvalidFreeError} When there is none; it says why.
+   */
+  live(address: Address, action: string): SharedBlock {
+    assertAddress(address);
+    if (this.#isDisposed) throw new DisposedError(`${action} ${formatAddress(address)}`, "shared heap");
+    const block = this.blocks.find(address);
+    return block ?? throwAfterReport(this.memory.invalid(address, action));
+  }
+
+  /** Throws when a NativeBuffer owns the block, in whichever worker: only it may change it. */
+  refuseOwned(block: SharedBlock, action: string): void {
+    if (!block.owned) return;
+    if (!this.owned.has(block.address)) throwAfterReport(ownedElsewhere(action, block.address));
+    this.memory.refuseOwned(block.address, action);
+  }
+
+  /** Frees what NativeBuffers own, and detaches every view; every later call throws DisposedError. */
+  dispose(): void {
+    for (const address of [...this.owned]) this.free(address);
+    this.#isDisposed = true;
+    try {
+      this.memory.dispose();
+      this.pages.collectAll();
+      this.pages.releaseIdle(true);
+    } finally {
+      this.space.tables.unwrapData();
+    }
+  }
+}
+
+function ownedElsewhere(action: string, address: Address): InvalidFreeError {
+  return new InvalidFreeError(action, address, "foreign", "a NativeBuffer of another worker owns the block");
+}
+
+function freedMeanwhile(action: string, address: Address): InvalidFreeError {
+  return new InvalidFreeError(action, address, "double", "another worker has freed the block at the same moment");
+}
