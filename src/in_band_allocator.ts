@@ -199,19 +199,20 @@ export abstract class InBandAllocator implements Allocator {
   /** See {@link Allocator.resize}. Always shrinks; grows into free space behind the block. */
   resize(address: Address, size: number): boolean {
     const region = this.#regionOfUsed(address, size, "resize");
+    const p = (address - region.address) / GRANULE;
     try {
-      return this.#resizeAt(region, (address - region.address) / GRANULE, size);
+      return this.#resizeAt(region, p, size, alignmentLog2At(region, p));
     } catch (error) {
       throwReported(error);
     }
   }
 
-  #resizeAt(region: Region, p: number, size: number): boolean {
+  #resizeAt(region: Region, p: number, size: number, alignmentLog2: number): boolean {
     const n = sizeOfLive(region, this.#layout, p);
     const now = this.#buckets[region.bucket]!.resize(region, p, n, this.#granulesFor(size));
     if (now === 0) return false;
     this.#forgetLive(n);
-    this.#makeLive(region, p, now, size, alignmentLog2At(region, p));
+    this.#makeLive(region, p, now, size, alignmentLog2);
     return true;
   }
 
@@ -220,41 +221,46 @@ export abstract class InBandAllocator implements Allocator {
     this.#liveGranules -= n;
   }
 
-  /** See {@link Allocator.reallocate}. In place where it can be, otherwise, or when its size changes bucket, it moves. */
-  reallocate(address: Address, size: number): Address {
-    if (address === 0) return this.allocate(size);
+  /**
+   * See {@link Allocator.reallocate}. In place where it can be, otherwise, or when its size changes bucket, it moves.
+   *
+   * @param alignment Another alignment for the block from now on. @defaultValue the one that it has
+   */
+  reallocate(address: Address, size: number, alignment?: number): Address {
+    if (alignment !== undefined) assertAlignment(alignment);
+    if (address === 0) return this.allocate(size, alignment);
     const region = this.#regionOfUsed(address, size, "reallocate");
     if (size === 0) {
       this.free(address);
       return 0;
     }
     const p = (address - region.address) / GRANULE;
+    const log2 = alignment === undefined ? alignmentLog2At(region, p) : 31 - Math.clz32(Math.max(alignment, GRANULE));
     const bucket = this.#buckets[region.bucket]!;
     if (bucket === this.#buckets[this.bucketOf(size)]) {
       try {
-        if (this.#resizeAt(region, p, size)) return address;
-        const moved = this.#growDown ? this.#moveDown(region, p, size, bucket) : 0;
+        if (address % 2 ** log2 === 0 && this.#resizeAt(region, p, size, log2)) return address;
+        const moved = this.#growDown ? this.#moveDown(region, p, size, log2, bucket) : 0;
         if (moved !== 0) return moved;
       } catch (error) {
         throwReported(error);
       }
     }
-    return this.#move(address, size);
+    return this.#move(address, size, 2 ** log2);
   }
 
   /** Grows into the free block below, where there is one; the new address, or 0. */
-  #moveDown(region: Region, p: number, size: number, bucket: Bucket): Address {
+  #moveDown(region: Region, p: number, size: number, alignmentLog2: number, bucket: Bucket): Address {
     const n = sizeOfLive(region, this.#layout, p);
-    const alignmentLog2 = alignmentLog2At(region, p);
-    const length = n * GRANULE - this.#layout.header;
+    const length = Math.min(n * GRANULE - this.#layout.header, size);
     const at = bucket.growDown(region, p, n, this.#granulesFor(size), 2 ** alignmentLog2, length);
     if (at === -1) return 0;
     this.#forgetLive(n);
     return this.#makeLive(region, at, bucket.size, size, alignmentLog2);
   }
 
-  #move(address: Address, size: number): Address {
-    const { requestedSize, alignment } = this.#find(address)!;
+  #move(address: Address, size: number, alignment: number): Address {
+    const { requestedSize } = this.#find(address)!;
     assertAttached(this.#regions.find(address)!);
     const moved = this.allocate(size, alignment);
     try {

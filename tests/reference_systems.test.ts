@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { type Allocator, fixedPageSource, OutOfMemoryError, type PageSource, systemPageSource } from "../mod.ts";
 import { contiguousPageSource } from "../src/contiguous_page_source.ts";
@@ -264,6 +264,29 @@ describe("Rulloc", () => {
       for (const address of blocks) allocator.free(address);
       assertEquals(allocator.stats().regions, 0);
     }
+  });
+
+  it("reallocates to another alignment: in place when the address allows it, else moved with its contents (shrink, grow)", () => {
+    using allocator = rulloc(undefined, { source: fixed() });
+    const address = allocator.allocate(96);
+    allocator.allocate(16);
+    allocator.view(address).forEach((_, i, bytes) => bytes[i] = i);
+    let block = address;
+    for (const alignment of [8, 64, 512, 4096, 16]) {
+      for (const size of [64, 96, 40]) {
+        const before = block;
+        block = allocator.reallocate(before, size, alignment);
+        assertEquals(block % alignment, 0);
+        if (before % alignment === 0 && size !== 96) assertEquals(block, before, `${size} bytes at ${alignment}`);
+        assert(allocator.view(block, 40).every((byte, i) => byte === i), `${size} bytes at ${alignment}`);
+        assertEquals([...allocator.blocks()].find((b) => b.address === block)!.alignment, Math.max(16, alignment));
+        allocator.check();
+      }
+    }
+    assertThrows(() => allocator.reallocate(block, 40, 48), RangeError, "48");
+    // From now on without one: the last is kept.
+    block = allocator.reallocate(allocator.reallocate(block, 40, 1024), 100);
+    assertEquals(block % 1024, 0);
   });
 
   it("shrinks in place and keeps contents (shrink)", () => {
