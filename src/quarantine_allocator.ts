@@ -21,7 +21,7 @@ import type {
   TypedArrayConstructor,
 } from "./allocator.ts";
 import { assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
-import { type BlockHistory, formatAddress, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
+import { type BlockHistory, describeValue, formatAddress, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
 import { historyOf } from "./guard_reports.ts";
 import type { NativeBuffer, OwningAllocator } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
@@ -50,43 +50,10 @@ const MAX_BYTES = 2 ** 24;
 /** The default of {@link QuarantineAllocatorOptions.maxBlocks}. */
 const MAX_BLOCKS = 16_384;
 
-/** A live block. */
-class LiveBlock implements WrappedBlock, BlockHistory {
-  readonly address: Address;
-  readonly alignment: number;
-  readonly allocatedAt: Error | undefined;
-  readonly #inner: OwningAllocator;
+/** A live block. It is the inner allocator's block as a whole. */
+interface LiveBlock extends WrappedBlock, BlockHistory {
   requestedSize: number;
-
-  constructor(
-    inner: OwningAllocator,
-    address: Address,
-    size: number,
-    alignment: number,
-    allocatedAt: Error | undefined,
-  ) {
-    this.#inner = inner;
-    this.address = address;
-    this.requestedSize = size;
-    this.alignment = alignment;
-    this.allocatedAt = allocatedAt;
-  }
-
-  /** It is the inner allocator's block as a whole. */
-  get inner(): Address {
-    return this.address;
-  }
-
-  /** As the inner allocator has it. */
-  get usableSize(): number {
-    return this.#inner.usableSize(this.address);
-  }
-
-  /** The block as plain data. */
-  get info(): BlockInfo {
-    const { address, requestedSize, usableSize, alignment } = this;
-    return { address, requestedSize, usableSize, alignment };
-  }
+  usableSize: number;
 }
 
 /**
@@ -131,14 +98,19 @@ export class QuarantineAllocator implements Allocator {
   readonly #quarantine: Quarantine;
   readonly #memory: WrapperMemory;
   readonly #stackDepth: number;
+  /** Usable bytes of all live blocks. */
+  #liveBytes = 0;
   #disposed = false;
 
-  /** Wraps `inner`, which must have no live blocks. */
+  /** Wraps `inner`. */
   constructor(inner: OwningAllocator, options: QuarantineAllocatorOptions = {}) {
     const { maxBytes = MAX_BYTES, maxBlocks = MAX_BLOCKS, stacks = false } = options;
     if (maxBytes !== Infinity) assertSize(maxBytes, "maxBytes");
     if (maxBlocks !== Infinity) assertSize(maxBlocks, "maxBlocks");
     this.#stackDepth = stackDepth(stacks);
+    if (typeof inner?.allocate !== "function" || inner.source === undefined) {
+      throw new TypeError(`Cannot wrap ${describeValue(inner)}: it must be an allocator with a page source`);
+    }
     this.#inner = inner;
     this.#quarantine = new Quarantine(inner, maxBlocks, maxBytes);
     this.#memory = new WrapperMemory(this, inner, {
@@ -210,8 +182,11 @@ export class QuarantineAllocator implements Allocator {
   }
 
   #resize(block: LiveBlock, size: number): boolean {
-    if (!this.#inner.resize(block.address, size)) return false;
+    const { address, usableSize } = block;
+    if (!this.#inner.resize(address, size)) return false;
     block.requestedSize = size + 0; // -0 is 0
+    block.usableSize = this.#inner.usableSize(address);
+    this.#liveBytes += block.usableSize - usableSize;
     return true;
   }
 
@@ -222,14 +197,14 @@ export class QuarantineAllocator implements Allocator {
     if (moved === 0) {
       // The inner allocator may manage without room for both, and has the words for it when it cannot.
       const place = this.#inner.reallocate(address, size);
-      this.#live.delete(address);
+      this.#remove(block);
       return this.#add(place, size, alignment);
     }
     try {
       this.#memory.copy(block, this.#live.get(moved)!, Math.min(size, requestedSize));
       this.#release(block);
     } catch (error) {
-      this.#live.delete(moved);
+      this.#remove(this.#live.get(moved)!);
       this.#inner.free(moved);
       throw error;
     }
@@ -248,7 +223,7 @@ export class QuarantineAllocator implements Allocator {
     const freed = { address, requestedSize, usableSize, allocatedAt, freedAt: captureStack("freed", this.#stackDepth) };
     if (isAdmitted) this.#quarantine.add(freed);
     else this.#quarantine.pass(freed);
-    this.#live.delete(address);
+    this.#remove(block);
   }
 
   /** See {@link Allocator.usableSize}. */
@@ -294,15 +269,15 @@ export class QuarantineAllocator implements Allocator {
 
   *#walk(): IterableIterator<BlockInfo> {
     for (const block of [...this.#live.values()]) {
-      if (this.#live.get(block.address) === block) yield block.info;
+      const { address, requestedSize, usableSize, alignment } = block;
+      if (this.#live.get(address) === block) yield { address, requestedSize, usableSize, alignment };
     }
   }
 
   /** See {@link Allocator.stats}. Blocks in quarantine count as committed and not as live. */
   stats(): AllocatorStats {
     this.#memory.assertNotDisposed("report");
-    const stats = this.#inner.stats();
-    return { ...stats, liveBlocks: this.#live.size, liveBytes: stats.liveBytes - this.#quarantine.byteLength };
+    return { ...this.#inner.stats(), liveBlocks: this.#live.size, liveBytes: this.#liveBytes };
   }
 
   /** See {@link Allocator.check}. Verifies every byte in quarantine. */
@@ -351,11 +326,23 @@ export class QuarantineAllocator implements Allocator {
   }
 
   #add(address: Address, size: number, alignment: number): Address {
-    const stack = captureStack("allocated", this.#stackDepth);
-    const block = new LiveBlock(this.#inner, address, size + 0, Math.max(alignment, DEFAULT_ALIGNMENT), stack);
-    this.#live.set(address, block);
+    const usableSize = this.#inner.usableSize(address);
+    this.#live.set(address, {
+      address,
+      inner: address,
+      requestedSize: size + 0,
+      usableSize,
+      alignment: Math.max(alignment, DEFAULT_ALIGNMENT),
+      allocatedAt: captureStack("allocated", this.#stackDepth),
+    });
+    this.#liveBytes += usableSize;
     this.#quarantine.forget(address);
     return address;
+  }
+
+  #remove(block: LiveBlock): void {
+    this.#live.delete(block.address);
+    this.#liveBytes -= block.usableSize;
   }
 
   /** Why there is no live block at `address`. Time in the number of blocks. */

@@ -289,6 +289,24 @@ describe("freed guarded blocks", () => {
   });
 });
 
+describe("an ArrayBuffer that was taken away", () => {
+  it("is reported by view() and check(), and its memory stays accessible after free and dispose", () => {
+    const guard = new GuardAllocator();
+    const address = guard.allocate(100);
+    guard.view(address).fill(5);
+    const stolen = new Uint8Array((guard.view(address).buffer as ArrayBuffer).transfer());
+    assertEquals(stolen[99], 5);
+    assertThrows(() => guard.view(address), CorruptionError, "was detached from outside");
+    assertThrows(() => guard.check(), CorruptionError, "was detached from outside");
+    guard.free(address);
+    stolen[0] = 1;
+    guard[Symbol.dispose]();
+    assertEquals(stolen.length, 100);
+    stolen.fill(2);
+    assertEquals(stolen[50], 2);
+  });
+});
+
 describe("maxBlocks", () => {
   it("bounds the live guarded blocks when all are guarded", () => {
     using guard = new GuardAllocator({ maxBlocks: 3 });

@@ -310,6 +310,9 @@ describe("new QuarantineAllocator()", () => {
     for (const [options, type, text] of wrong) {
       assertThrows(() => new QuarantineAllocator(heap, options as QuarantineAllocatorOptions), type, text);
     }
+    for (const inner of [undefined, {}, 5]) {
+      assertThrows(() => new QuarantineAllocator(inner as unknown as Heap), TypeError, "must be an allocator");
+    }
   });
 
   it("disposes the inner allocator, and has its source", () => {
