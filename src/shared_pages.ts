@@ -36,7 +36,7 @@ import {
   SLACK_MASK,
   STATE,
 } from "./page_table.ts";
-import { attachmentAt, HELD, OWNER, SIGNAL } from "./shared_layout.ts";
+import { attachmentAt, HELD, NEWS, OWNER, SIGNAL } from "./shared_layout.ts";
 import { acknowledgeNews, collectSlots, countFreed, isFreedRemotely } from "./shared_remote.ts";
 import { restorePage } from "./shared_restore.ts";
 import type { SharedSpace } from "./shared_space.ts";
@@ -72,10 +72,10 @@ export class SharedPages {
 
   /** Makes the class's current page one with a free slot; false when none can be had. */
   refill(sizeClass: number): boolean {
-    this.collectNews();
     let page = this.current[CLASS_GRANULES[sizeClass]!]!;
     let { pages } = this.#tables;
     if (page !== NO_PAGE) {
+      if (pages[page + NEWS] !== 0) this.collect(page);
       if ((pages[page + STATE]! & FREE_MASK) !== 0) return true;
       if (pages[page + EXTENDED]! < pages[page + CAPACITY]!) {
         this.#extend(page);
@@ -85,9 +85,14 @@ export class SharedPages {
       pages[page + STATE] = pages[page + STATE]! - ONE_USED - FULL;
     }
     page = this.#partial[sizeClass]!;
+    if (page === NO_PAGE) {
+      this.#setCurrent(sizeClass, NO_PAGE);
+      // Not sooner: as long as a page has news, bringing more costs the others a single atomic operation.
+      this.collectNews();
+      page = this.#partial[sizeClass]!;
+    }
     if (page !== NO_PAGE) this.#removePartial(page);
     else {
-      this.#setCurrent(sizeClass, NO_PAGE);
       page = this.#takePage(sizeClass);
       if (page === NO_PAGE) return false;
       ({ pages } = this.#tables);
@@ -95,6 +100,7 @@ export class SharedPages {
     this.#setCurrent(sizeClass, page);
     pages[page + HELD] = 1;
     pages[page + STATE] = pages[page + STATE]! + ONE_USED;
+    if (pages[page + NEWS] !== 0) this.collect(page);
     if ((pages[page + STATE]! & FREE_MASK) === 0) this.#extend(page);
     return true;
   }
