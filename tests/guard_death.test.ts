@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { GuardAllocator, type GuardAllocatorOptions } from "../mod.ts";
-import { rootUrl, runFile, runSource } from "./support/runtime.ts";
+import { isLinux, rootUrl, runFile, runSource, runtimeName } from "./support/runtime.ts";
 
 /** One call of `memset` in a child. */
 interface Write {
@@ -19,20 +19,26 @@ interface Write {
   readonly others?: number;
 }
 
-async function outcome(write: Write): Promise<"survived" | "died"> {
+/** How it ended, and what the runtime wrote about it. */
+async function run(write: Write): Promise<{ outcome: "survived" | "died"; target: number; stderr: string }> {
   const { options = {}, size, offset = 0, length, freed = false, others = 0 } = write;
   const args = [JSON.stringify(options), ...[size, offset, length, freed, others].map(String)];
   const { code, signal, stdout, stderr } = await runFile("tests/fixtures/guard_overrun.ts", { args });
   const lines = stdout.trim().split(/\r?\n/);
-  assertEquals(lines[0], "alive", stderr);
+  const [, target] = /^alive (\d+)$/.exec(lines[0]!) ?? [];
+  assert(target !== undefined, `${stdout}${stderr}`);
   if (lines.length === 1) {
     // 139, a signal, or whatever code the runtime's crash handler has; Windows has no signals.
     assert(code !== 0 || signal !== null, "the child ended without a word and without an error");
-    return "died";
+    return { outcome: "died", target: Number(target), stderr };
   }
   assertEquals([lines[1], code], ["survived", 0], stderr);
   if (!freed && offset === 0 && length >= size) assertEquals(lines[2], "all of the block was written");
-  return "survived";
+  return { outcome: "survived", target: Number(target), stderr };
+}
+
+async function outcome(write: Write): Promise<"survived" | "died"> {
+  return (await run(write)).outcome;
 }
 
 describe("an overrun from C", () => {
@@ -58,6 +64,20 @@ describe("an overrun from C", () => {
     const options = { placement: "start" } as const;
     assertEquals(await outcome({ options, size: 13, length: 13 }), "survived");
     assertEquals(await outcome({ options, size: 13, offset: -1, length: 1 }), "died");
+  });
+
+  // Of the runtimes only this one writes where the fault was.
+  it("faults at the very address", { ignore: runtimeName !== "bun" || !isLinux }, async () => {
+    const writes: Write[] = [
+      { options: { precise: true }, size: 13, offset: 13, length: 1 },
+      { options: { placement: "start" }, size: 13, offset: -1, length: 1 },
+      { size: 5000, offset: 4321, length: 1, freed: true },
+    ];
+    for (const write of writes) {
+      const { target, stderr } = await run(write);
+      const [, fault] = /Segmentation fault at address 0x([0-9A-F]+)/.exec(stderr) ?? [];
+      assertEquals(parseInt(fault ?? "", 16), target, stderr);
+    }
   });
 
   it("of a block of no bytes faults at once", async () => {
