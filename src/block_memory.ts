@@ -12,6 +12,16 @@ import type { Blocks } from "./blocks.ts";
 import { clearBytes, copyBytes } from "./bytes.ts";
 import type { Address } from "./page_source.ts";
 
+/** Where the bytes of a block are found. */
+export interface WrappedMemory {
+  /** The buffer. */
+  readonly buffer: ArrayBufferLike;
+  /** Where in it the byte at `address` is. */
+  readonly byteOffset: number;
+  /** See {@link WrappedMemory.byteOffset}. */
+  readonly address: Address;
+}
+
 /** The bytes of the blocks of one heap. */
 export class BlockMemory {
   readonly #blocks: Blocks;
@@ -21,14 +31,17 @@ export class BlockMemory {
     this.#blocks = blocks;
   }
 
+  /** The wrapped memory around the first `byteLength` bytes of a block: its region, or the wrap of a huge block. */
+  around(block: LiveBlock, byteLength: number): WrappedMemory {
+    if (block.huge === undefined) return this.#blocks.regionOf(block);
+    const { buffer, byteOffset } = this.#blocks.huge.view(block.huge, byteLength);
+    return { buffer, byteOffset, address: block.address };
+  }
+
   /** A view of `length` elements from the start of a block, which has that many bytes. */
   view<T extends TypedArray>(block: LiveBlock, type: TypedArrayConstructor<T>, length: number): T {
-    if (block.huge !== undefined) {
-      const { buffer, byteOffset } = this.#blocks.huge.view(block.huge, length * type.BYTES_PER_ELEMENT);
-      return new type(buffer, byteOffset, length);
-    }
-    const { bytes, address } = this.#blocks.regionOf(block);
-    return new type(bytes.buffer, bytes.byteOffset + (block.address - address), length);
+    const { buffer, byteOffset, address } = this.around(block, length * type.BYTES_PER_ELEMENT);
+    return new type(buffer, byteOffset + (block.address - address), length);
   }
 
   /** The address of byte 0 of a buffer that views of blocks are on; undefined for any other. */

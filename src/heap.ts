@@ -18,13 +18,11 @@
  * the blocks of the first range, and everything else goes through `HeapCore`. What makes them fast:
  *
  * - An address becomes a granule number by one subtraction and one multiplication, and from there on everything is a
- *   32-bit integer. `(x | 0) === x` on the result rejects fractions, misaligned addresses, NaN and what is far away,
- *   all at once.
+ *   32-bit integer; `(x | 0) === x` rejects fractions, misaligned addresses, NaN and what is far away, all at once.
  * - All fields of a page are in one typed array, its record is one cache line.
  * - One link, read anyway, says whether the block is live: finding a bad free costs nothing.
- * - Heaps that must do more (a limit, clearing, delayed reuse) or nothing (disposed) never enter the fast paths: their
- *   `#fastSize` is -1 where allocating must be counted, and their `#fastUnits` 0, so that no test of an option is on the
- *   fast path.
+ * - No test of an option is on the fast path: where allocating must be counted `#fastSize` is -1, and where freeing must
+ *   do more (a limit, clearing, delayed reuse), or the heap is disposed, `#fastUnits` is 0.
  *
  * @module
  */
@@ -39,14 +37,15 @@ import type {
 import { assertArrayLength, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { clearBytes, copyBytes } from "./bytes.ts";
 import { defaultPageSource } from "./default_page_source.ts";
-import { formatAddress, OutOfMemoryError } from "./errors.ts";
+import { OutOfMemoryError } from "./errors.ts";
 import { HeapCore } from "./heap_core.ts";
-import { type HeapLayout, layoutOf } from "./heap_layout.ts";
+import type { HeapLayout } from "./heap_layout.ts";
 import { type HeapOptions, heapRules } from "./heap_options.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import {
   CURRENT,
+  DELAYED_LINK,
   FREE_MASK,
   GRANULES_MASK,
   INVERSE_SHIFT,
@@ -60,6 +59,7 @@ import {
   slotHolds,
   STATE,
 } from "./page_table.ts";
+import { NO_REGION, type Region } from "./region.ts";
 import { UNIT } from "./runs.ts";
 import { CLASS_OF, GRANULE, SMALL_MAX } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
@@ -75,6 +75,8 @@ const INVERSE_FROM = INVERSE_SHIFT;
 const ONE_MORE = ONE_USED;
 const LIVE_FROM = LIVE;
 const LIVE_SPAN = OWNED - LIVE;
+const ANY_SPAN = DELAYED_LINK - LIVE;
+const SLACK_BITS = SLACK_MASK;
 const DEFAULT = DEFAULT_ALIGNMENT;
 
 /**
@@ -101,8 +103,7 @@ export class Heap implements Allocator {
   readonly #source: PageSource;
   readonly #core: HeapCore;
   readonly #first: SmallPages;
-
-  // Copies of what the first range has, for the fast paths.
+  /** Where the first range starts; the fields that follow are copies of what it has. */
   #base: Address = 0;
   #pages: Int32Array = new Int32Array(0);
   #links: Uint16Array = new Uint16Array(0);
@@ -112,6 +113,8 @@ export class Heap implements Allocator {
   #fastUnits = 0;
   /** The units whose blocks may be looked at, and without a limit moved: all that are committed. */
   #units = 0;
+  /** The region of the last view. */
+  #seen: Region = NO_REGION;
 
   /**
    * Reserves address space; memory is committed when it is first needed.
@@ -234,11 +237,11 @@ export class Heap implements Allocator {
       const link = this.#links[index]!;
       if (index !== 0 && link < OWNED) {
         const usable = this.#first.slotSize(granule);
-        const requested = usable - (link & SLACK_MASK);
+        const requested = usable - (link & SLACK_BITS);
         if ((bytes * 2 > usable || usable === GRANULE) && slotHolds(usable, bytes)) {
           // What is cut off may have to be cleared, in a heap that is not plain.
           if (bytes >= requested || this.#fastUnits !== 0) {
-            this.#links[index] = (link & ~SLACK_MASK) + usable - bytes;
+            this.#links[index] = (link & ~SLACK_BITS) + usable - bytes;
             return address;
           }
         } else if (link < LIVE * 2) return this.#moveSmall(granule, requested, bytes);
@@ -264,10 +267,7 @@ export class Heap implements Allocator {
         return moved;
       }
     }
-    const { memory } = this.#core;
-    const block = this.#core.live(address, "move");
-    this.#core.fill(moved, (destination) => memory.copy(block, destination, length));
-    this.free(address);
+    this.#core.move(address, moved, length);
     return moved;
   }
 
@@ -290,38 +290,37 @@ export class Heap implements Allocator {
     const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
     if (granule === quotient && (granule >>> 8) < this.#units) {
-      const { range } = this.#first;
+      const pages = this.#pages;
       const unit = granule >>> 8;
-      const index = this.#first.liveLink(granule);
+      const page = unit & -16;
+      const offset = granule & 4095;
+      const shape = pages[page + SHAPE_AT]!;
+      const slot = Math.imul(offset, shape >>> INVERSE_FROM) >>> 16;
+      const link = this.#links[pages[page + LINKS_AT]! + slot]!;
       let usable = 0;
       let slack = 0;
-      if (index !== 0) {
-        usable = this.#first.slotSize(granule);
-        slack = this.#links[index]! & SLACK_MASK;
+      if (((link - LIVE_FROM) >>> 0) < ANY_SPAN && Math.imul(slot, shape & GRANULES_BITS) === offset) {
+        usable = (shape & GRANULES_BITS) << 4;
+        slack = link & SLACK_BITS;
       } else if ((granule & 255) === 0) {
-        usable = range.runs.largeAt(unit) * UNIT;
-        slack = range.runs.slack(unit);
+        const { runs } = this.#first.range;
+        usable = runs.largeAt(unit) * UNIT;
+        slack = runs.slack(unit);
       }
       const length = byteLength === undefined ? usable - slack : byteLength;
       if (usable > 0 && typeof length === "number" && length >>> 0 === length && length <= usable) {
-        const region = range.wrappedRegionOf(unit);
+        const region = this.#regionOf(unit);
         return new Uint8Array(region.buffer, region.byteOffset + (address - region.address), length);
       }
     }
-    return this.#viewSlow(address, byteLength);
+    return this.#core.view(address, byteLength);
   }
 
-  /** What `view` does for huge blocks and those of other ranges, and for arguments that it must refuse. */
-  #viewSlow(address: Address, byteLength?: number): Uint8Array {
-    const block = this.#core.live(address, "view");
-    if (byteLength === undefined) return this.#core.memory.view(block, Uint8Array, block.requestedSize);
-    assertSize(byteLength, "byteLength");
-    if (byteLength > block.usableSize) {
-      throw new RangeError(
-        `Cannot view ${byteLength} bytes at ${formatAddress(address)}: the block has ${block.usableSize}`,
-      );
-    }
-    return this.#core.memory.view(block, Uint8Array, byteLength);
+  /** The region of a unit of the first range, most likely that of the last view. */
+  #regionOf(unit: number): Region {
+    const seen = this.#seen;
+    if (unit >= seen.firstUnit && unit < seen.endUnit && seen.bytes.byteLength > 0) return seen;
+    return this.#seen = this.#first.range.wrappedRegionOf(unit);
   }
 
   /** See {@link Allocator.array}. */
@@ -331,7 +330,10 @@ export class Heap implements Allocator {
     const byteLength = length * type.BYTES_PER_ELEMENT;
     const address = this.allocate(byteLength);
     try {
-      const array = this.#core.memory.view(this.#core.live(address, "view"), type, length);
+      const granule = ((address - this.#base) * 0.0625) | 0;
+      const isHere = address - this.#base === granule * GRANULE && (granule >>> 8) < this.#units;
+      const region = isHere ? this.#regionOf(granule >>> 8) : this.#core.around(address, byteLength);
+      const array = new type(region.buffer, region.byteOffset + (address - region.address), length);
       assertArrayLength(array, byteLength);
       return array;
     } catch (error) {
@@ -342,12 +344,21 @@ export class Heap implements Allocator {
 
   /** See {@link Allocator.freeArray}. */
   freeArray(array: ArrayBufferView): void {
-    this.#core.freeArray(array);
+    const address = this.#addressIn(array);
+    if (address !== 0) this.free(address);
+    else this.#core.freeArray(array);
+  }
+
+  /** The address of a view of the region that was viewed last; 0 for any other. */
+  #addressIn(view: ArrayBufferView): Address {
+    const { bytes, buffer, byteOffset, address } = this.#seen;
+    if (!ArrayBuffer.isView(view) || view.buffer !== buffer || bytes.byteLength === 0) return 0;
+    return address - byteOffset + view.byteOffset;
   }
 
   /** See {@link Allocator.addressOf}. Time in the number of regions, of which there are few, and of huge blocks. */
   addressOf(view: ArrayBufferView): Address {
-    return this.#core.addressOf(view);
+    return this.#addressIn(view) || this.#core.addressOf(view);
   }
 
   /** See {@link Allocator.buffer}. */
@@ -358,14 +369,7 @@ export class Heap implements Allocator {
 
   /** See {@link Allocator.blocks}. */
   blocks(): IterableIterator<BlockInfo> {
-    this.#core.assertNotDisposed("walk the blocks");
-    return this.#walk();
-  }
-
-  *#walk(): IterableIterator<BlockInfo> {
-    for (const { address, requestedSize, usableSize, alignment } of this.#core.blocks.live()) {
-      yield { address, requestedSize, usableSize, alignment };
-    }
+    return this.#core.walk();
   }
 
   /** See {@link Allocator.stats}. Time in the number of pages and large blocks. */
@@ -375,8 +379,7 @@ export class Heap implements Allocator {
 
   /** What every region holds, page by page and run by run; see `heapMap` for a drawing. Time in the number of both. */
   layout(): HeapLayout {
-    this.#core.assertNotDisposed("report");
-    return layoutOf(this.#core.blocks);
+    return this.#core.layout();
   }
 
   /** See {@link Allocator.check}. Time in the number of slots and units. */
@@ -394,6 +397,7 @@ export class Heap implements Allocator {
     this.#fastSize = -1;
     this.#fastUnits = 0;
     this.#units = 0;
+    this.#seen = NO_REGION;
     this.#pages = new Int32Array(0);
     this.#links = new Uint16Array(0);
     this.#core.dispose();
@@ -403,6 +407,7 @@ export class Heap implements Allocator {
   #copyFirst(): void {
     const { range, links } = this.#first;
     const { isCounted, isPlain } = this.#core;
+    this.#seen = NO_REGION;
     this.#base = range.base;
     this.#pages = range.pages;
     this.#links = links;

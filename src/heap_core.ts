@@ -12,9 +12,9 @@
  *
  * @module
  */
-import type { AllocatorStats } from "./allocator.ts";
+import type { AllocatorStats, BlockInfo } from "./allocator.ts";
 import { assertAddress, assertAlignment, assertSize } from "./arguments.ts";
-import { BlockMemory } from "./block_memory.ts";
+import { BlockMemory, type WrappedMemory } from "./block_memory.ts";
 import type { LiveBlock } from "./block_lookup.ts";
 import { Blocks } from "./blocks.ts";
 import { clearBytes } from "./bytes.ts";
@@ -28,6 +28,7 @@ import {
   OutOfMemoryError,
   UseAfterFreeError,
 } from "./errors.ts";
+import { type HeapLayout, layoutOf } from "./heap_layout.ts";
 import type { HeapRules } from "./heap_options.ts";
 import { heapStats } from "./heap_stats.ts";
 import { OwnedBlocks, type OwningAllocator } from "./native_buffer.ts";
@@ -144,6 +145,48 @@ export class HeapCore {
     this.#requested -= size - (link & SLACK_MASK);
     this.blocks.releaseSmall(pages, granule, index);
     return true;
+  }
+
+  /** A view of a live block. */
+  view(address: Address, byteLength?: number): Uint8Array {
+    const block = this.live(address, "view");
+    if (byteLength === undefined) return this.memory.view(block, Uint8Array, block.requestedSize);
+    assertSize(byteLength, "byteLength");
+    if (byteLength > block.usableSize) {
+      const where = formatAddress(address);
+      throw new RangeError(`Cannot view ${byteLength} bytes at ${where}: the block has ${block.usableSize}`);
+    }
+    return this.memory.view(block, Uint8Array, byteLength);
+  }
+
+  /** The wrapped memory around the first `byteLength` bytes of a live block. */
+  around(address: Address, byteLength: number): WrappedMemory {
+    return this.memory.around(this.live(address, "view"), byteLength);
+  }
+
+  /** Copies the block at `address` to the one just allocated at `moved`, and frees it. */
+  move(address: Address, moved: Address, length: number): void {
+    const block = this.live(address, "move");
+    this.fill(moved, (target) => this.memory.copy(block, target, length));
+    this.#allocator.free(address);
+  }
+
+  /** What every region holds. */
+  layout(): HeapLayout {
+    this.assertNotDisposed("report");
+    return layoutOf(this.blocks);
+  }
+
+  /** The live blocks, as callers may know them. */
+  walk(): IterableIterator<BlockInfo> {
+    this.assertNotDisposed("walk the blocks");
+    return this.#walk();
+  }
+
+  *#walk(): IterableIterator<BlockInfo> {
+    for (const { address, requestedSize, usableSize, alignment } of this.blocks.live()) {
+      yield { address, requestedSize, usableSize, alignment };
+    }
   }
 
   /** Frees the block that a view starts at. */

@@ -11,7 +11,7 @@
  * @module
  */
 import { alignDown } from "./arguments.ts";
-import type { WrappedBytes } from "./bytes.ts";
+import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
 import { CorruptionError, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { PAGE_UNITS, UNIT } from "./runs.ts";
@@ -35,6 +35,16 @@ export interface Region extends WrappedBytes {
    */
   frontier: number;
 }
+
+/** A region without a unit. */
+export const NO_REGION: Region = {
+  ...wrappedBytes(new Uint8Array(0)),
+  index: -1,
+  address: 0,
+  firstUnit: 0,
+  endUnit: 0,
+  frontier: 0,
+};
 
 /** A piece of address space. */
 export interface Reservation {
