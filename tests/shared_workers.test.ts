@@ -148,7 +148,7 @@ describe("SharedHeap with workers", () => {
       (workers) =>
         Promise.all(
           workers.map((worker, me) =>
-            worker.run("exchange", heap.handle, shared.options(me, { me, workers: count, count: 3000 }))
+            worker.run("exchange", heap.handle, shared.options(me, { me, workers: count, count: 1000 }))
           ),
         ),
     );

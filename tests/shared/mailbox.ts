@@ -42,6 +42,17 @@ export class Mailbox {
   }
 }
 
+/** Waits in a loop for another worker: at first by trying again, then by sleeping, as there may be fewer processors than workers. */
+export class Patience {
+  #tries = 0;
+  readonly #bed = new Int32Array(new SharedArrayBuffer(4));
+
+  /** To be called each time there was nothing to do. */
+  wait(): void {
+    if (++this.#tries % 200 === 0) Atomics.wait(this.#bed, 0, 0, 1);
+  }
+}
+
 /** Fills a block so that {@link assertFilled} can tell whether anybody else has written to it. */
 export function fillBlock(heap: SharedHeap, address: Address): void {
   const bytes = heap.view(address);

@@ -7,7 +7,7 @@ import { SharedHeap } from "../../mod.ts";
 import type { Address } from "../../src/page_source.ts";
 import { Prng } from "../support/prng.ts";
 import { runtimeName } from "../support/runtime.ts";
-import { assertFilled, fillBlock, Mailbox } from "./mailbox.ts";
+import { assertFilled, fillBlock, Mailbox, Patience } from "./mailbox.ts";
 import type { Answer, Task } from "./workers.ts";
 
 /** Arguments and results of a task. */
@@ -84,6 +84,7 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
   produce(heap, options) {
     const ring = new Mailbox(heap, option(options, "slots"), option(options, "base"));
     const random = new Prng(option(options, "seed"));
+    const patience = new Patience();
     let committed = 0;
     const count = option(options, "count");
     for (let made = 0; made < count; made++) {
@@ -91,7 +92,7 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
       const bytes = heap.view(address, 2);
       bytes[0] = made & 255;
       bytes[1] = (made >>> 8) & 255;
-      while (!ring.tryPut(made % ring.words.length, address));
+      while (!ring.tryPut(made % ring.words.length, address)) patience.wait();
       if (made % 65_536 === 0) committed = Math.max(committed, heap.stats().committedBytes);
     }
     return { committed };
@@ -100,10 +101,11 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
   /** Takes them out again, in order, and frees them. */
   consume(heap, options) {
     const ring = new Mailbox(heap, option(options, "slots"), option(options, "base"));
+    const patience = new Patience();
     const count = option(options, "count");
     for (let taken = 0; taken < count; taken++) {
       let address: Address = 0;
-      while (address === 0) address = ring.exchange(taken % ring.words.length, 0);
+      while ((address = ring.exchange(taken % ring.words.length, 0)) === 0) patience.wait();
       const bytes = heap.view(address, 2);
       if (bytes[0] !== (taken & 255) || bytes[1] !== ((taken >>> 8) & 255)) {
         throw new Error(`block ${taken} is another`);
@@ -123,8 +125,10 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
     const got = new Int32Array(workers);
     const count = option(options, "count");
     const pending: Address[] = Array.from({ length: workers }, () => 0);
+    const patience = new Patience();
     for (let open = workers * 2; open > 0;) {
       open = workers * 2;
+      let isIdle = true;
       for (let other = 0; other < workers; other++) {
         if (sent[other]! < count) {
           if (pending[other] === 0) {
@@ -134,6 +138,7 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
           if (boxes.tryPut(me * workers + other, pending[other]!)) {
             pending[other] = 0;
             sent[other] = sent[other]! + 1;
+            isIdle = false;
           }
         } else open--;
         if (got[other]! < count) {
@@ -142,8 +147,10 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
           assertFilled(heap, address);
           heap.free(address);
           got[other] = got[other]! + 1;
+          isIdle = false;
         } else open--;
       }
+      if (isIdle) patience.wait();
     }
     heap.check();
     return {};
@@ -156,7 +163,7 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
     let freed = 0;
     let doubles = 0;
     Atomics.add(slots.words, 0, 1);
-    while (Atomics.load(slots.words, 0) < gate);
+    for (const patience = new Patience(); Atomics.load(slots.words, 0) < gate;) patience.wait();
     for (let index = 1; index < slots.words.length; index++) {
       const address = option(options, "base") + (slots.words[index]! - 1) * 16;
       try {
