@@ -30,7 +30,14 @@
  */
 import type { BlockInfo, BufferOptions, TypedArray, TypedArrayConstructor } from "./allocator.ts";
 import { assertAddress, assertArrayLength, assertSize, assertTypedArrayConstructor } from "./arguments.ts";
-import { describeValue, DisposedError, formatAddress, InvalidFreeError, UseAfterFreeError } from "./errors.ts";
+import {
+  type AllocatorError,
+  describeValue,
+  DisposedError,
+  formatAddress,
+  InvalidFreeError,
+  UseAfterFreeError,
+} from "./errors.ts";
 import { type NativeBuffer, OwnedBlocks, type OwningAllocator } from "./native_buffer.ts";
 import type { Address } from "./page_source.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
@@ -152,14 +159,14 @@ export class WrapperMemory {
   /** See `Allocator.freeArray`. A view of other memory is a violation; when the hook returns, nothing is freed. */
   freeArray(array: ArrayBufferView): void {
     const address = this.#addressOf(array, "free");
-    if (address === undefined) reportViolation(this.#notOurs("free"));
-    else this.#allocator.free(address);
+    if (typeof address === "number") this.#allocator.free(address);
+    else reportViolation(address);
   }
 
   /** See `Allocator.addressOf`. Constant time. */
   addressOf(view: ArrayBufferView): Address {
-    const action = "take the address of";
-    return this.#addressOf(view, action) ?? throwAfterReport(this.#notOurs(action));
+    const address = this.#addressOf(view, "take the address of");
+    return typeof address === "number" ? address : throwAfterReport(address);
   }
 
   /** Whether a view is on a buffer that views were made on here, those of NativeBuffers included. */
@@ -211,24 +218,19 @@ export class WrapperMemory {
     return new type(buffer, byteOffset + offset, length);
   }
 
-  /** Where a view starts; undefined when it is not of this allocator's memory. */
-  #addressOf(view: ArrayBufferView, action: string): Address | undefined {
+  /** Where a view starts, or the violation that it is of no memory of this allocator. */
+  #addressOf(view: ArrayBufferView, action: string): Address | AllocatorError {
     this.assertNotDisposed(`${action} a view`);
     if (!ArrayBuffer.isView(view)) {
       throw new TypeError(`Cannot ${action} ${describeValue(view)}: it must be a typed array or DataView`);
     }
     const { buffer } = view;
     if (buffer.byteLength === 0 && (buffer as ArrayBuffer).detached === true) {
-      throwAfterReport(
-        new UseAfterFreeError(`Cannot ${action} the view: its memory was freed and its buffer detached`),
-      );
+      return new UseAfterFreeError(`Cannot ${action} the view: its memory was freed and its buffer detached`);
     }
     // Asking the inner allocator would report the violation in its name, and `freeArray` could not go on from there.
     const origin = this.#origins.get(buffer) ?? this.#owned.originOf(buffer);
-    return origin === undefined ? undefined : origin + view.byteOffset;
-  }
-
-  #notOurs(action: string): InvalidFreeError {
+    if (origin !== undefined) return origin + view.byteOffset;
     const detail = `it is not of this ${this.#hooks.name}'s memory`;
     return new InvalidFreeError(action, 0, "foreign", detail, "the view");
   }
