@@ -308,6 +308,7 @@ export class FreeList implements FreeBlocks {
       number = numbers & REGION_MASK;
       p = words[w + 1]!;
     }
+    if (number === 0 && beforeRegion !== 0) this.#assertTail(beforeRegion, before);
     this.visited = visited;
     if (foundSize === 0) return false;
     if (this.#fit === "next") {
@@ -332,13 +333,13 @@ export class FreeList implements FreeBlocks {
       number = region.words[4 * p + 3]! & REGION_MASK;
       p = region.words[4 * p + 1]!;
     }
-    if (beforeRegion !== this.#tailRegion || before !== this.#tail) {
-      throw corrupt(
-        this.#regions.byNumber[beforeRegion || this.#tailRegion]!,
-        before,
-        "the free list does not end there",
-      );
-    }
+    this.#assertTail(beforeRegion, before);
+  }
+
+  /** Throws unless the list ends at the node at `p` of region `number`, where a walk came to an end. */
+  #assertTail(number: number, p: number): void {
+    if (number === this.#tailRegion && p === this.#tail) return;
+    throw corrupt(this.#regionOf(number || this.#tailRegion, number, p), p, "the free list does not end there");
   }
 
   /** See {@link FreeBlocks.renumber}. */
