@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { failingPageSource, fixedPageSource, OutOfMemoryError, systemPageSource } from "../mod.ts";
+import { CorruptionError, failingPageSource, fixedPageSource, OutOfMemoryError, systemPageSource } from "../mod.ts";
 import type { Address, PageSource } from "../mod.ts";
 import type { LiveBlock } from "../src/block_lookup.ts";
 import { Blocks } from "../src/blocks.ts";
@@ -273,5 +273,52 @@ describe("Blocks", () => {
     const { address, byteLength } = recorder.mappings()[0]!;
     recorder.source.unmap(address, byteLength);
     assertEquals(recorder.complaint(), "");
+  });
+});
+
+describe("Blocks.check()", () => {
+  it("finds a large block whose record does not fit its run", () => {
+    const { blocks, complaint } = make();
+    const block = find(blocks, blocks.allocate(100_000, 64 * KIB));
+    const { runs } = block.pages!.range;
+    const unit = block.granule / 256;
+    const [slack, info] = [runs.slack(unit), runs.info(unit)];
+    const cases: [number, number][] = [[-1, info], [4096, info], [slack, info | 128], [slack, 21], [slack, -1]];
+    // Unless it happens to lie there, it cannot say that it is at a multiple of a mebibyte.
+    if (block.address % MIB !== 0) cases.push([slack, 20]);
+    for (const [wrongSlack, wrongInfo] of cases) {
+      runs.describe(unit, wrongSlack, wrongInfo);
+      assertThrows(
+        () => blocks.check(),
+        CorruptionError,
+        `Cannot trust the large block at unit ${unit}: its record says`,
+      );
+    }
+    runs.describe(unit, slack, info);
+    assertEquals(complaint(), "");
+  });
+
+  it("takes the largest slacks: of a block of no bytes, and of one byte in its last unit", () => {
+    const { blocks, complaint } = make();
+    for (const size of [0, 1, 4096, 4097, 20_481]) blocks.allocate(size, 4096);
+    assertEquals(complaint(), "");
+  });
+
+  it("finds huge blocks that are miscounted", () => {
+    const { blocks, complaint } = make();
+    const block = find(blocks, blocks.allocate(5 * MIB, 16));
+    for (const field of ["byteLength", "wrappedBytes"] as const) {
+      blocks.huge[field] += 1;
+      assertThrows(
+        () => blocks.check(),
+        CorruptionError,
+        "Cannot trust the huge blocks: they have 5242880 bytes, 0 wrapped",
+      );
+      blocks.huge[field] -= 1;
+    }
+    block.huge!.requested = 2 ** 30;
+    assertThrows(() => blocks.check(), CorruptionError, "its record disagrees with itself");
+    block.huge!.requested = 5 * MIB;
+    assertEquals(complaint(), "");
   });
 });
