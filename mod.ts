@@ -28,6 +28,7 @@ export { systemPageSource };
 export { brkPageSource } from "./ffi/brk_page_source.ts";
 export { fromPointer, toPointer } from "./ffi/pointer.ts";
 export type { RuntimePointer } from "./ffi/pointer.ts";
+export type { StackFrame } from "./src/allocation_site.ts";
 export type {
   Allocator,
   AllocatorStats,
@@ -46,6 +47,8 @@ export type { BucketLayout, FreeStats, LayoutBlock, LayoutRegion } from "./src/b
 export type { AllocatorEvent } from "./src/bucket_policy.ts";
 export { BumpAllocator, type BumpAllocatorOptions } from "./src/bump_allocator.ts";
 export { contiguousPageSource } from "./src/contiguous_page_source.ts";
+export { DebugAllocator } from "./src/debug_allocator.ts";
+export type { DebugAllocatorOptions } from "./src/debug_options.ts";
 export { type Describable, describe, type DescribeOptions } from "./src/describe.ts";
 export {
   AlignmentMismatchError,
@@ -85,9 +88,12 @@ export type { GuardPlacement } from "./src/guard_layout.ts";
 export type { GuardAllocatorOptions } from "./src/guard_options.ts";
 export { Heap } from "./src/heap.ts";
 export type { HeapLayout, HeapRegion, HeapSizeClass, HeapSpan } from "./src/heap_layout.ts";
+export type { HeapProfile, HeapProfileKind, HeapProfileNode, HeapProfileSample } from "./src/heap_profile.ts";
 export { heapMap, type HeapMapOptions } from "./src/heap_map.ts";
 export type { DelayedReuseOptions, HeapOptions, SecureOptions } from "./src/heap_options.ts";
 export type { InBandAllocator } from "./src/in_band_allocator.ts";
+export type { LeakedBlock, LeakReport, LeakSite } from "./src/leak_report.ts";
+export type { LeakScope } from "./src/leak_scope.ts";
 export { type LimitedPageSource, limitedPageSource } from "./src/limited_page_source.ts";
 export { NativeBuffer } from "./src/native_buffer.ts";
 export type { Address, NativePointer, PageSource, Protection } from "./src/page_source.ts";

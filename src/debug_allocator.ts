@@ -1,0 +1,456 @@
+/**
+ * A wrapper that explains what went wrong: overruns to the byte, bad frees with the stacks of both parties, leaks by the
+ * line of code that allocated.
+ *
+ * ```text
+ *   DebugAllocator             the rules                               this file
+ *    ├─ DebugBlocks            live blocks, the last freed ones        debug_blocks.ts
+ *    ├─ canaries               bytes around each block                 canary.ts, poison.ts, debug_reports.ts
+ *    ├─ WrapperMemory          views, arrays, NativeBuffers            wrapper_memory.ts
+ *    ├─ leaks, heapProfile     by allocation site                      leak_report.ts, heap_profile.ts
+ *    ▼
+ *   inner allocator            each block in one of its own, 32 bytes larger at least; drawn in canary.ts
+ * ```
+ *
+ * Invariant: while a block is live its canaries are as they were drawn, or native code or a stray view has written where
+ * nobody may. They are looked at when the block is freed, resized or moved, by `check`, and at dispose.
+ *
+ * @module
+ */
+import { captureStack } from "./allocation_site.ts";
+import type {
+  Allocator,
+  AllocatorStats,
+  BlockInfo,
+  BufferOptions,
+  TypedArray,
+  TypedArrayConstructor,
+} from "./allocator.ts";
+import { assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { CANARY_SIZE, drawCanaries, drawTail, findDamage, FRESH, overwrite, watchedEnd } from "./canary.ts";
+import { DebugBlock, DebugBlocks } from "./debug_blocks.ts";
+import { type DebugAllocatorOptions, readDebugOptions } from "./debug_options.ts";
+import { damaged, outOfMemory, overLimit } from "./debug_reports.ts";
+import {
+  AlignmentMismatchError,
+  CorruptionError,
+  describeValue,
+  OutOfMemoryError,
+  SizeMismatchError,
+} from "./errors.ts";
+import { atExit } from "./exit_hook.ts";
+import { type HeapProfile, type HeapProfileKind, SiteTotals } from "./heap_profile.ts";
+import { type LeakReport, leakReport } from "./leak_report.ts";
+import { LeakScope } from "./leak_scope.ts";
+import type { NativeBuffer, OwningAllocator } from "./native_buffer.ts";
+import type { Address, PageSource } from "./page_source.ts";
+import { FREED_BYTE } from "./poison.ts";
+import { tryAllocate } from "./try_allocate.ts";
+import { reportViolation, throwAfterReport } from "./violations.ts";
+import { WrapperMemory } from "./wrapper_memory.ts";
+
+/**
+ * Any allocator, with every mistake explained.
+ *
+ * Each block has 16 known bytes before it and behind it, to the byte, and what is left of the inner block is known too.
+ * A byte that was changed there is a `CorruptionError` whose `byte` says which, what it should be and what it is. A free
+ * of what is no live block says whether the block was freed before, with the stacks of its allocation and of the first
+ * free (the error's own stack is that of the second). `free(address, size, alignment)` checks what is handed back.
+ *
+ * What differs from the {@link Allocator} contract:
+ * - `usableSize` is the size that was asked for, so that every byte beyond is watched.
+ * - Fresh blocks hold 0xD0, freed memory 0xDF until it is used again, what is watched 0xDC and 0xDE.
+ * - A block is not freed, resized or moved while a byte around it is wrong: the call reports that and does nothing.
+ * - A block that no single ArrayBuffer can show (above 4 GiB on Bun) is not watched and not filled.
+ *
+ * The inner allocator belongs to the wrapper: allocate from nothing else in it, and dispose the wrapper only. Costs: two
+ * stacks and a record on JavaScript's heap for each block, writing every byte twice, 32 bytes and up to an alignment
+ * more for each block. Reports take time in the number of live blocks.
+ *
+ * @example
+ * ```ts
+ * import { DebugAllocator, Heap } from "@offheap/alloc";
+ *
+ * using debug = new DebugAllocator(new Heap(), { reportLeaks: true });
+ * const kept = debug.allocate(1000);
+ * debug.view(kept).fill(1);
+ * console.log(`${debug.leaks()}`); // 1 site, 1 block, 1,000 bytes: and the line above
+ * debug.free(kept);
+ * ```
+ */
+export class DebugAllocator implements Allocator {
+  readonly #inner: OwningAllocator;
+  readonly #blocks: DebugBlocks;
+  readonly #memory: WrapperMemory;
+  readonly #totals: SiteTotals | undefined;
+  readonly #stackDepth: number;
+  readonly #fills: boolean;
+  readonly #limit: number;
+  readonly #onLeaks: ((report: LeakReport) => void) | undefined;
+  #forgetExit: () => void = () => {};
+  #disposed = false;
+
+  /** Wraps `inner`. */
+  constructor(inner: OwningAllocator, options: DebugAllocatorOptions = {}) {
+    const settings = readDebugOptions(options);
+    if (typeof inner?.allocate !== "function" || inner.source === undefined) {
+      throw new TypeError(`Cannot wrap ${describeValue(inner)}: it must be an allocator with a page source`);
+    }
+    this.#inner = inner;
+    this.#stackDepth = settings.stackDepth;
+    this.#fills = settings.fill;
+    this.#limit = settings.limit;
+    this.#onLeaks = settings.onLeaks;
+    this.#totals = settings.totals ? new SiteTotals() : undefined;
+    this.#blocks = new DebugBlocks("debug allocator", settings.remember);
+    this.#memory = new WrapperMemory(this, inner, {
+      name: "debug allocator",
+      isDisposed: () => this.#disposed,
+      find: (address) => this.#blocks.find(address),
+      invalid: (address, action) => this.#blocks.invalid(address, action),
+      replace: (block, size) => this.#place(size, block.alignment, block.requestedSize, false),
+    });
+    if (settings.leaksAtExit) this.#forgetExit = atExit(() => this.#reportLeaks(this.leaks()));
+  }
+
+  /** Where the memory comes from. */
+  get source(): PageSource {
+    return this.#inner.source;
+  }
+
+  /** See {@link Allocator.allocate}. */
+  allocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
+    return this.#place(size, alignment, 0, false);
+  }
+
+  /** See {@link Allocator.tryAllocate}. */
+  tryAllocate(size: number, alignment?: number): Address {
+    return tryAllocate(this, size, alignment);
+  }
+
+  /** See {@link Allocator.allocateZeroed}. */
+  allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
+    return this.#place(size, alignment, 0, true);
+  }
+
+  /** Places a block; `replaced` bytes of the limit are about to become free. */
+  #place(size: number, alignment: number, replaced: number, zeroed: boolean): Address {
+    assertSize(size);
+    assertAlignment(alignment);
+    this.#memory.assertNotDisposed("allocate");
+    this.#assertWithinLimit(size - replaced, size);
+    const front = Math.max(alignment, CANARY_SIZE);
+    const inner = this.#allocateInner(size, front, alignment, zeroed);
+    try {
+      const block = this.#describe(inner, front, size, alignment, "allocated");
+      const bytes = this.#bytesOf(block);
+      if (bytes !== undefined) {
+        if (this.#fills && !zeroed) bytes.fill(FRESH, front, front + size);
+        drawCanaries(bytes, block);
+      }
+      this.#blocks.add(block);
+      this.#totals?.add(block.allocatedAt, size);
+      return block.address;
+    } catch (error) {
+      this.#inner.free(inner);
+      throw error;
+    }
+  }
+
+  /** The record of a block of `size` bytes in the inner one; its number is the next. */
+  #describe(inner: Address, front: number, size: number, alignment: number, what: string): DebugBlock {
+    const stack = captureStack(what, this.#stackDepth);
+    const number = this.#blocks.lastNumber + 1;
+    // The sum, as -0 is 0.
+    const usable = this.#inner.usableSize(inner);
+    return new DebugBlock(inner, front, size + 0, usable, Math.max(alignment, DEFAULT_ALIGNMENT), number, stack);
+  }
+
+  #allocateInner(size: number, front: number, alignment: number, zeroed: boolean): Address {
+    return this.#obtain(size, front, (length) => {
+      return zeroed ? this.#inner.allocateZeroed(length, alignment) : this.#inner.allocate(length, alignment);
+    });
+  }
+
+  /** What `request` gives for the length of an inner block; when there is no memory, an error about `size` bytes. */
+  #obtain(size: number, front: number, request: (length: number) => Address): Address {
+    const length = front + size + CANARY_SIZE;
+    try {
+      if (Number.isSafeInteger(length)) return request(length);
+      throw new OutOfMemoryError("no address space has so many", size);
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      throw outOfMemory(size, front + CANARY_SIZE, error);
+    }
+  }
+
+  /** See {@link Allocator.resize}. Within the inner block, and beyond where the inner allocator can. */
+  resize(address: Address, size: number): boolean {
+    this.#memory.live(address, "resize");
+    assertSize(size);
+    this.#memory.refuseOwned(address, "resize");
+    const block = this.#blocks.find(address)!;
+    this.#assertIntact(block, "resize");
+    return this.#resize(block, size);
+  }
+
+  /** See {@link Allocator.reallocate}. A block that moves leaves 0xDF behind, where one ArrayBuffer can show it. */
+  reallocate(address: Address, size: number): Address {
+    if (address === 0) return this.allocate(size);
+    this.#memory.live(address, "reallocate");
+    assertSize(size);
+    this.#memory.refuseOwned(address, "reallocate");
+    const block = this.#blocks.find(address)!;
+    this.#assertIntact(block, "reallocate");
+    if (size === 0) {
+      this.#release(block);
+      return 0;
+    }
+    if (this.#resize(block, size)) return address;
+    this.#assertWithinLimit(size - block.size, size);
+    return this.#bytesOf(block) === undefined || size > this.source.maxWrapBytes
+      ? this.#moveInner(block, size)
+      : this.#move(block, size);
+  }
+
+  #resize(block: DebugBlock, size: number): boolean {
+    const { front, size: before } = block;
+    if (this.#blocks.liveBytes + size - before > this.#limit) return false;
+    const length = front + size + CANARY_SIZE;
+    if (length > block.innerSize || length * 2 < block.innerSize) {
+      const isResized = Number.isSafeInteger(length) && this.#inner.resize(block.inner, length);
+      if (!isResized && length > block.innerSize) return false;
+      block.innerSize = this.#inner.usableSize(block.inner);
+    }
+    this.#blocks.setSize(block, size + 0);
+    block.allocatedAt = captureStack("resized", this.#stackDepth);
+    const bytes = this.#bytesOf(block);
+    if (bytes === undefined) return true;
+    if (this.#fills && size > before) bytes.fill(FRESH, front + before, front + size);
+    drawTail(bytes, front + size);
+    return true;
+  }
+
+  #move(block: DebugBlock, size: number): Address {
+    const moved = this.#blocks.find(this.#place(size, block.alignment, block.size, false))!;
+    try {
+      this.#memory.copy(block, moved, Math.min(size, block.size));
+      this.#release(block);
+    } catch (error) {
+      this.#blocks.remove(moved, undefined);
+      this.#inner.free(moved.inner);
+      throw error;
+    }
+    return moved.address;
+  }
+
+  /** Lets the inner allocator move a block that no view can show; it has no canaries. */
+  #moveInner(block: DebugBlock, size: number): Address {
+    const { front, alignment } = block;
+    const inner = this.#obtain(size, front, (length) => this.#inner.reallocate(block.inner, length));
+    this.#blocks.remove(block, captureStack("freed", this.#stackDepth));
+    const moved = this.#describe(inner, front, size, alignment, "moved");
+    this.#blocks.add(moved);
+    const bytes = this.#bytesOf(moved);
+    if (bytes !== undefined) drawCanaries(bytes, moved);
+    return moved.address;
+  }
+
+  /**
+   * See {@link Allocator.free}. With `size`, and `alignment`, both must be those that were asked for last.
+   *
+   * @throws {SizeMismatchError} When the size is another.
+   * @throws {AlignmentMismatchError} When the alignment is another.
+   * @throws {CorruptionError} When a byte around the block was changed.
+   */
+  free(address: Address, size?: number, alignment?: number): void {
+    if (size !== undefined) assertSize(size);
+    if (alignment !== undefined) assertAlignment(alignment);
+    if (this.#memory.liveToFree(address) === undefined) return;
+    const block = this.#blocks.find(address)!;
+    if (size !== undefined && size !== block.size) {
+      return reportViolation(new SizeMismatchError("free", address, size, block.size));
+    }
+    if (alignment !== undefined && Math.max(alignment, DEFAULT_ALIGNMENT) !== block.alignment) {
+      return reportViolation(new AlignmentMismatchError("free", address, alignment, block.alignment));
+    }
+    const damage = this.#damage(block, "free");
+    if (damage !== undefined) return reportViolation(damage);
+    this.#release(block);
+  }
+
+  /** Frees a live block. */
+  #release(block: DebugBlock): void {
+    if (this.#memory.ownedBlocks !== 0) this.#memory.revoke(block.address);
+    const bytes = this.#fills ? this.#bytesOf(block) : undefined;
+    if (bytes !== undefined) overwrite(bytes, block, FREED_BYTE);
+    this.#inner.free(block.inner);
+    this.#blocks.remove(block, captureStack("freed", this.#stackDepth));
+  }
+
+  /** See {@link Allocator.usableSize}: the size that was asked for. */
+  usableSize(address: Address): number {
+    return this.#memory.live(address, "measure").usableSize;
+  }
+
+  /** See {@link Allocator.owns}. */
+  owns(address: Address): boolean {
+    return this.#memory.owns(address);
+  }
+
+  /** See {@link Allocator.view}. */
+  view(address: Address, byteLength?: number): Uint8Array {
+    return this.#memory.view(address, byteLength);
+  }
+
+  /** See {@link Allocator.array}. */
+  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
+    return this.#memory.array(type, length);
+  }
+
+  /** See {@link Allocator.freeArray}. */
+  freeArray(array: ArrayBufferView): void {
+    this.#memory.freeArray(array);
+  }
+
+  /** See {@link Allocator.addressOf}. */
+  addressOf(view: ArrayBufferView): Address {
+    return this.#memory.addressOf(view);
+  }
+
+  /** See {@link Allocator.buffer}. */
+  buffer(byteLength: number, options?: BufferOptions): NativeBuffer {
+    return this.#memory.buffer(byteLength, options);
+  }
+
+  /** See {@link Allocator.blocks}. In order of allocation. */
+  blocks(): IterableIterator<BlockInfo> {
+    this.#memory.assertNotDisposed("walk the blocks");
+    return this.#walk();
+  }
+
+  *#walk(): IterableIterator<BlockInfo> {
+    for (const block of this.#blocks.walk()) yield block.info;
+  }
+
+  /** See {@link Allocator.stats}. Live bytes are those asked for; the others are the inner allocator's. */
+  stats(): AllocatorStats {
+    this.#memory.assertNotDisposed("report");
+    const stats = this.#inner.stats();
+    const limit = Math.min(this.#limit, stats.limit);
+    return { ...stats, liveBlocks: this.#blocks.count, liveBytes: this.#blocks.liveBytes, limit };
+  }
+
+  /** See {@link Allocator.check}. Looks at every byte around every block. */
+  check(): void {
+    this.#memory.assertNotDisposed("check");
+    for (const damage of this.#damages("check")) reportViolation(damage);
+    this.#inner.check();
+  }
+
+  /** See {@link Allocator.trim}. */
+  trim(): number {
+    this.#memory.assertNotDisposed("trim");
+    return this.#inner.trim();
+  }
+
+  /** The live blocks by the stack that allocated them. Reads every stack: 8 to 55 µs each the first time. */
+  leaks(): LeakReport {
+    this.#memory.assertNotDisposed("report");
+    return leakReport(this.#blocks.walk(), this.#stackDepth);
+  }
+
+  /** A scope: at its end `onLeak` is given the blocks that were allocated in it and are live, if there are any. */
+  scope(onLeak: (report: LeakReport) => void): LeakScope {
+    this.#memory.assertNotDisposed("begin a scope");
+    if (typeof onLeak !== "function") throw new TypeError(`Cannot use ${describeValue(onLeak)} as onLeak`);
+    return new LeakScope(this.#blocks, this.#blocks.lastNumber, this.#stackDepth, onLeak);
+  }
+
+  /**
+   * Bytes by allocation site in the format of Chrome's sampling heap profiles: write it with `JSON.stringify` to a file
+   * that ends in `.heapprofile`. `"live"` counts the blocks that are live now, `"total"` all that ever were.
+   *
+   * @throws {TypeError} For `"total"` when the allocator was made without `totals`.
+   */
+  heapProfile(kind: HeapProfileKind = "live"): HeapProfile {
+    this.#memory.assertNotDisposed("report");
+    if (kind !== "live" && kind !== "total") {
+      throw new TypeError(`Cannot make a profile of ${describeValue(kind)}: it must be "live" or "total"`);
+    }
+    if (kind === "live") {
+      const live = new SiteTotals();
+      for (const { allocatedAt, size } of this.#blocks.walk()) live.add(allocatedAt, size);
+      return live.toProfile();
+    }
+    if (this.#totals === undefined) {
+      throw new TypeError("Cannot make a profile of all blocks ever: the allocator was made without totals");
+    }
+    return this.#totals.toProfile();
+  }
+
+  /**
+   * Frees everything and disposes the inner allocator, then reports leaks, if that was asked for, and bytes that were
+   * changed. A second call does nothing.
+   *
+   * @throws {CorruptionError} When a byte around a live block was changed; everything is given back all the same.
+   */
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    const damages = this.#damages("dispose");
+    const report = this.#onLeaks === undefined ? undefined : this.leaks();
+    this.#disposed = true;
+    this.#forgetExit();
+    try {
+      this.#memory.dispose();
+    } finally {
+      this.#blocks.clear();
+      this.#inner[Symbol.dispose]();
+    }
+    if (report !== undefined) this.#reportLeaks(report);
+    for (const damage of damages) reportViolation(damage);
+  }
+
+  #reportLeaks(report: LeakReport): void {
+    if (report.count > 0) this.#onLeaks?.(report);
+  }
+
+  /** The inner block up to the last byte that is watched; undefined when no ArrayBuffer can show so much. */
+  #bytesOf(block: DebugBlock): Uint8Array | undefined {
+    const end = watchedEnd(block, block.innerSize);
+    return end > this.source.maxWrapBytes ? undefined : this.#inner.view(block.inner, end);
+  }
+
+  #damages(action: string): CorruptionError[] {
+    const damages: CorruptionError[] = [];
+    for (const block of this.#blocks.walk()) {
+      try {
+        const damage = this.#damage(block, action);
+        if (damage !== undefined) damages.push(damage);
+      } catch (error) {
+        // Its region was detached from outside: nothing can be seen, and the inner allocator's check() says so.
+        if (!(error instanceof CorruptionError)) throw error;
+      }
+    }
+    return damages;
+  }
+
+  #assertIntact(block: DebugBlock, action: string): void {
+    const damage = this.#damage(block, action);
+    if (damage !== undefined) throwAfterReport(damage);
+  }
+
+  /** The error for the first byte around a block that was changed, if one was. */
+  #damage(block: DebugBlock, action: string): CorruptionError | undefined {
+    const bytes = this.#bytesOf(block);
+    const index = bytes === undefined ? -1 : findDamage(bytes, block);
+    if (index === -1) return undefined;
+    return damaged(action, block, index, bytes![index]!);
+  }
+
+  #assertWithinLimit(extra: number, size: number): void {
+    const live = this.#blocks.liveBytes;
+    if (live + extra <= this.#limit) return;
+    throw overLimit(size, extra, live, this.#limit);
+  }
+}

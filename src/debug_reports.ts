@@ -1,0 +1,39 @@
+/**
+ * What a debug allocator says of a block that was written around, and of its limit.
+ *
+ * @module
+ */
+import { expectedByte } from "./canary.ts";
+import type { DebugBlock } from "./debug_blocks.ts";
+import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
+import { formatByte, historyOf } from "./guard_reports.ts";
+
+/** The error for the byte at `index` of a block's inner block, which is `found` and should not be. */
+export function damaged(action: string, block: DebugBlock, index: number, found: number): CorruptionError {
+  const { address, size, front, allocatedAt } = block;
+  const offset = index - front;
+  const expected = expectedByte(index, block);
+  return new CorruptionError(
+    `Cannot ${action} ${formatAddress(address)}: something wrote ${
+      offset < 0 ? "before the start" : "behind the end"
+    } ` +
+      `of the block of ${size} bytes; the byte at offset ${offset} (${formatAddress(address + offset)}) is ` +
+      `${formatByte(found)} instead of ${formatByte(expected)}${historyOf({ allocatedAt })}`,
+    { address, offset, expected, found, allocatedAt },
+  );
+}
+
+/** The error for a block of `size` bytes that needs `extra` more than the limit leaves. */
+export function overLimit(size: number, extra: number, live: number, limit: number): OutOfMemoryError {
+  return new OutOfMemoryError(
+    `Cannot allocate ${size} bytes: ${live} of the limit of ${limit} bytes are live, and ${extra} more would exceed it`,
+    size,
+    limit,
+  );
+}
+
+/** The error for a block of `size` bytes when there is no memory for it and the `around` bytes that are watched. */
+export function outOfMemory(size: number, around: number, cause: OutOfMemoryError): OutOfMemoryError {
+  const message = `Cannot allocate ${size} bytes and ${around} around them: ${cause.message}`;
+  return new OutOfMemoryError(message, size, cause.limit, { cause });
+}
