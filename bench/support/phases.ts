@@ -72,7 +72,7 @@ export interface TraceFile extends TraceInfo {
 /** Records between two readings of the resident set. The peak itself is the kernel's and misses nothing. */
 const SAMPLE_RECORDS = 2048;
 /** Watching the memory of an allocator of the groups is given up after so long. */
-const GROUP_MEMORY_LIMIT_MS = 30_000;
+const GROUP_MEMORY_LIMIT_MS = 15_000;
 /** The systems whose cost grows with what is live, and what they are compared with. */
 const GROWTH_SUBJECTS = ["null", "heap", "basicalloc", "rustyMalloc", "memAlloc", "rulloc"] as const;
 
