@@ -156,6 +156,19 @@ export class SharedCore {
     }
   }
 
+  /** A view of a small block, without the detour over a description of it; undefined for whatever else `address` is. */
+  viewSmall(address: Address): Uint8Array | undefined {
+    const { tables } = this.space;
+    const granule = typeof address === "number" && !this.#isDisposed ? this.blocks.granuleAt(address) : -1;
+    const link = granule === -1 ? 0 : this.blocks.liveLink(granule);
+    if (link === 0) return undefined;
+    const size = (tables.pages[((granule >>> 8) & -16) + SHAPE]! & GRANULES_MASK) * GRANULE;
+    const region = tables.regionOf(granule >>> 8);
+    if (region.bytes.byteLength === 0) return undefined;
+    const offset = region.byteOffset + (address - region.address);
+    return new Uint8Array(region.buffer, offset, size - (tables.links[link]! & SLACK_MASK));
+  }
+
   /** Frees the block at `address`; does nothing for 0. */
   free(address: Address): void {
     assertAddress(address);

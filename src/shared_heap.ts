@@ -303,7 +303,8 @@ export class SharedHeap implements Allocator {
 
   /** See {@link Allocator.view}. The block may be any worker's; the view is this worker's. */
   view(address: Address, byteLength?: number): Uint8Array {
-    return this.#memory.view(address, byteLength);
+    const view = byteLength === undefined ? this.#core.viewSmall(address) : undefined;
+    return view ?? this.#memory.view(address, byteLength);
   }
 
   /** See {@link Allocator.array}. */
