@@ -89,16 +89,18 @@ function makeCharts(given: readonly Source[]): [path: string, text: string][] {
     const path = `${CHART_DIRECTORY}/${name}.svg`;
     const target = join(ROOT, path);
     const named = existsSync(target) ? CHART_SOURCE.exec(readFileSync(target, "utf8"))?.[1] : undefined;
-    const source = given.findLast(({ results }) => drawChart(results, name) !== undefined && suits(name, results)) ??
-      (named === undefined ? undefined : readSource(named));
+    const old = named === undefined ? undefined : readSource(named);
+    const able = given.filter(({ results }) => drawChart(results, name) !== undefined && suits(name, results, old));
+    const source = able.at(-1) ?? old;
     const svg = source === undefined ? undefined : drawChart(source.results, name);
     if (svg !== undefined) charts.push([path, `<!-- bench: from ${source!.file} -->\n${svg}`]);
   }
   return charts;
 }
 
-/** What the groups cost is drawn for the bundled traces, which everybody can replay. */
-function suits(name: string, results: Results): boolean {
+/** The traces' chart stays with the most traces; what the groups cost is drawn for the bundled ones, which everybody has. */
+function suits(name: string, results: Results, old: Source | undefined): boolean {
+  if (name === "traces") return results.traces.length >= (old?.results.traces.length ?? 0);
   return (name !== "systems" && name !== "modes") || isBundled(results);
 }
 

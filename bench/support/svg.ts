@@ -95,10 +95,12 @@ export function barChart({ title, series, groups, reference, logarithmic = false
     }
     y += 8;
   }
-  for (const tick of axis.ticks) {
-    parts.push(`<line class="axis" x1="${x(tick)}" y1="${top - 4}" x2="${x(tick)}" y2="${y}"/>`);
-    parts.push(`<text x="${x(tick)}" y="${y + LINE - 4}" text-anchor="middle">${formatTick(tick)}</text>`);
-  }
+  // The axis goes in first, so that it lies behind the bars.
+  const grid = axis.ticks.flatMap((tick) => [
+    `<line class="axis" x1="${x(tick)}" y1="${top - 4}" x2="${x(tick)}" y2="${y}"/>`,
+    `<text x="${x(tick)}" y="${y + LINE - 4}" text-anchor="middle">${formatTick(tick)}</text>`,
+  ]);
+  parts.unshift(...grid);
   if (reference !== undefined) {
     parts.push(`<line class="reference" x1="${x(reference)}" y1="${top - 4}" x2="${x(reference)}" y2="${y}"/>`);
   }
