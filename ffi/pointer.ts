@@ -12,20 +12,12 @@
  * @module
  */
 import { assertSize } from "../src/arguments.ts";
-import type { Address, NativePointer } from "../src/page_source.ts";
+import type { Address, RuntimePointer } from "../src/page_source.ts";
 import { detectPlatform } from "./detect.ts";
 import type { NativeInterface } from "./library.ts";
 import { nativeInterface } from "./system_page_source.ts";
 
-/**
- * The pointer type of the runtime that the program is compiled for, found by its global types: `Deno.PointerValue`
- * under Deno, `Pointer` of `bun:ffi` under bun-types, otherwise any of them. So `toPointer(address)` can be passed
- * where a symbol of `Deno.dlopen` or of Bun's `dlopen` wants a pointer, without a cast.
- */
-export type RuntimePointer = typeof globalThis extends
-  { Deno: { UnsafePointer: { create(value: bigint): infer DenoPointer } } } ? DenoPointer
-  : typeof globalThis extends { Bun: object } ? number & { __pointer__: null }
-  : NativePointer | null;
+export type { RuntimePointer };
 
 let cached: NativeInterface | null = null;
 

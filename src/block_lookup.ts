@@ -125,9 +125,8 @@ export class BlockLookup {
     const around = this.#around(address);
     if (around !== undefined) {
       const { address: start, usableSize } = around;
-      const detail = `it is ${address - start} bytes inside the live block of ${usableSize} bytes at ${
-        formatAddress(start)
-      }`;
+      const offset = address - start === 1 ? "1 byte" : `${address - start} bytes`;
+      const detail = `it is ${offset} inside the live block of ${usableSize} bytes at ${formatAddress(start)}`;
       return { kind: "interior", detail };
     }
     return this.#wasLive(address)

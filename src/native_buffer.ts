@@ -20,7 +20,7 @@
 import type { Allocator, BufferOptions, TypedArray, TypedArrayConstructor, ViewConstructor } from "./allocator.ts";
 import { assertAlignment, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { CorruptionError, describeValue, formatAddress, InvalidFreeError, UseAfterFreeError } from "./errors.ts";
-import type { Address, NativePointer, PageSource } from "./page_source.ts";
+import type { Address, PageSource, RuntimePointer } from "./page_source.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 
 /** One owned block as its allocator knows it. `bytes` is undefined once it is freed. */
@@ -240,9 +240,9 @@ export class NativeBuffer implements Disposable {
    *
    * @throws {UnsupportedPlatformError} Over a fixed buffer, whose addresses mean nothing to C.
    */
-  get pointer(): NativePointer {
+  get pointer(): RuntimePointer {
     this.#live("take a pointer to");
-    return this.#allocator.source.toPointer(this.#block.address);
+    return this.#allocator.source.toPointer(this.#block.address) as RuntimePointer;
   }
 
   /** A view of the block as `type`: a typed array of as many whole elements as fit, or a `DataView`. */

@@ -39,6 +39,16 @@ export type Protection = "none" | "read" | "read-write";
 export type NativePointer = object | number | bigint;
 
 /**
+ * The pointer type of the runtime that the program is compiled for, found by its global types: `Deno.PointerValue`
+ * under Deno, `Pointer` of `bun:ffi` under bun-types, otherwise any of them. So `toPointer(address)` can be passed
+ * where a symbol of `Deno.dlopen` or of Bun's `dlopen` wants a pointer, without a cast.
+ */
+export type RuntimePointer = typeof globalThis extends
+  { Deno: { UnsafePointer: { create(value: bigint): infer DenoPointer } } } ? DenoPointer
+  : typeof globalThis extends { Bun: object } ? number & { __pointer__: null }
+  : NativePointer | null;
+
+/**
  * Gives address space and memory to allocators, in whole OS pages.
  *
  * All sizes and addresses are in bytes and multiples of {@link PageSource.pageSize}. Methods throw

@@ -75,9 +75,9 @@ describe("Blocks", () => {
       const { usableSize } = find(blocks, address);
       for (const offset of [1, 8, 16, 48, 63.5, usableSize - 1]) {
         assertEquals(blocks.find(address + offset), undefined);
-        const detail = `it is ${offset} bytes inside the live block of ${usableSize} bytes at 0x${
-          address.toString(16)
-        }`;
+        const detail = `it is ${
+          offset === 1 ? "1 byte" : `${offset} bytes`
+        } inside the live block of ${usableSize} bytes at 0x${address.toString(16)}`;
         assertEquals(blocks.explain(address + offset), { kind: "interior", detail });
       }
       blocks.release(find(blocks, address));

@@ -15,7 +15,6 @@ import {
   InvalidFreeError,
   NativeBuffer,
   OutOfMemoryError,
-  type RuntimePointer,
   systemPageSource,
   UnsupportedPlatformError,
   UseAfterFreeError,
@@ -104,7 +103,7 @@ describe("NativeBuffer", () => {
   it("pointer is the address as the runtime's FFI takes it", () => {
     using heap = new Heap();
     const buffer = heap.buffer(10);
-    assertEquals(fromPointer(buffer.pointer as RuntimePointer), buffer.address);
+    assertEquals(fromPointer(buffer.pointer), buffer.address);
   });
 
   it("free() detaches every view, and every accessor throws afterwards", () => {
