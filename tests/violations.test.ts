@@ -14,6 +14,7 @@ import {
   BucketAllocator,
   BumpAllocator,
   CorruptionError,
+  DebugAllocator,
   DisposedError,
   FreeListAllocator,
   GuardAllocator,
@@ -51,9 +52,11 @@ const OTHERS: readonly [string, () => Allocator][] = [
   ["Arena", () => new Arena()],
   ["BumpAllocator", () => new BumpAllocator()],
   ["PoolAllocator", () => new PoolAllocator({ slotSize: SIZE })],
+  ["DebugAllocator", () => new DebugAllocator(new Heap())],
   ["QuarantineAllocator", () => new QuarantineAllocator(new Heap())],
   ["GuardAllocator", () => new GuardAllocator()],
   ["GuardAllocator, sampling", () => new GuardAllocator({ sampleRate: 2, seed: 1 })],
+  ["DebugAllocator over QuarantineAllocator", () => new DebugAllocator(new QuarantineAllocator(new Heap()))],
   ["SharedHeap", () => SharedHeap.create()],
 ];
 
