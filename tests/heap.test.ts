@@ -707,7 +707,7 @@ describe("Heap error messages", () => {
     const usable = heap.usableSize(huge);
     const cases: [Address, string][] = [
       [small + 8, `it is 8 bytes inside the live block of 64 bytes at ${hex(small)}`],
-      [small + 1, `it is 1 bytes inside the live block of 64 bytes at ${hex(small)}`],
+      [small + 1, `it is 1 byte inside the live block of 64 bytes at ${hex(small)}`],
       [large + 4096, `it is 4096 bytes inside the live block of 20480 bytes at ${hex(large)}`],
       [large + 16, `it is 16 bytes inside the live block of 20480 bytes at ${hex(large)}`],
       [huge + 64, `it is 64 bytes inside the live block of ${usable} bytes at ${hex(huge)}`],
