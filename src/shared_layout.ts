@@ -6,7 +6,7 @@
  *   byte  0        64       128            256          1024          4096                           12288
  *         ┌────────┬────────┬──────────────┬────────────┬─────────────┬──────────────────────────────┐
  *         │ header │ LOCK   │ counters     │ bins,      │ regions     │ attachments, 64 bytes each   │
- *         │        │        │              │ abandoned  │ END FRONTIER│ THREAD SIGNAL · · scratch    │
+ *         │        │        │              │ abandoned  │ END FRONTIER│ THREAD SIGNAL LEAVING scratch│
  *         └────────┴────────┴──────────────┴────────────┴─────────────┴──────────────────────────────┘
  *
  *   tables, one reservation          byte 0 of each: a multiple of 64 KiB
@@ -97,6 +97,8 @@ export const ATTACHMENT_MAX = 127;
 export const THREAD = 0;
 /** In an attachment's record: raised whenever a page of it gets its first block from another worker. */
 export const SIGNAL = 1;
+/** In an attachment's record: 1 once it has nothing of the heap any more, and only its place is not free yet. */
+export const LEAVING = 2;
 /** In an attachment's record: 16 bytes for the arguments of system calls. */
 export const SCRATCH = 4;
 

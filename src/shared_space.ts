@@ -38,6 +38,7 @@ import {
   END_UNIT,
   ESCAPED,
   GAP_UNITS,
+  LEAVING,
   LINK_END,
   LINK_TABLE,
   MAGIC,
@@ -66,7 +67,6 @@ const GAP_LEAST = 256;
 
 /** How many free runs `trim` holds at a time. */
 const TRIM_BATCH = 64;
-
 /** In INFO of a large block: the attachment whose NativeBuffer owns it, from this bit on. In that of a held run, all of it. */
 const INFO_OWNER_SHIFT = 8;
 
@@ -227,9 +227,8 @@ export class SharedSpace {
     const { tables } = this;
     const { control } = tables;
     const needed = chunkLength(CLASS_SLOTS[sizeClass]!);
-    let pages = tables.pages;
-    let links = pages[page + LINKS]!;
-    let chunk = pages[page + CHUNK]!;
+    let links = tables.pages[page + LINKS]!;
+    let chunk = tables.pages[page + CHUNK]!;
     if (chunk < needed) {
       links = control[LINK_END]!;
       chunk = needed;
@@ -243,7 +242,7 @@ export class SharedSpace {
       }
       control[LINK_END] = links + chunk;
     }
-    pages = tables.pages;
+    const { pages } = tables;
     clearPageRecord(pages, page);
     pages[page + LINKS] = links;
     pages[page + CHUNK] = chunk;
@@ -274,7 +273,7 @@ export class SharedSpace {
   reap(): boolean {
     const { control } = this.tables;
     const gone = new Set<number>();
-    for (const number of this.#others()) {
+    for (const number of this.#others(true)) {
       if (this.#platform.isThreadGone(Atomics.load(control, attachmentAt(number) + THREAD))) gone.add(number);
     }
     if (gone.size === 0) return false;
@@ -287,16 +286,18 @@ export class SharedSpace {
   countAttachments(): number {
     return this.locked(() => {
       this.reap();
-      return this.#others().length + 1;
+      return this.#others(false).length + 1;
     });
   }
 
-  /** Under the lock: the numbers of all other attachments. */
-  #others(): number[] {
+  /** Under the lock: the numbers of all other attachments, if wanted with those that have nothing any more. */
+  #others(leaving: boolean): number[] {
+    const { control } = this.tables;
     const others: number[] = [];
     for (let number = 1; number <= ATTACHMENT_MAX; number++) {
-      if (number === this.number) continue;
-      if (Atomics.load(this.tables.control, attachmentAt(number) + THREAD) !== 0) others.push(number);
+      const at = attachmentAt(number);
+      if (number === this.number || Atomics.load(control, at + THREAD) === 0) continue;
+      if (leaving || Atomics.load(control, at + LEAVING) === 0) others.push(number);
     }
     return others;
   }
@@ -307,22 +308,23 @@ export class SharedSpace {
     const { control } = this.tables;
     const thread = Atomics.load(control, at + THREAD);
     Atomics.store(control, at + SIGNAL, 0);
+    Atomics.store(control, at + LEAVING, 0);
     Atomics.store(control, at + THREAD, 0);
     this.#platform.releaseThread(thread);
   }
 
   /**
-   * Hands everything of this attachment back and says whether it was the last, which ends the heap. Its place is to be
-   * freed next.
-   *
-   * @param escaped Whether somebody may still see memory that this attachment had wrapped.
+   * Hands everything of this attachment back and says whether it was the last, which ends the heap. Its place is to be freed
+   * next. `escaped` says that somebody may still see memory that this attachment had wrapped.
    */
   leave(escaped: boolean): boolean {
     const { control } = this.tables;
     return this.locked(() => {
       this.reap();
       this.#rebuild((number) => number === this.number);
-      const isLast = this.#others().length === 0;
+      const isLast = this.#others(false).length === 0;
+      // Not before the lock is let go of, which needs the number, and not after, as the next to leave must know.
+      Atomics.store(control, attachmentAt(this.number) + LEAVING, 1);
       if (isLast) Atomics.store(control, MAGIC, 0);
       else if (escaped) control[ESCAPED] = 1;
       return isLast;

@@ -1,0 +1,167 @@
+/**
+ * What is left of an attachment that has died at a bad moment, of a block that two workers free at once, and of memory that
+ * somebody has taken away: brought about by hand, in one thread.
+ *
+ * @module
+ */
+import { assertEquals, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { systemSharedPlatform } from "../ffi/address_wait.ts";
+import { CorruptionError, DisposedError, InvalidFreeError, SharedHeap, systemPageSource } from "../mod.ts";
+import { EXTENDED, LINKS, STATE } from "../src/page_table.ts";
+import { createAttachment, joinAttachment } from "../src/shared_attachment.ts";
+import { LOCK, NEWS } from "../src/shared_layout.ts";
+import type { SharedPlatform } from "../src/shared_platform.ts";
+import { bitmapAt } from "../src/shared_remote.ts";
+import { Prng } from "./support/prng.ts";
+import { envInteger, isWindows } from "./support/runtime.ts";
+
+const SEED = envInteger("OFFHEAP_SEED", 20_261_121);
+const RESERVE = 2 ** 30;
+
+/** The system, but threads end when told to: each attachment believes to be of a thread of its own. */
+class MortalPlatform {
+  readonly gone: Set<number> = new Set();
+  #threads = 0;
+  readonly platform: SharedPlatform = {
+    ...systemSharedPlatform(),
+    thisThread: () => ++this.#threads,
+    releaseThread() {},
+    isThreadGone: (thread) => this.gone.has(thread),
+  };
+}
+
+describe("attachments of threads that have ended", () => {
+  it("are cleared up after: their pages are adopted, their blocks stay", () => {
+    const { platform, gone } = new MortalPlatform();
+    const dead = new SharedHeap(createAttachment(platform.source, platform, RESERVE));
+    const heap = new SharedHeap(joinAttachment(dead.handle, platform));
+    const blocks = Array.from({ length: 2000 }, (_, at) => dead.allocate(at % 600));
+    const buffer = dead.buffer(300).address;
+    const large = dead.buffer(70_000).address;
+    heap.free(blocks[0]!);
+    gone.add(1);
+    assertEquals(heap.attachments, 1);
+    heap.check();
+    assertEquals(heap.stats().liveBlocks, 2001);
+    heap.trim();
+    for (const address of [...blocks.slice(1), buffer, large]) heap.free(address);
+    assertEquals(heap.stats().liveBlocks, 0);
+    heap.check();
+    heap.detach();
+  });
+
+  it("lose the lock to who waits for it, and what they left half done is made whole", () => {
+    const random = new Prng(SEED);
+    const { platform, gone } = new MortalPlatform();
+    const dead = createAttachment(platform.source, platform, RESERVE);
+    const deadHeap = new SharedHeap(dead);
+    const heap = new SharedHeap(joinAttachment(deadHeap.handle, platform));
+    const blocks = Array.from({ length: 300 }, () => deadHeap.allocate(random.below(50_000)));
+    for (const address of blocks.splice(0, 150)) deadHeap.free(address);
+    const { tables } = dead.space;
+    // Everything that is derived is wrong, and the dead attachment holds the lock.
+    tables.control.fill(0x5a5a, 64, 244);
+    for (let unit = 0; unit < tables.endUnit; unit++) tables.units[unit * 4 + 1] = random.below(50);
+    Atomics.store(tables.control, LOCK, dead.space.number);
+    gone.add(1);
+    assertEquals(heap.attachments, 1);
+    heap.check();
+    assertEquals(heap.stats().liveBlocks, 150);
+    for (const address of blocks) heap.free(address);
+    assertEquals(heap.stats().liveBlocks, 0);
+    heap.check();
+    heap.detach();
+  });
+
+  it("can have left a page's list and counts in any state", () => {
+    const random = new Prng(SEED);
+    const { platform, gone } = new MortalPlatform();
+    const dead = createAttachment(platform.source, platform, RESERVE);
+    const deadHeap = new SharedHeap(dead);
+    const heap = new SharedHeap(joinAttachment(deadHeap.handle, platform));
+    const blocks = Array.from({ length: 1000 }, () => deadHeap.allocate(64));
+    const page = Math.floor((blocks[0]! - dead.space.tables.base) / 65_536) * 16;
+    for (let at = 0; at < 400; at++) deadHeap.free(blocks.pop()!);
+    const { pages, links } = dead.space.tables;
+    pages[page + STATE] = random.next() | 0;
+    for (let slot = 0; slot < pages[page + EXTENDED]!; slot++) {
+      const index = pages[page + LINKS]! + slot;
+      if (links[index]! < 4096) links[index] = random.below(4096);
+    }
+    gone.add(1);
+    heap.trim();
+    const more = Array.from({ length: 1200 }, () => heap.allocate(64));
+    assertEquals(new Set([...more, ...blocks]).size, more.length + blocks.length, `seed ${SEED}`);
+    heap.check();
+    for (const address of [...more, ...blocks]) heap.free(address);
+    heap.check();
+    assertEquals(heap.stats().liveBlocks, 0);
+    heap.detach();
+  });
+
+  it("can have freed a block of another's page without saying so", () => {
+    const { platform, gone } = new MortalPlatform();
+    const owner = createAttachment(platform.source, platform, RESERVE);
+    const heap = new SharedHeap(owner);
+    const dead = new SharedHeap(joinAttachment(heap.handle, platform));
+    const blocks = Array.from({ length: 1000 }, () => heap.allocate(16_000));
+    // The bit and nothing more: no NEWS, no dirty bit, no signal.
+    const { base, remote } = owner.space.tables;
+    const offset = blocks[500]! - base;
+    const page = Math.floor(offset / 65_536) * 16;
+    remote[bitmapAt(page)] = 1 << ((offset % 65_536) / 16_384);
+    gone.add(2);
+    assertEquals(heap.attachments, 1);
+    assertEquals(heap.owns(blocks[500]!), false);
+    heap.trim();
+    assertEquals(heap.stats().liveBlocks, 999);
+    heap.check();
+    assertThrows(() => heap.free(blocks[500]!), InvalidFreeError);
+    heap.detach();
+    assertThrows(() => dead.allocate(100_000), DisposedError);
+  });
+});
+
+describe("a block that two workers free in the same nanoseconds", () => {
+  it("is freed once, and the double free is reported by who finds it", () => {
+    for (const finder of ["allocate", "trim"]) {
+      const owner = createAttachment(systemPageSource(), systemSharedPlatform(), RESERVE);
+      const heap = new SharedHeap(owner);
+      heap.allocate(64);
+      const address = heap.allocate(64);
+      const { base, pages, remote } = owner.space.tables;
+      const granule = (address - base) / 16;
+      const page = (granule >>> 8) & -16;
+      heap.free(address);
+      // As if another worker had looked at the link before that, and set its bit after it.
+      remote[bitmapAt(page)] = 1 << 1;
+      pages[page + NEWS] = 1;
+      remote[page >>> 9] = 1;
+      const calls = (): unknown => finder === "allocate" ? heap.allocate(64) : (heap.trim(), heap.allocate(5000));
+      const error = assertThrows(calls, InvalidFreeError, "at the same moment");
+      assertEquals([error.kind, error.address], ["double", address]);
+      heap.check();
+      assertEquals(heap.allocate(64), address);
+      assertEquals(heap.stats().liveBlocks, 2);
+      heap.check();
+      heap.detach();
+    }
+  });
+});
+
+describe("memory that escaped from a shared heap", () => {
+  it("stays mapped when another attachment is the last to go", { ignore: isWindows }, () => {
+    const first = SharedHeap.create({ reserve: RESERVE });
+    const second = SharedHeap.attach(first.handle);
+    const address = first.allocate(100);
+    first.view(address).fill(6);
+    const taken = (first.view(address).buffer as ArrayBuffer).transfer();
+    const offset = address % 2 ** 20;
+    assertThrows(() => first.view(address), CorruptionError, "detached");
+    first.detach();
+    second.detach();
+    assertEquals(new Uint8Array(taken, offset % taken.byteLength, 1).length, 1);
+    new Uint8Array(taken).fill(1);
+  });
+});
