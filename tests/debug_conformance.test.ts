@@ -104,23 +104,6 @@ conformance(
 
 conformance("DebugAllocator over an Arena", over((source) => new Arena({ source }), fixed), SMALL);
 
-conformance(
-  "DebugAllocator over a PoolAllocator",
-  over((source) => new PoolAllocator({ source, slotSize: 2 ** 15, alignment: 4096 }), limited),
-  {
-    ...DEBUG,
-    largestBlock: 2 ** 14,
-    budget: 2 ** 19,
-    sizes: [64, 9000],
-    largestAlignment: 4096,
-    without: {
-      A10: "a budget of bytes is none of slots",
-      D4: "a slot never moves",
-      D5: "no memory makes a block larger than a slot",
-    },
-  },
-);
-
 describe("random operations on a DebugAllocator", () => {
   it("20,000 operations over a Heap", () => {
     const options = { seed: 71, operations: 20_000, maxLiveBlocks: 300, maxLiveBytes: 2 ** 23 };
@@ -138,6 +121,13 @@ describe("random operations on a DebugAllocator", () => {
     const make = (): Allocator =>
       new DebugAllocator(new BucketAllocator({ source: fixedPageSource(buffer) }), { stacks: false, limit: MIB });
     randomTest(make, fromEnvironment({ ...options, mayRunOut: true, isolating: false }));
+  });
+
+  it("10,000 operations over a PoolAllocator; what does not fit in a slot with the bytes around it runs out", () => {
+    const options = { seed: 76, operations: 10_000, maxLiveBlocks: 300, maxAlignment: 64, arrays: false };
+    const make = (): Allocator =>
+      new DebugAllocator(new PoolAllocator({ slotSize: 4000, alignment: 64 }), { stacks: false });
+    randomTest(make, fromEnvironment({ ...options, mayRunOut: true }));
   });
 
   it("10,000 operations over a QuarantineAllocator over a Heap, and the other way round", () => {
