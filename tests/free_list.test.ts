@@ -142,6 +142,25 @@ describe("FreeList", () => {
       }
     }
   });
+
+  it("the same place in another region is another place", () => {
+    const regions = threeRegions();
+    const [one, two] = regions.sorted as [Region, Region];
+    const list = new FreeList(regions, "fifo", "first");
+    const [q, p, a, b] = [0, 1, 2, 3].map((i) => one.first + i * STRIDE) as [number, number, number, number];
+    for (const [region, at] of [[one, q], [two, p], [one, a], [one, p], [one, b]] as const) {
+      list.insert(region, at);
+      mark(region, at, 5);
+    }
+    // The block at q does lead to place p, but of the other region.
+    const word = wordOf({ region: one, p, n: 5 }, 2);
+    word.set(q);
+    assertThrows(() => list.remove(one, p), CorruptionError);
+    assertThrows(() => list.replace(one, p, 5, p + 1), CorruptionError);
+    word.set(a);
+    list.remove(one, p);
+    assertEquals(names(contents(list)), [`1:${q}+5`, `2:${p}+5`, `1:${a}+5`, `1:${b}+5`]);
+  });
 });
 
 describe("SegregatedFreeLists", () => {
