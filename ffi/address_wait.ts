@@ -14,12 +14,13 @@
  * systems, 32,768 on some); until that other thread ends too, the first is taken to be alive. Handles have no such flaw.
  *
  * Whether memory is readable is asked of the kernel: `access` takes a path and fails, without a fault, when it cannot be read;
- * a control block begins with the path "/".
+ * a control block begins with the path "/". On Windows it is `IsBadReadPtr`.
  *
  * @module
  */
 import { UnsupportedPlatformError } from "../src/errors.ts";
 import type { Address } from "../src/page_source.ts";
+import { PROBE_BYTE } from "../src/shared_handle.ts";
 import type { Scratch, SharedPlatform } from "../src/shared_platform.ts";
 import { detectPlatform, type Platform } from "./detect.ts";
 import { type NativeInterface, openLibrary } from "./library.ts";
@@ -272,8 +273,8 @@ function windowsPlatform(native: NativeInterface, platform: Platform): SharedPla
       kernel32.CloseHandle(handle);
     },
     isThreadGone: (handle) => kernel32.WaitForSingleObject(handle, 0) === WAIT_OBJECT_0,
-    // The caller compares the words itself; that nobody unmaps them meanwhile is promised by who made the block.
-    isHeap: (address) => kernel32.IsBadReadPtr(address, 64) === 0,
+    isHeap: (address) =>
+      kernel32.IsBadReadPtr(address, 2) === 0 && new Uint8Array(native.wrap(address, 2))[0] === PROBE_BYTE,
     wait(address, expected, milliseconds, { address: compare, words }: Scratch) {
       words[0] = expected;
       synch.WaitOnAddress(address, compare, 4, milliseconds);
