@@ -7,7 +7,14 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { systemSharedPlatform } from "../ffi/address_wait.ts";
-import { CorruptionError, DisposedError, InvalidFreeError, SharedHeap, systemPageSource } from "../mod.ts";
+import {
+  type Address,
+  CorruptionError,
+  DisposedError,
+  InvalidFreeError,
+  SharedHeap,
+  systemPageSource,
+} from "../mod.ts";
 import { EXTENDED, LINKS, STATE } from "../src/page_table.ts";
 import { createAttachment, joinAttachment } from "../src/shared_attachment.ts";
 import { LOCK, NEWS } from "../src/shared_layout.ts";
@@ -163,5 +170,77 @@ describe("memory that escaped from a shared heap", () => {
     second.detach();
     assertEquals(new Uint8Array(taken, offset % taken.byteLength, 1).length, 1);
     new Uint8Array(taken).fill(1);
+  });
+});
+
+/** A live block of the random test. */
+interface Live {
+  readonly address: Address;
+  readonly seed: number;
+}
+
+describe("several attachments in random steps", () => {
+  it("keep every block whole, and find every bad free, while they come, go and die", () => {
+    const random = new Prng(SEED);
+    const { platform, gone } = new MortalPlatform();
+    const first = new SharedHeap(createAttachment(platform.source, platform, RESERVE));
+    const heaps = [first];
+    const { handle } = first;
+    let threads = 1;
+    const threadOf = new Map<SharedHeap, number>([[first, 1]]);
+    const live: Live[] = [];
+    const freed: Address[] = [];
+    let deaths = 0;
+    for (let step = 0; step < 6000; step++) {
+      const heap = heaps[random.below(heaps.length)]!;
+      const choice = random.below(1000);
+      if (choice < 480) {
+        const size = random.chance(90) ? random.below(2000) : random.below(100_000);
+        const address = heap.allocate(size, random.chance(90) ? 16 : 2 ** random.below(13));
+        heap.view(address).fill(step & 255);
+        live.push({ address, seed: step & 255 });
+      } else if (choice < 900 && live.length > 0) {
+        const { address, seed } = live.splice(random.below(live.length), 1)[0]!;
+        const view = heap.view(address);
+        assertEquals(view.length === 0 || (view[0] === seed && view[view.length - 1] === seed), true, `seed ${SEED}`);
+        heap.free(address);
+        freed.push(address);
+      } else if (choice < 930 && live.length > 0) {
+        const at = random.below(live.length);
+        const { address, seed } = live[at]!;
+        const moved = heap.reallocate(address, random.between(1, 3000));
+        heap.view(moved).fill(seed);
+        live[at] = { address: moved, seed };
+      } else if (choice < 960 && freed.length > 0) {
+        const address = freed[random.below(freed.length)]!;
+        if (heaps.some((other) => other.owns(address))) continue;
+        assertThrows(() => heap.free(address), InvalidFreeError);
+      } else if (choice < 975 && heaps.length < 4) {
+        const other = new SharedHeap(joinAttachment(handle, platform));
+        heaps.push(other);
+        threadOf.set(other, ++threads);
+      } else if (choice < 985 && heaps.length > 1) {
+        heaps.splice(heaps.indexOf(heap), 1);
+        if (random.chance(50)) heap.detach();
+        else {
+          deaths++;
+          gone.add(threadOf.get(heap)!);
+        }
+      } else if (choice < 990) heap.trim();
+      if (step % 50 === 0) {
+        for (const each of heaps) each.check();
+        assertEquals(heaps[0]!.stats().liveBlocks, live.length, `step ${step}, seed ${SEED}`);
+        assertEquals([...heaps[0]!.blocks()].length, live.length);
+      }
+    }
+    assertEquals(deaths > 5, true, `${deaths} deaths`);
+    for (const { address } of live) heaps[0]!.free(address);
+    for (const each of heaps) each.trim();
+    assertEquals([heaps[0]!.stats().liveBlocks, heaps[0]!.attachments], [0, heaps.length]);
+    for (const each of heaps) {
+      each.check();
+      each.detach();
+    }
+    assertThrows(() => SharedHeap.attach(handle), DisposedError);
   });
 });
