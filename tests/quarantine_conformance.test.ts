@@ -8,6 +8,7 @@ import { describe, it } from "@std/testing/bdd";
 import {
   type Allocator,
   basicalloc,
+  DebugAllocator,
   fixedPageSource,
   FreeListAllocator,
   GuardAllocator,
@@ -67,8 +68,8 @@ function heap(source: PageSource): Inner {
   return new Heap({ source });
 }
 
-function limited(): PageSource {
-  return limitedPageSource(systemPageSource(), 12 * MIB);
+function limited(bytes = 12 * MIB): PageSource {
+  return limitedPageSource(systemPageSource(), bytes);
 }
 
 conformance("QuarantineAllocator over a Heap", over(heap, limited), {
@@ -115,6 +116,14 @@ conformance(
   "QuarantineAllocator over a FreeListAllocator and a fixed buffer",
   over((source) => new FreeListAllocator({ source, fit: "best", header: 8, coalesce: "lazy" }), fixed),
   OVER_LISTS,
+);
+
+conformance(
+  "QuarantineAllocator over a DebugAllocator over a Heap, a queue of four blocks",
+  over((source) => new DebugAllocator(new Heap({ source }), { stacks: false }), () => limited(3 * MIB), {
+    maxBlocks: 4,
+  }),
+  { ...OVER_LISTS, isolating: true, budget: 1_460_000 },
 );
 
 describe("random operations on a QuarantineAllocator", () => {
