@@ -49,7 +49,11 @@ function drawTraces(results: Results): string | undefined {
 
 function drawGroup(results: Results, group: Group): string | undefined {
   const groups = subjectsOf(group)
-    .map((name) => ({ label: name, values: results.runtimes.map((side) => groupMean(results, side, name)?.ratio) }))
+    .map((name) => {
+      const means = results.runtimes.map((side) => groupMean(results, side, name));
+      const label = means.some((mean) => mean?.atLeast) ? `${name} (at least)` : name;
+      return { label, values: means.map((mean) => mean?.ratio) };
+    })
     .filter(({ values }) => values.some((value) => value !== undefined));
   if (groups.length === 0) return undefined;
   const what = group === "modes" ? "Modes" : "Reference systems, arena";

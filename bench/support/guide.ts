@@ -171,11 +171,11 @@ export function formatGuide(results: Results): Section {
   return {
     title: "Which allocator to pick when, and what it costs",
     text: [
-      formatTable(head, rows),
+      formatTable(head, rows, 3),
       "ns: an allocation and its free, net of the loop. Heap and the reference systems: 16 to 512 B replaced at random with " +
       "1,000 live; arena and bump: 1,000 blocks of 16 to 512 B and one reset; pool: 64 B replaced at random with 10,000 live.",
       "traces: CPU time over that of `Heap` on the bundled traces, geometric mean; > where a trace would have taken too long " +
-      "and was cut, so that the whole costs more still. memory: most resident OS pages of its own mappings over most " +
+      "and was cut, so that the whole costs more still; (-n) where n traces could not be replayed at all. memory: most resident OS pages of its own mappings over most " +
       "live bytes, on the same traces.",
     ].join("\n\n"),
   };

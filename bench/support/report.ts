@@ -176,7 +176,7 @@ export function formatMicro(results: Results): Section {
   }
   return {
     title: "Small loops: ns per operation, CPU time of the process, loop included; (how many times the heap is faster)",
-    text: formatTable(["loop", "runtime", "heap", "others"], rows),
+    text: formatTable(["loop", "runtime", "heap", "others"], rows, 2),
   };
 }
 

@@ -83,7 +83,7 @@ export function formatGroup(results: Results, group: Group): Section[] {
       "(-n): n traces could not be replayed and are not in the mean; the run says why under what it left out.",
     );
   }
-  return [{ title: TITLES[group], text: [formatTable(head, rows), ...notes].join("\n\n") }];
+  return [{ title: TITLES[group], text: [formatTable(head, rows, 2), ...notes].join("\n\n") }];
 }
 
 function formatCell(results: Results, trace: string, side: Side, allocator: string): string {

@@ -69,7 +69,7 @@ export function formatGrowth(results: Results): Section {
   }
   return {
     title: "Growth: ns per operation, by how many blocks are live",
-    text: [formatTable(head, rows), ...notes].join("\n\n"),
+    text: [formatTable(head, rows, 2), ...notes].join("\n\n"),
   };
 }
 
@@ -108,7 +108,7 @@ export function formatShared(results: Results): Section {
   return {
     title: "Workers: million operations per second of all workers together (ns of CPU time per operation)",
     text: [
-      formatTable(head, rows),
+      formatTable(head, rows, 3),
       `${designs}. An operation is an allocation or a free. independent: each worker replaces blocks of its own; larson: ` +
       "most blocks that a worker frees are another's. Medians of the processes.",
       `The machine has ${results.machine.cores} cores: more workers than that can show what contention costs, no more.`,

@@ -11,14 +11,16 @@ export interface Section {
   readonly text: string;
 }
 
-/** A table in Markdown, as `deno fmt` writes one: its columns padded, the first left-aligned, the others right-aligned. */
-export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** A table in Markdown, as `deno fmt` writes one: its columns padded, the first `left` to the left, the others to the right. */
+export function formatTable(head: readonly string[], rows: readonly (readonly string[])[], left = 1): string {
   const widths = head.map((title, i) => Math.max(title.length, 3, ...rows.map((row) => (row[i] ?? "").length)));
   const line = (row: readonly string[]) =>
     `| ${
-      widths.map((width, i) => i === 0 ? (row[i] ?? "").padEnd(width) : (row[i] ?? "").padStart(width)).join(" | ")
+      widths.map((width, i) => i < left ? (row[i] ?? "").padEnd(width) : (row[i] ?? "").padStart(width)).join(" | ")
     } |`;
-  const rule = `| ${widths.map((width, i) => i === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`).join(" | ")} |`;
+  const rule = `| ${
+    widths.map((width, i) => i < left ? "-".repeat(width) : `${"-".repeat(width - 1)}:`).join(" | ")
+  } |`;
   return [line(head), rule, ...rows.map(line)].join("\n");
 }
 
