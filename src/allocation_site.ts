@@ -74,8 +74,13 @@ export function captureStack(what: string, depth: number): Error | undefined {
 export function framesOf(error: Error | undefined, depth = Infinity): StackFrame[] {
   // With a prepareStackTrace of the program's own it can be anything.
   const stack: unknown = error?.stack;
-  if (typeof stack !== "string") return [];
-  const frames = stack.split("\n").filter((line) => /^\s+at /.test(line)).map(parseFrame);
+  if (error === undefined || typeof stack !== "string") return [];
+  // The message comes first, and that of a violation has the frames of other stacks in it.
+  const { message } = error;
+  const start = stack.indexOf(message);
+  const frames = stack.slice(start === -1 ? 0 : start + message.length).split("\n").filter((line) =>
+    /^\s+at /.test(line)
+  ).map(parseFrame);
   const own = ownDirectory();
   let first = 0;
   if (own !== undefined) { while (first < frames.length && normalised(frames[first]!.url).startsWith(own)) first++; }

@@ -30,16 +30,10 @@ import { assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { CANARY_SIZE, drawCanaries, drawTail, findDamage, FRESH, overwrite, watchedEnd } from "./canary.ts";
 import { DebugBlock, DebugBlocks } from "./debug_blocks.ts";
 import { type DebugAllocatorOptions, readDebugOptions } from "./debug_options.ts";
-import { damaged, outOfMemory, overLimit } from "./debug_reports.ts";
-import {
-  AlignmentMismatchError,
-  CorruptionError,
-  describeValue,
-  OutOfMemoryError,
-  SizeMismatchError,
-} from "./errors.ts";
+import { damaged, lostBlock, mismatch, outOfMemory, overLimit, reportAll } from "./debug_reports.ts";
+import { CorruptionError, describeValue, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
 import { atExit } from "./exit_hook.ts";
-import { type HeapProfile, type HeapProfileKind, SiteTotals } from "./heap_profile.ts";
+import { type HeapProfile, type HeapProfileKind, makeHeapProfile, SiteTotals } from "./heap_profile.ts";
 import { type LeakReport, leakReport } from "./leak_report.ts";
 import { LeakScope } from "./leak_scope.ts";
 import type { NativeBuffer, OwningAllocator } from "./native_buffer.ts";
@@ -108,7 +102,7 @@ export class DebugAllocator implements Allocator {
       isDisposed: () => this.#disposed,
       find: (address) => this.#blocks.find(address),
       invalid: (address, action) => this.#blocks.invalid(address, action),
-      replace: (block, size) => this.#place(size, block.alignment, block.requestedSize, false),
+      replace: (block, size) => this.#replace(this.#blocks.find(block.address)!, size).address,
     });
     if (settings.leaksAtExit) this.#forgetExit = atExit(() => this.#reportLeaks(this.leaks()));
   }
@@ -224,6 +218,7 @@ export class DebugAllocator implements Allocator {
     }
     this.#blocks.setSize(block, size + 0);
     block.allocatedAt = captureStack("resized", this.#stackDepth);
+    if (size > before) this.#totals?.add(block.allocatedAt, size - before);
     const bytes = this.#bytesOf(block);
     if (bytes === undefined) return true;
     if (this.#fills && size > before) bytes.fill(FRESH, front + before, front + size);
@@ -231,8 +226,15 @@ export class DebugAllocator implements Allocator {
     return true;
   }
 
+  /** Places what is about to take the place of `block`, and is as old. */
+  #replace(block: DebugBlock, size: number): DebugBlock {
+    const replacement = this.#blocks.find(this.#place(size, block.alignment, block.size, false))!;
+    replacement.number = block.number;
+    return replacement;
+  }
+
   #move(block: DebugBlock, size: number): Address {
-    const moved = this.#blocks.find(this.#place(size, block.alignment, block.size, false))!;
+    const moved = this.#replace(block, size);
     try {
       this.#memory.copy(block, moved, Math.min(size, block.size));
       this.#release(block);
@@ -251,6 +253,7 @@ export class DebugAllocator implements Allocator {
     this.#blocks.remove(block, captureStack("freed", this.#stackDepth));
     const moved = this.#describe(inner, front, size, alignment, "moved");
     this.#blocks.add(moved);
+    moved.number = block.number;
     const bytes = this.#bytesOf(moved);
     if (bytes !== undefined) drawCanaries(bytes, moved);
     return moved.address;
@@ -268,14 +271,8 @@ export class DebugAllocator implements Allocator {
     if (alignment !== undefined) assertAlignment(alignment);
     if (this.#memory.liveToFree(address) === undefined) return;
     const block = this.#blocks.find(address)!;
-    if (size !== undefined && size !== block.size) {
-      return reportViolation(new SizeMismatchError("free", address, size, block.size));
-    }
-    if (alignment !== undefined && Math.max(alignment, DEFAULT_ALIGNMENT) !== block.alignment) {
-      return reportViolation(new AlignmentMismatchError("free", address, alignment, block.alignment));
-    }
-    const damage = this.#damage(block, "free");
-    if (damage !== undefined) return reportViolation(damage);
+    const violation = mismatch(block, size, alignment) ?? this.#damage(block, "free");
+    if (violation !== undefined) return reportViolation(violation);
     this.#release(block);
   }
 
@@ -284,7 +281,13 @@ export class DebugAllocator implements Allocator {
     if (this.#memory.ownedBlocks !== 0) this.#memory.revoke(block.address);
     const bytes = this.#fills ? this.#bytesOf(block) : undefined;
     if (bytes !== undefined) overwrite(bytes, block, FREED_BYTE);
-    this.#inner.free(block.inner);
+    try {
+      this.#inner.free(block.inner);
+    } catch (error) {
+      // The block is still live, and nobody has written around it.
+      if (bytes !== undefined) drawCanaries(bytes, block);
+      throw error;
+    }
     this.#blocks.remove(block, captureStack("freed", this.#stackDepth));
   }
 
@@ -326,11 +329,7 @@ export class DebugAllocator implements Allocator {
   /** See {@link Allocator.blocks}. In order of allocation. */
   blocks(): IterableIterator<BlockInfo> {
     this.#memory.assertNotDisposed("walk the blocks");
-    return this.#walk();
-  }
-
-  *#walk(): IterableIterator<BlockInfo> {
-    for (const block of this.#blocks.walk()) yield block.info;
+    return this.#blocks.infos();
   }
 
   /** See {@link Allocator.stats}. Live bytes are those asked for; the others are the inner allocator's. */
@@ -344,7 +343,7 @@ export class DebugAllocator implements Allocator {
   /** See {@link Allocator.check}. Looks at every byte around every block. */
   check(): void {
     this.#memory.assertNotDisposed("check");
-    for (const damage of this.#damages("check")) reportViolation(damage);
+    reportAll(this.#damages("check"));
     this.#inner.check();
   }
 
@@ -375,18 +374,7 @@ export class DebugAllocator implements Allocator {
    */
   heapProfile(kind: HeapProfileKind = "live"): HeapProfile {
     this.#memory.assertNotDisposed("report");
-    if (kind !== "live" && kind !== "total") {
-      throw new TypeError(`Cannot make a profile of ${describeValue(kind)}: it must be "live" or "total"`);
-    }
-    if (kind === "live") {
-      const live = new SiteTotals();
-      for (const { allocatedAt, size } of this.#blocks.walk()) live.add(allocatedAt, size);
-      return live.toProfile();
-    }
-    if (this.#totals === undefined) {
-      throw new TypeError("Cannot make a profile of all blocks ever: the allocator was made without totals");
-    }
-    return this.#totals.toProfile();
+    return makeHeapProfile(kind, this.#blocks.walk(), this.#totals);
   }
 
   /**
@@ -407,8 +395,11 @@ export class DebugAllocator implements Allocator {
       this.#blocks.clear();
       this.#inner[Symbol.dispose]();
     }
-    if (report !== undefined) this.#reportLeaks(report);
-    for (const damage of damages) reportViolation(damage);
+    try {
+      if (report !== undefined) this.#reportLeaks(report);
+    } finally {
+      reportAll(damages);
+    }
   }
 
   #reportLeaks(report: LeakReport): void {
@@ -429,7 +420,9 @@ export class DebugAllocator implements Allocator {
         if (damage !== undefined) damages.push(damage);
       } catch (error) {
         // Its region was detached from outside: nothing can be seen, and the inner allocator's check() says so.
-        if (!(error instanceof CorruptionError)) throw error;
+        if (error instanceof CorruptionError) continue;
+        if (!(error instanceof InvalidFreeError)) throw error;
+        damages.push(lostBlock(action, block));
       }
     }
     return damages;

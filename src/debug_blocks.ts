@@ -24,7 +24,7 @@ export class DebugBlock implements WrappedBlock, Placement {
   readonly inner: Address;
   readonly alignment: number;
   /** Blocks are numbered in the order of their allocation, from 1. */
-  readonly number: number;
+  number: number;
   /** The bytes that were asked for: by the allocation, or by the last resize. */
   size: number;
   /** Usable bytes of the inner block. */
@@ -139,6 +139,11 @@ export class DebugBlocks {
     for (const block of [...this.#live.values()]) {
       if (this.#live.get(block.address) === block) yield block;
     }
+  }
+
+  /** The same, as plain data. */
+  *infos(): IterableIterator<BlockInfo> {
+    for (const block of this.walk()) yield block.info;
   }
 
   /** Forgets everything. */

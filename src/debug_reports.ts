@@ -1,12 +1,32 @@
 /**
- * What a debug allocator says of a block that was written around, and of its limit.
+ * What a debug allocator says of a block that was written around, handed back wrongly or lost, and of its limit.
  *
  * @module
  */
+import { DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { expectedByte } from "./canary.ts";
 import type { DebugBlock } from "./debug_blocks.ts";
-import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
+import {
+  AlignmentMismatchError,
+  type AllocatorError,
+  CorruptionError,
+  formatAddress,
+  OutOfMemoryError,
+  SizeMismatchError,
+} from "./errors.ts";
 import { formatByte, historyOf } from "./guard_reports.ts";
+import { reportViolation } from "./violations.ts";
+
+/** The error for a size or an alignment that was handed back with a block and is not the block's. */
+export function mismatch(block: DebugBlock, size?: number, alignment?: number): AllocatorError | undefined {
+  if (size !== undefined && size !== block.size) {
+    return new SizeMismatchError("free", block.address, size, block.size);
+  }
+  if (alignment !== undefined && Math.max(alignment, DEFAULT_ALIGNMENT) !== block.alignment) {
+    return new AlignmentMismatchError("free", block.address, alignment, block.alignment);
+  }
+  return undefined;
+}
 
 /** The error for the byte at `index` of a block's inner block, which is `found` and should not be. */
 export function damaged(action: string, block: DebugBlock, index: number, found: number): CorruptionError {
@@ -36,4 +56,27 @@ export function overLimit(size: number, extra: number, live: number, limit: numb
 export function outOfMemory(size: number, around: number, cause: OutOfMemoryError): OutOfMemoryError {
   const message = `Cannot allocate ${size} bytes and ${around} around them: ${cause.message}`;
   return new OutOfMemoryError(message, size, cause.limit, { cause });
+}
+
+/** The error for a block that the inner allocator has no more. */
+export function lostBlock(action: string, { address, allocatedAt }: DebugBlock): CorruptionError {
+  const detail = "the inner allocator has freed it; somebody has used that directly";
+  return new CorruptionError(`Cannot ${action} ${formatAddress(address)}: ${detail}${historyOf({ allocatedAt })}`);
+}
+
+/** Reports every violation; then throws what the hook threw, in one error where that was more than one. */
+export function reportAll(violations: readonly CorruptionError[]): void {
+  const thrown: unknown[] = [];
+  for (const violation of violations) {
+    try {
+      reportViolation(violation);
+    } catch (error) {
+      thrown.push(error);
+    }
+  }
+  if (thrown.length === 0) return;
+  const [first] = thrown;
+  if (thrown.length === 1 || !(first instanceof CorruptionError)) throw first;
+  const more = `${first.message}\n  and ${thrown.length - 1} more, in the errors of the cause`;
+  throw new CorruptionError(more, first.byte, { cause: new AggregateError(thrown) });
 }

@@ -18,6 +18,7 @@
  * @module
  */
 import { framesOf, type StackFrame } from "./allocation_site.ts";
+import { describeValue } from "./errors.ts";
 
 /** Which blocks a profile counts: those that are live, or all that ever were. */
 export type HeapProfileKind = "live" | "total";
@@ -98,6 +99,24 @@ export class SiteTotals {
     };
     return { head: convert(this.#root), samples };
   }
+}
+
+/** The profile of the `live` blocks, or of what `totals` has added up; undefined when nothing was. */
+export function makeHeapProfile(
+  kind: HeapProfileKind,
+  live: Iterable<{ readonly allocatedAt: Error | undefined; readonly size: number }>,
+  totals: SiteTotals | undefined,
+): HeapProfile {
+  if (kind !== "live" && kind !== "total") {
+    throw new TypeError(`Cannot make a profile of ${describeValue(kind)}: it must be "live" or "total"`);
+  }
+  if (kind === "live") {
+    const sums = new SiteTotals();
+    for (const { allocatedAt, size } of live) sums.add(allocatedAt, size);
+    return sums.toProfile();
+  }
+  if (totals !== undefined) return totals.toProfile();
+  throw new TypeError("Cannot make a profile of all blocks ever: the allocator was made without totals");
 }
 
 /** A frame as the profile has it; `scripts` numbers the files. */

@@ -101,7 +101,7 @@ export function leakReport(blocks: Iterable<TracedBlock>, depth: number): LeakRe
 export function formatLeaks({ count, bytes, sites }: LeakReport): string {
   if (count === 0) return "0 blocks are not freed";
   const total = [many(sites.length, "site"), many(count, "block"), many(bytes, "byte")].join(", ");
-  const lines = [`${total} ${count === 1 ? "is" : "are"} not freed`];
+  const lines = [`${total} are not freed`];
   for (const site of sites) {
     lines.push("", `${many(site.bytes, "byte")} in ${many(site.count, "block")}: ${formatBlocks(site)}`);
     lines.push(formatFrames(site.frames) || "    (no stack was recorded)");

@@ -114,6 +114,12 @@ describe("framesOf()", () => {
     assertEquals(formatStack(errorWith("Error: x\n    at Array.map (<anonymous>)")), "    at Array.map (<anonymous>)");
   });
 
+  it("passes over the frames in its message", () => {
+    const error = new Error("first line\n    at somebodyElse (file:///a.ts:1:1)\n  freed");
+    assertMatch(framesOf(error)[0]!.url, /allocation_site\.test\.ts$/);
+    assertEquals(framesOf(errorWith("    at a (b:1:1)"))[0]?.functionName, "a");
+  });
+
   it("finds no frames where the program has made the stack something else", () => {
     for (const stack of [undefined, 5, [], "no frames", {}]) assertEquals(framesOf(errorWith(stack)), []);
   });

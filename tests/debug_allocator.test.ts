@@ -1,0 +1,374 @@
+/**
+ * DebugAllocator beyond the contract: canaries to the byte, fills, sized frees, three stacks, leaks, scopes and reports.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { afterEach, describe, it } from "@std/testing/bdd";
+import {
+  AlignmentMismatchError,
+  type AllocatorError,
+  BucketAllocator,
+  CorruptionError,
+  DebugAllocator,
+  DisposedError,
+  fixedPageSource,
+  Heap,
+  InvalidFreeError,
+  type LeakReport,
+  OutOfMemoryError,
+  setViolationHook,
+  SizeMismatchError,
+} from "../mod.ts";
+import { framesOf } from "../src/allocation_site.ts";
+import { rootUrl, runSource } from "./support/runtime.ts";
+
+afterEach(() => void setViolationHook());
+
+/** A byte at any distance from a block, through the region that it lies in. */
+function poke(debug: DebugAllocator, address: number, offset: number, value: number): void {
+  const { buffer, byteOffset } = debug.view(address);
+  new Uint8Array(buffer)[byteOffset + offset] = value;
+}
+
+/** A byte as `poke` would find it. */
+function peek(debug: DebugAllocator, address: number, offset: number): number | undefined {
+  const { buffer, byteOffset } = debug.view(address);
+  return new Uint8Array(buffer)[byteOffset + offset];
+}
+
+/** Fails unless the error says that this byte of a block is wrong. */
+function assertByte(error: CorruptionError, address: number, offset: number, found: number): void {
+  assertEquals([error.byte?.address, error.byte?.offset, error.byte?.found], [address, offset, found]);
+  assert(error.message.includes(`offset ${offset} `), error.message);
+  assert(error.message.includes(`is 0x${found.toString(16).padStart(2, "0")} instead of 0xd`), error.message);
+}
+
+describe("DebugAllocator canaries", () => {
+  for (const size of [1, 13, 16, 100, 5000, 70_000]) {
+    it(`find a byte written 1, 8 and 32 bytes beyond a block of ${size} bytes at free, check, resize and dispose`, () => {
+      for (const offset of [-1, -8, -16, size, size + 7, size + 15]) {
+        const debug = new DebugAllocator(new Heap());
+        const address = debug.allocate(size);
+        debug.check();
+        poke(debug, address, offset, 0x41);
+        const actions = [
+          () => debug.free(address),
+          () => debug.check(),
+          () => debug.resize(address, size + 1),
+          () => debug.reallocate(address, size * 3),
+          () => debug.reallocate(address, 0),
+        ];
+        for (const action of actions) assertByte(assertThrows(action, CorruptionError), address, offset, 0x41);
+        assertEquals([debug.stats().liveBlocks, debug.view(address).length], [1, size]);
+        assertByte(assertThrows(() => debug[Symbol.dispose](), CorruptionError), address, offset, 0x41);
+        assertThrows(() => debug.allocate(1), DisposedError);
+        debug[Symbol.dispose]();
+      }
+    });
+  }
+
+  it("give the lowest byte of an overrun of 32, and the stack of the allocation", () => {
+    const debug = new DebugAllocator(new Heap());
+    function victim(): number {
+      const address = debug.allocate(100);
+      return address + 0; // so that Bun keeps the frame
+    }
+    const address = victim();
+    for (let i = 0; i < 32; i++) poke(debug, address, 100 + i, 1);
+    const error = assertThrows(() => debug.free(address), CorruptionError);
+    assertByte(error, address, 100, 1);
+    assertEquals(framesOf(error.byte?.allocatedAt)[0]?.functionName, "victim");
+    assertMatch(error.message, /allocated\n {4}at victim \(.*debug_allocator\.test\.ts:\d+:\d+\)/);
+    // Mended, it can be freed.
+    for (let i = 0; i < 16; i++) poke(debug, address, 100 + i, 0xdc);
+    for (let i = 16; i < 32; i++) poke(debug, address, 100 + i, 0xde);
+    debug.free(address);
+    debug[Symbol.dispose]();
+  });
+
+  it("watch the padding up to the end of the inner block, and the whole alignment before it", () => {
+    const debug = new DebugAllocator(new BucketAllocator({ sizes: [1024] }), { stacks: false });
+    const address = debug.allocate(50, 256);
+    assertEquals([peek(debug, address, -256), peek(debug, address, 50), peek(debug, address, 66)], [0xdc, 0xdc, 0xde]);
+    for (const offset of [-256, 70]) {
+      const before = peek(debug, address, offset)!;
+      poke(debug, address, offset, 7);
+      assertByte(assertThrows(() => debug.check(), CorruptionError), address, offset, 7);
+      poke(debug, address, offset, before);
+    }
+    debug[Symbol.dispose]();
+  });
+
+  it("report every damaged block at dispose, in one error", () => {
+    const debug = new DebugAllocator(new Heap());
+    const blocks = [10, 20, 30].map((size) => debug.allocate(size));
+    poke(debug, blocks[0]!, -1, 1);
+    poke(debug, blocks[2]!, 30, 2);
+    const error = assertThrows(() => debug[Symbol.dispose](), CorruptionError);
+    assertByte(error, blocks[0]!, -1, 1);
+    assertMatch(error.message, /and 1 more/);
+    const { errors } = error.cause as AggregateError;
+    assertEquals(errors.map(({ byte }) => byte.address), [blocks[0], blocks[2]]);
+  });
+
+  it("give each to a hook that returns, and go on", () => {
+    const seen: AllocatorError[] = [];
+    setViolationHook((violation) => void seen.push(violation));
+    const debug = new DebugAllocator(new Heap());
+    const address = debug.allocate(10);
+    poke(debug, address, 10, 1);
+    debug.free(address);
+    debug.check();
+    assert(debug.owns(address));
+    debug[Symbol.dispose]();
+    assertEquals(seen.map(({ code }) => code), Array(3).fill("ERR_CORRUPTION"));
+  });
+
+  it("notice an inner allocator that was used directly, and dispose it all the same", () => {
+    const inner = new Heap();
+    const debug = new DebugAllocator(inner);
+    const address = debug.allocate(10);
+    inner.free(address - 16);
+    assertThrows(() => debug.check(), CorruptionError, "the inner allocator has freed it");
+    assertThrows(() => debug[Symbol.dispose](), CorruptionError, "the inner allocator has freed it");
+    assertThrows(() => inner.allocate(1), DisposedError);
+  });
+});
+
+describe("DebugAllocator fills", () => {
+  it("fresh blocks with 0xD0 and freed ones with 0xDF, over their whole length, small and large and aligned", () => {
+    using debug = new DebugAllocator(new Heap({ source: fixedPageSource(new ArrayBuffer(2 ** 23)) }));
+    for (const size of [1, 100, 5000, 70_000, 1_000_000]) {
+      for (const alignment of [16, 4096]) {
+        const address = debug.allocate(size, alignment);
+        const view = debug.view(address);
+        assert(view.every((byte) => byte === 0xd0), `fresh ${size}`);
+        debug.free(address);
+        assert(view.every((byte) => byte === 0xdf), `freed ${size}`);
+      }
+    }
+    const zeroed = debug.allocateZeroed(1000);
+    assert(debug.view(zeroed).every((byte) => byte === 0));
+    const grown = debug.reallocate(zeroed, 3000);
+    assert(debug.view(grown).every((byte, i) => byte === (i < 1000 ? 0 : 0xd0)));
+  });
+
+  it("nothing with fill: false, but the canaries are there", () => {
+    using debug = new DebugAllocator(new Heap(), { fill: false });
+    const address = debug.allocate(100);
+    debug.view(address).fill(5);
+    const view = debug.view(address);
+    debug.free(address);
+    assertEquals(view[50], 5);
+    const other = debug.allocate(100);
+    poke(debug, other, 100, 1);
+    assertThrows(() => debug.free(other), CorruptionError);
+    poke(debug, other, 100, 0xdc);
+  });
+});
+
+describe("DebugAllocator.free()", () => {
+  it("takes the size and the alignment, and names both numbers when they are others", () => {
+    using debug = new DebugAllocator(new Heap());
+    const address = debug.allocate(100, 64);
+    for (const wrong of [0, 99, 101, 112]) {
+      const error = assertThrows(() => debug.free(address, wrong), SizeMismatchError, "100 were asked for");
+      assertEquals([error.address, error.size, error.requestedSize], [address, wrong, 100]);
+    }
+    for (const wrong of [1, 16, 128]) {
+      const error = assertThrows(() => debug.free(address, 100, wrong), AlignmentMismatchError, "alignment 64");
+      assertEquals([error.address, error.alignment, error.requestedAlignment], [address, wrong, 64]);
+    }
+    for (const bad of [-1, 1.5, NaN]) assertThrows(() => debug.free(address, bad), RangeError);
+    assertThrows(() => debug.free(address, 100, 3), RangeError);
+    debug.resize(address, 90);
+    debug.free(address, 90, 64);
+    debug.free(debug.allocate(8, 4), 8, 8); // either is 16
+    assertEquals(debug.stats().liveBlocks, 0);
+  });
+
+  it("reports a second free with the stacks of the allocation and of the first free", () => {
+    using debug = new DebugAllocator(new Heap());
+    const state = { address: 0 };
+    function allocates(): void {
+      state.address = debug.allocate(24);
+    }
+    function freesFirst(): void {
+      debug.free(state.address);
+      state.address += 0;
+    }
+    function freesAgain(): void {
+      debug.free(state.address);
+      state.address += 0;
+    }
+    allocates();
+    freesFirst();
+    const error = assertThrows(freesAgain, InvalidFreeError);
+    assertEquals(error.kind, "double");
+    const first = (stack: Error | undefined): string | undefined => framesOf(stack)[0]?.functionName;
+    assertEquals([error.allocatedAt, error.freedAt, error].map(first), ["allocates", "freesFirst", "freesAgain"]);
+    const text = error.message.split("\n");
+    assertEquals(text[0], `Cannot free 0x${state.address.toString(16)}: the block of 24 bytes is already freed`);
+    assertMatch(error.message, /\n {2}allocated\n {4}at allocates .*(\n {4}at .*)*\n {2}freed\n {4}at freesFirst /);
+    assertThrows(() => debug.view(state.address), InvalidFreeError, "at freesFirst");
+  });
+
+  it("remembers as many freed blocks as it is told to", () => {
+    using debug = new DebugAllocator(new Heap(), { remember: 2, stacks: false });
+    const blocks = [1, 2, 3].map(() => debug.allocate(100));
+    for (const address of blocks) debug.free(address);
+    const kinds = blocks.map((address) => assertThrows(() => debug.free(address), InvalidFreeError).kind);
+    assertEquals(kinds, ["foreign", "double", "double"]);
+    assertEquals(assertThrows(() => debug.free(blocks[2]!), InvalidFreeError).allocatedAt, undefined);
+  });
+
+  it("says which block an address is inside of, or beside", () => {
+    using debug = new DebugAllocator(new Heap());
+    const address = debug.allocate(100);
+    const inside = assertThrows(
+      () => debug.free(address + 8),
+      InvalidFreeError,
+      "8 bytes inside the live block of 100",
+    );
+    assert(inside.kind === "interior" && inside.allocatedAt !== undefined);
+    const beside = assertThrows(() => debug.free(address - 16), InvalidFreeError, "before the live block of 100 bytes");
+    assertEquals(beside.kind, "foreign");
+  });
+});
+
+describe("DebugAllocator limit", () => {
+  it("counts the bytes asked for, and allows exactly as many", () => {
+    using debug = new DebugAllocator(new Heap(), { limit: 1000 });
+    const first = debug.allocate(600);
+    const second = debug.allocate(400);
+    const error = assertThrows(() => debug.allocate(1), OutOfMemoryError, "limit of 1000");
+    assertEquals([error.requested, error.limit, debug.stats().limit, debug.allocate(0) > 0], [1, 1000, 1000, true]);
+    assertEquals(debug.resize(second, 401), false);
+    debug.free(first);
+    debug.free(debug.reallocate(second, 1000));
+  });
+});
+
+describe("DebugAllocator leaks", () => {
+  it("are the live blocks by site, and reported at dispose to a function", () => {
+    const reports: LeakReport[] = [];
+    const debug = new DebugAllocator(new Heap(), { reportLeaks: (report) => void reports.push(report) });
+    const blocks: number[] = [];
+    function leaky(): void {
+      blocks.push(debug.allocate(1000));
+      blocks.push(debug.allocate(1000));
+    }
+    for (let i = 0; i < 3; i++) leaky();
+    debug.free(debug.allocate(50));
+    debug.allocate(7);
+    const report = debug.leaks();
+    assertEquals([report.count, report.bytes, report.sites.length], [7, 6007, 3]);
+    assertEquals(report.sites.map(({ count, bytes }) => [count, bytes]), [[3, 3000], [3, 3000], [1, 7]]);
+    assertEquals(report.sites[0]!.frames[0]!.functionName, "leaky");
+    assertEquals(report.sites[0]!.blocks.map(({ address }) => address), blocks.filter((_, i) => i % 2 === 0));
+    assertEquals(reports, []);
+    debug[Symbol.dispose]();
+    debug[Symbol.dispose]();
+    assertEquals(reports.map(({ count, bytes }) => [count, bytes]), [[7, 6007]]);
+  });
+
+  it("are not reported where there are none, nor where nobody asked", () => {
+    let reports = 0;
+    new DebugAllocator(new Heap(), { reportLeaks: () => void reports++ })[Symbol.dispose]();
+    const written: unknown[] = [];
+    const { error } = console;
+    console.error = (...words: unknown[]) => void written.push(words);
+    try {
+      const debug = new DebugAllocator(new Heap());
+      debug.allocate(10);
+      debug[Symbol.dispose]();
+      assertEquals([reports, written], [0, []]);
+      const asked = new DebugAllocator(new Heap(), { reportLeaks: true });
+      asked.allocate(10);
+      asked[Symbol.dispose]();
+    } finally {
+      console.error = error;
+    }
+    assertEquals(written.length, 1);
+    assertMatch(`${written[0]}`, /1 site, 1 block, 10 bytes are not freed/);
+  });
+
+  it("of a scope are the blocks that were allocated in it, reallocated ones as old as they were", () => {
+    using debug = new DebugAllocator(new Heap());
+    const old = debug.allocate(10);
+    const reports: LeakReport[] = [];
+    let moved = 0;
+    {
+      using scope = debug.scope((report) => void reports.push(report));
+      moved = debug.reallocate(old, 100_000);
+      assert(moved !== old);
+      assertEquals(scope.leaks().count, 0);
+      debug.free(debug.allocate(30));
+      debug.allocate(20);
+    }
+    assertEquals(reports.map(({ count, bytes }) => [count, bytes]), [[1, 20]]);
+    {
+      using _clean = debug.scope((report) => void reports.push(report));
+      debug.free(debug.allocate(1));
+      debug.free(moved);
+    }
+    assertEquals(reports.length, 1);
+  });
+
+  it("are reported although the report throws, and damage beside it", () => {
+    const debug = new DebugAllocator(new Heap(), {
+      reportLeaks() {
+        throw new Error("no room in the log");
+      },
+    });
+    const inner = debug.allocate(10);
+    assertThrows(() => debug[Symbol.dispose](), Error, "no room in the log");
+    assertThrows(() => debug.free(inner), DisposedError);
+  });
+
+  it("are written when the program ends, by itself or by exit(), unless it was disposed", async () => {
+    for (const end of ["", "process.exit(0);"]) {
+      const { code, stdout, stderr } = await runSource(`
+        import process from "node:process";
+        import { DebugAllocator, Heap } from "${rootUrl}mod.ts";
+        const options = { leaksAtExit: true };
+        const left = new DebugAllocator(new Heap(), options);
+        function forgets() { const block = [left.allocate(1234)]; return block.length; }
+        forgets();
+        new DebugAllocator(new Heap(), options).free(0);
+        const disposed = new DebugAllocator(new Heap(), { leaksAtExit: true, reportLeaks() {} });
+        disposed.allocate(99);
+        disposed[Symbol.dispose]();
+        console.log("the end");
+        ${end}
+      `);
+      assertEquals([code, stdout.trim()], [0, "the end"]);
+      assertMatch(
+        stderr,
+        /^1 site, 1 block, 1,234 bytes are not freed\n\n1,234 bytes in 1 block: 0x\w+\n {4}at forgets /,
+      );
+      assert(!stderr.includes(" 99 "), stderr);
+    }
+  });
+});
+
+describe("DebugAllocator options", () => {
+  it("are refused when they are of the wrong type or value", () => {
+    const bad: [string, unknown, new (message: string) => Error][] = [
+      ["stacks", "yes", TypeError],
+      ["stacks", -1, RangeError],
+      ["fill", 1, TypeError],
+      ["remember", 1.5, RangeError],
+      ["limit", "5", TypeError],
+      ["reportLeaks", 1, TypeError],
+      ["leaksAtExit", "yes", TypeError],
+      ["totals", null, TypeError],
+    ];
+    using inner = new Heap();
+    for (const [name, value, errorClass] of bad) {
+      assertThrows(() => new DebugAllocator(inner, { [name]: value }), errorClass, name);
+    }
+    for (const value of [undefined, null, {}, 5]) assertThrows(() => new DebugAllocator(value as never), TypeError);
+  });
+});
