@@ -44,9 +44,15 @@ const TRACE_BLOCKS: { readonly [name: string]: Maker } = {
   wall: when(hasReplays, formatWall),
   cold: when(hasReplays, formatColdReplays),
   memory: when(hasMemory, formatMemory),
+  missing: when(hasReplays, leftOut),
   summary: when((results) => hasReplays(results) && hasMemory(results), formatSummary),
   ...Object.fromEntries(GROUPS.map((group) => [group, (results: Results) => formatGroup(results, group)])),
 };
+
+/** What a run could not measure, its groups on the bundled traces in the first place. */
+function leftOut(results: Results): Section {
+  return { title: "Left out", text: formatMissing(results) || "Nothing was left out." };
+}
 
 const OTHER_BLOCKS: { readonly [name: string]: Maker } = {
   micro: when(({ micro }) => micro.length > 0, formatMicro),
@@ -54,7 +60,6 @@ const OTHER_BLOCKS: { readonly [name: string]: Maker } = {
   workers: when(({ shared = [] }) => shared.length > 0, formatShared),
   bars: when((results) => hasReplays(results) && results.micro.length > 0, (results) => formatBars(findBars(results))),
   guide: when((results) => hasReplays(results) && (results.growth ?? []).length > 0, formatGuide),
-  missing: (results) => [{ title: "Left out", text: formatMissing(results) || "Nothing was left out." }],
 };
 
 const RECORDED = "recorded-";
