@@ -312,18 +312,6 @@ export class AddressRange {
     return given + this.#discardFree(1);
   }
 
-  /** Gives the regions after the first `count` back as far as they are free; what cannot be given back stays. */
-  dropRegionsAfter(count: number): void {
-    while (this.regions.length > count && this.#isFree(this.regions.at(-1)!)) {
-      try {
-        this.#dropRegion(this.regions.at(-1)!);
-      } catch (error) {
-        if (error instanceof AllocatorError) return;
-        throw error;
-      }
-    }
-  }
-
   #isFree({ firstUnit, endUnit }: Region): boolean {
     return this.runs.kindAt(firstUnit) === FREE_RUN && this.runs.lengthAt(firstUnit) === endUnit - firstUnit;
   }

@@ -95,19 +95,15 @@ export class Blocks {
   allocate(size: number, alignment: number, room: number = size): Address {
     this.isFresh = false;
     const rangesBefore = this.ranges.length;
-    const regionsBefore = this.#regionCount();
     const address = this.#place(size, alignment, room);
     if (address !== 0) return address;
     const retried = this.#scrapeTogether() ? this.#place(size, alignment, room) : 0;
     if (retried !== 0) return retried;
-    // What was added for this block, and could not serve it after all, is not kept.
+    // A range that was reserved for this block, and then could not be committed, is not kept. (A region always is used:
+    // where a page or its links cannot be had, a run of it serves.)
     giveAllBack((attempt) => {
       while (this.ranges.length > rangesBefore) this.#disposeRange(this.ranges.pop()!, attempt);
     });
-    for (let i = this.ranges.length - 1; i >= 0 && this.#regionCount() > regionsBefore; i--) {
-      const { range } = this.ranges[i]!;
-      range.dropRegionsAfter(range.regions.length - (this.#regionCount() - regionsBefore));
-    }
     const cause = this.#failure!;
     const what = `Cannot allocate ${size} bytes at alignment ${alignment}`;
     throw new OutOfMemoryError(`${what}: ${reasonOf(cause)}`, size, cause.limit, { cause });
@@ -118,12 +114,6 @@ export class Blocks {
     let any = this.#freeAllDelayed();
     for (const pages of this.ranges) any = pages.releaseIdle(true) || any;
     return this.huge.unreleased.retry() > 0 || any;
-  }
-
-  #regionCount(): number {
-    let count = 0;
-    for (const { range } of this.ranges) count += range.regions.length;
-    return count;
   }
 
   /**

@@ -433,11 +433,8 @@ export class Heap implements Allocator {
   /** Gives a class a current page with a free slot; false when none can be had. */
   #refill(sizeClass: number): boolean {
     const first = this.#first;
-    const { range } = first;
-    const regions = range.regions.length;
     const found = first.refill(sizeClass) !== NO_PAGE;
-    // A region for a page whose links cannot be had is not kept.
-    if (!found) range.dropRegionsAfter(regions);
+    const { range } = first;
     if (range.pages !== this.#pages || first.links !== this.#links || range.endUnit !== this.#units) {
       this.#core.renew();
     }

@@ -119,24 +119,26 @@ describe("defects of Heap that were mended", () => {
     heap.check();
   });
 
-  it("peakCommittedBytes rose in a call that failed", () => {
-    // A region can be had, the links of its first page cannot.
-    for (let succeed = 0; succeed < 12; succeed++) {
-      const failing = failingPageSource(systemPageSource(), Infinity, { operations: ["commit", "wrap", "reserve"] });
-      using heap = new Heap({ source: failing });
-      const before = heap.stats();
-      failing.rearm(succeed);
-      const address = heap.tryAllocate(64);
-      failing.rearm(Infinity);
-      const after = heap.stats();
-      if (address !== 0) break;
-      assertEquals(
-        [after.committedBytes, after.peakCommittedBytes, after.regions],
-        [before.committedBytes, before.peakCommittedBytes, before.regions],
-        `with ${succeed} requests granted`,
-      );
-      heap.free(heap.allocate(64));
-      heap.check();
+  it("an allocation that fails changes no figure, whatever it fails of", () => {
+    for (const size of [16, 5000, 20_000, 3 * MIB, 8 * MIB]) {
+      for (const alignment of [16, 4096, MIB]) {
+        for (let succeed = 0; succeed < 12; succeed++) {
+          const failing = failingPageSource(systemPageSource(), Infinity, {
+            operations: ["commit", "wrap", "reserve"],
+          });
+          using heap = new Heap({ source: failing });
+          heap.allocate(3000);
+          const before = heap.stats();
+          failing.rearm(succeed);
+          const address = heap.tryAllocate(size, alignment);
+          failing.rearm(Infinity);
+          if (address !== 0) break;
+          const { tableBytes: _before, wrappedBytes: _wrappedBefore, ...expected } = before;
+          const { tableBytes: _after, wrappedBytes: _wrappedAfter, ...actual } = heap.stats();
+          assertEquals(actual, expected, `${size} bytes at ${alignment} with ${succeed} requests granted`);
+          heap.check();
+        }
+      }
     }
   });
 
