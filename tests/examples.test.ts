@@ -113,10 +113,37 @@ describe("examples/guard.ts", () => {
 describe("examples/", () => {
   it("every example is run by a test", () => {
     const tested = ["buffers.ts", "call_c.ts", "hello_world.ts", "replay.ts"]
-      .concat("arena.ts", "bump.ts", "custom_grower.ts", "guard.ts", "pool.ts", "share_array.ts", "workers.ts")
+      .concat(
+        "arena.ts",
+        "bump.ts",
+        "custom_grower.ts",
+        "guard.ts",
+        "leaks.ts",
+        "pool.ts",
+        "share_array.ts",
+        "workers.ts",
+      )
       .concat("aligned.ts", "basic.ts", "buckets.ts", "global.ts", "grow_heap.ts", "standalone.ts", "stress_test.ts")
       .sort();
     const found = readdirSync(join(rootPath, "examples")).filter((name) => name.endsWith(".ts")).sort();
     assertEquals(found, tested);
+  });
+});
+
+describe("examples/leaks.ts", () => {
+  it("finds a leak, an overrun, a wrong size and a second free, and profiles", async () => {
+    assertEquals(await linesOf("leaks.ts"), [
+      "left by countRecords: 2 blocks, 26 bytes",
+      "  allocated by readRecord, called by countRecords",
+      "",
+      "CorruptionError: Cannot free 0x...: something wrote behind the end of the block of 100 bytes; the byte at offset " +
+      "100 (0x...) is 0x07 instead of 0xdc",
+      "SizeMismatchError: Cannot free 0x... as a block of 96 bytes: 100 were asked for",
+      "InvalidFreeError: Cannot free 0x...: the block of 100 bytes is already freed",
+      "",
+      "profile: 700 bytes were allocated in total",
+      "",
+      "at dispose: 2 blocks, 26 bytes are not freed",
+    ]);
   });
 });
