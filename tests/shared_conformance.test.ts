@@ -31,8 +31,8 @@ conformance("SharedHeap", makeHeap, {
 });
 
 describe("random operations on a SharedHeap", () => {
-  it("100,000 operations", () => {
-    randomTest(makeHeap, fromEnvironment({ seed: 20_261_121, operations: 100_000 }));
+  it("50,000 operations", () => {
+    randomTest(makeHeap, fromEnvironment({ seed: 20_261_121, operations: 50_000 }));
   });
 
   it("10,000 operations with few blocks, check() and blocks() after each", () => {
