@@ -34,6 +34,7 @@ interface Platform {
  */
 const EMULATED_FILES: Readonly<Record<string, string>> = {
   "tests/adapters.test.ts": "",
+  "tests/address_wait.test.ts": "",
   "tests/brk_page_source.test.ts": "",
   "tests/call_c.test.ts": "",
   "tests/fixed_page_source.test.ts": "",
@@ -41,6 +42,7 @@ const EMULATED_FILES: Readonly<Record<string, string>> = {
   "tests/native_buffer.test.ts": "",
   "tests/runtime.test.ts": "",
   "tests/runtime_facts.test.ts": "",
+  "tests/shared_heap.test.ts": "lets either attachment",
   "tests/system_page_source.test.ts": "",
 };
 
