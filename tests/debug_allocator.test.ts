@@ -223,6 +223,37 @@ describe("DebugAllocator.free()", () => {
     assertEquals(assertThrows(() => debug.free(blocks[2]!), InvalidFreeError).allocatedAt, undefined);
   });
 
+  it("remembers a block that was freed twice in a row of lives as the one freed last", () => {
+    using debug = new DebugAllocator(new Heap(), { remember: 2, stacks: false });
+    const [again, other, last] = [debug.allocate(100), debug.allocate(5000), debug.allocate(100)];
+    debug.free(again);
+    debug.free(other);
+    assertEquals(debug.allocate(100), again);
+    debug.free(again);
+    debug.free(last);
+    assertEquals(assertThrows(() => debug.free(again), InvalidFreeError).kind, "double");
+    assertEquals(assertThrows(() => debug.free(other), InvalidFreeError).kind, "foreign");
+  });
+
+  it("leaves a block live and unharmed when the inner allocator refuses to free it", () => {
+    class Stubborn extends Heap {
+      refuses = true;
+      override free(address: number): void {
+        if (this.refuses) throw new CorruptionError("Cannot free: not now");
+        super.free(address);
+      }
+    }
+    const inner = new Stubborn();
+    using debug = new DebugAllocator(inner);
+    const address = debug.allocate(100);
+    assertThrows(() => debug.free(address), CorruptionError, "not now");
+    debug.check();
+    assert(debug.owns(address));
+    inner.refuses = false;
+    debug.free(address);
+    assertEquals(debug.stats().liveBlocks, 0);
+  });
+
   it("says which block an address is inside of, or beside", () => {
     using debug = new DebugAllocator(new Heap());
     const address = debug.allocate(100);

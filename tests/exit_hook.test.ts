@@ -25,6 +25,18 @@ describe("atExit()", () => {
     }
   });
 
+  it("calls each once, though the program should announce its own end before", async () => {
+    const { stdout } = await runSource(`
+      import process from "node:process";
+      import { atExit } from "${rootUrl}src/exit_hook.ts";
+      atExit(() => console.log("called"));
+      if ("Deno" in globalThis) globalThis.dispatchEvent(new Event("unload"));
+      else process.emit("exit", 0);
+      console.log("not yet");
+    `);
+    assertEquals(stdout.trim().split(/\r?\n/), ["called", "not yet"]);
+  });
+
   it("calls the others when one throws, and the error is seen", async () => {
     const { stdout, stderr } = await runSource(`
       import { atExit } from "${rootUrl}src/exit_hook.ts";

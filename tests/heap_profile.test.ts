@@ -92,6 +92,13 @@ describe("DebugAllocator.heapProfile()", () => {
     assertEquals([totalOf(debug.heapProfile()), totalOf(debug.heapProfile("total"))], [50, 6050]);
   });
 
+  it("counts what a block grows by in the total, and not what it shrinks by", () => {
+    using debug = new DebugAllocator(new Heap(), { totals: true });
+    const address = debug.allocate(100);
+    assertEquals([debug.resize(address, 40), debug.resize(address, 90)], [true, true]);
+    assertEquals([totalOf(debug.heapProfile()), totalOf(debug.heapProfile("total"))], [90, 150]);
+  });
+
   it("has no total without the option, and no other kinds", () => {
     using debug = new DebugAllocator(new Heap());
     assertThrows(() => debug.heapProfile("total"), TypeError, "totals");
