@@ -331,7 +331,7 @@ export class ArenaChunks {
   }
 
   #map(byteLength: number, alignment: number, records: number): BumpRegion {
-    const region = new BumpRegion(this.#source, byteLength, alignment, records);
+    const region = new BumpRegion(this.#source, byteLength, alignment, records, this.unreleased);
     const place = this.#sorted.findIndex(({ address }) => address > region.address);
     this.#sorted.splice(place === -1 ? this.#sorted.length : place, 0, region);
     this.committedBytes += byteLength;

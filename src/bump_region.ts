@@ -30,6 +30,7 @@ import { alignDown, alignUp } from "./arguments.ts";
 import { wrappedBytes } from "./bytes.ts";
 import { CorruptionError, formatAddress } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
+import { Unreleased } from "./unreleased.ts";
 
 /** Bytes of a granule: starts and sizes of blocks are multiples of it. */
 export const BUMP_GRANULE = 16;
@@ -79,11 +80,18 @@ export class BumpRegion {
   #resident = 0;
 
   /**
-   * Takes memory of `source`; `records` is how many blocks there is room for at first.
+   * Takes memory of `source`; `records` is how many blocks there is room for at first. What is reserved and then can
+   * be neither used nor unmapped is left to `unreleased`.
    *
    * @throws {OutOfMemoryError} When it cannot be had; nothing is held then.
    */
-  constructor(source: PageSource, byteLength: number, alignment: number, records: number) {
+  constructor(
+    source: PageSource,
+    byteLength: number,
+    alignment: number,
+    records: number,
+    unreleased: Unreleased = new Unreleased(source),
+  ) {
     this.#source = source;
     this.address = source.reserve(byteLength, alignment);
     let bytes: Uint8Array;
@@ -91,7 +99,7 @@ export class BumpRegion {
       source.commit(this.address, byteLength);
       bytes = source.wrap(this.address, byteLength);
     } catch (error) {
-      source.unmap(this.address, byteLength);
+      unreleased.unmap({ address: this.address, byteLength });
       throw error;
     }
     this.byteLength = byteLength;

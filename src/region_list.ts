@@ -25,6 +25,7 @@ import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
 import { OutOfMemoryError } from "./errors.ts";
 import { GRANULE, MAX_GRANULES, STALE } from "./marks.ts";
 import type { Address, PageSource } from "./page_source.ts";
+import { type Mapping, Unreleased } from "./unreleased.ts";
 
 /** Numbers of regions are below this: two of them fit into one word of a node. */
 export const MAX_REGIONS = 4096;
@@ -34,12 +35,6 @@ const REMEMBERED_RELEASES = 16;
 
 /** How many granules of each: the first MiB. */
 const REMEMBERED_GRANULES = 65_536;
-
-/** A mapping as it was reserved. */
-interface Mapping {
-  readonly address: Address;
-  readonly byteLength: number;
-}
 
 /** A wrap that a wider one has taken the place of. `byteLength` is what it had: somebody may have detached it. */
 interface OldWrap extends MemoryRegion {
@@ -137,7 +132,7 @@ export class RegionList {
   /** The most there ever were. */
   peakCommittedBytes = 0;
   /** Mappings that the source failed to unmap. */
-  readonly unreleased: Mapping[] = [];
+  readonly #unreleased: Unreleased;
   readonly #freeNumbers: number[] = [];
   /** Starts of the regions that were given back last, to say "double" of an address in one. */
   readonly #released: { readonly address: Address; readonly marks: Uint16Array }[] = [];
@@ -147,6 +142,7 @@ export class RegionList {
   constructor(source: PageSource, layout: BlockLayout) {
     this.source = source;
     this.layout = layout;
+    this.#unreleased = new Unreleased(source);
   }
 
   /** The region that `address` lies in. */
@@ -203,7 +199,7 @@ export class RegionList {
       source.commit(address, rounded);
       bytes = source.wrap(address, rounded);
     } catch (error) {
-      source.unmap(mapping.address, mapping.byteLength);
+      this.#unreleased.unmap(mapping);
       throw error;
     }
     const region = new Region(number, bucket, address, mapping, wrappedBytes(bytes), this.layout);
@@ -277,7 +273,9 @@ export class RegionList {
     for (const mapping of region.mappings) this.#mappedBytes -= mapping.byteLength;
     if (this.#released.length === REMEMBERED_RELEASES) this.#released.shift();
     this.#released.push({ address: region.address, marks: region.marks.slice(0, REMEMBERED_GRANULES) });
-    return this.#unmap(region.mappings);
+    let given = 0;
+    for (const mapping of region.mappings.toReversed()) given += this.#unreleased.unmap(mapping);
+    return given;
   }
 
   #unwrapAll(region: Region): void {
@@ -286,29 +284,14 @@ export class RegionList {
     this.source.unwrap(region.bytes);
   }
 
-  #unmap(mappings: readonly Mapping[]): number {
-    let given = 0;
-    for (const mapping of mappings.toReversed()) {
-      try {
-        this.source.unmap(mapping.address, mapping.byteLength);
-        given += mapping.byteLength;
-      } catch {
-        this.unreleased.push(mapping);
-      }
-    }
-    return given;
-  }
-
   /** Tries again to unmap what could not be unmapped; the bytes given back. */
   retryUnmaps(): number {
-    return this.unreleased.length === 0 ? 0 : this.#unmap(this.unreleased.splice(0));
+    return this.#unreleased.retry();
   }
 
   /** Bytes of address space held. */
   get reservedBytes(): number {
-    let total = this.#mappedBytes;
-    for (const { byteLength } of this.unreleased) total += byteLength;
-    return total;
+    return this.#mappedBytes + this.#unreleased.byteLength;
   }
 
   /** Bytes wrapped. Of wraps that begin at the same address the longest counts. */
@@ -340,7 +323,7 @@ export class RegionList {
   dispose(): void {
     const failures: unknown[] = [];
     for (const region of this.sorted) this.#unwrapAll(region);
-    const mappings = [...this.unreleased, ...this.sorted.flatMap((region) => region.mappings)];
+    const mappings = [...this.#unreleased.drain(), ...this.sorted.flatMap((region) => region.mappings)];
     for (const { address, byteLength } of mappings.reverse()) {
       try {
         this.source.unmap(address, byteLength);
@@ -348,7 +331,6 @@ export class RegionList {
         failures.push(error);
       }
     }
-    this.unreleased.length = 0;
     this.sorted.length = 0;
     this.byNumber.length = 1;
     this.#last = undefined;

@@ -15,11 +15,10 @@
  *                     given back, or at dispose reported: nobody is left to keep it
  * ```
  *
- * Only `OutOfMemoryError` is kept quiet: a source that fails in any other way is broken, and says so.
+ * Whatever the source throws is kept quiet until then: at dispose it is thrown again, if it fails again.
  *
  * @module
  */
-import { OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 
 /** A mapping as it was reserved. */
@@ -48,8 +47,7 @@ export class Unreleased {
     try {
       this.#source.unmap(address, byteLength);
       return byteLength;
-    } catch (error) {
-      if (!(error instanceof OutOfMemoryError)) throw error;
+    } catch {
       this.#mappings.push({ address, byteLength });
       this.byteLength += byteLength;
       return 0;

@@ -1,0 +1,96 @@
+/**
+ * Fault injection: on every allocator and in every scenario, the i-th request of the page source fails, for all i, once
+ * or for ever after. The reference systems are in faults_systems.test.ts.
+ *
+ * @module
+ */
+import { assert } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { type Address, type Allocator, Heap, type PageSource, systemPageSource } from "../mod.ts";
+import { FAULT_MODES, faultTests, runWithFault, SCENARIOS } from "./fault_scenarios.ts";
+import { type Subject, SUBJECTS } from "./subjects.ts";
+
+faultTests(SUBJECTS.filter(({ linear }) => linear !== true));
+
+/** Ways for an allocator to fail badly, each put over a heap. */
+const FLAWS: readonly (readonly [name: string, says: string, spoil: (heap: Heap, source: PageSource) => Allocator])[] =
+  [
+    ["keeps what it took for a block that it could not make", "after dispose", (heap, source) => {
+      return spoiled(heap, (size) => {
+        source.reserve(source.granularity, source.granularity);
+        return heap.allocate(size);
+      });
+    }],
+    ["throws an error of another class", "threw Error (no memory)", (heap) => {
+      return spoiled(heap, (size) => {
+        const address = heap.tryAllocate(size);
+        if (address === 0) throw new Error("no memory");
+        return address;
+      });
+    }],
+    ["spoils a block when it finds no memory", "holds", (heap) => {
+      return spoiled(heap, (size) => {
+        const address = heap.tryAllocate(size);
+        for (const block of address === 0 ? heap.blocks() : []) heap.view(block.address).fill(0);
+        return address === 0 ? heap.allocate(size) : address;
+      });
+    }],
+    ["frees a block when it finds no memory", "InvalidFreeError", (heap) => {
+      return spoiled(heap, (size) => {
+        const address = heap.tryAllocate(size);
+        for (const block of address === 0 ? heap.blocks() : []) heap.free(block.address);
+        return address === 0 ? heap.allocate(size) : address;
+      });
+    }],
+  ];
+
+/** A heap with another `allocate`, behind which all other ways to allocate go on as before. */
+function spoiled(heap: Heap, allocate: (size: number) => Address): Allocator {
+  return new Proxy(heap, {
+    get(target, key) {
+      if (key === "allocate") return allocate;
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+describe("the fault tests on trial", () => {
+  for (const [name, says, spoil] of FLAWS) {
+    it(`find an allocator that ${name}`, () => {
+      const subject: Subject = { name: "spoiled", make: (source) => spoil(new Heap({ source }), source) };
+      const scenario = SCENARIOS[0]!;
+      const mode = FAULT_MODES.find(({ name }) => name === "what takes memory, for ever")!;
+      let found = "";
+      for (let i = 0; i < 60 && found === ""; i++) {
+        try {
+          runWithFault(subject, scenario, mode, i);
+        } catch (error) {
+          found = (error as Error).message;
+        }
+      }
+      assert(found.includes(says), `they said: ${found}`);
+    });
+  }
+
+  it("no scenario is over before the records of a heap grow", () => {
+    const heap = SUBJECTS.find(({ name }) => name === "heap")!;
+    const scenario = SCENARIOS.find(({ name }) => name === "records that grow")!;
+    let tables = 0;
+    const subject: Subject = {
+      ...heap,
+      make: (source) => {
+        const made = heap.make(source);
+        tables = made.stats().tableBytes;
+        return spoiled(made as Heap, (size) => {
+          const address = made.allocate(size);
+          tables = Math.max(tables, made.stats().tableBytes);
+          return address;
+        });
+      },
+    };
+    const before = subject.make(systemPageSource()).stats().tableBytes;
+    runWithFault(subject, scenario, { name: "none", operations: [], times: 0 }, 0);
+    assert(tables >= 4 * before, `${before} bytes of tables became ${tables}`);
+  });
+});
