@@ -6,12 +6,15 @@
 import {
   type Allocator,
   basicalloc,
+  DebugAllocator,
   GuardAllocator,
   Heap,
   memAlloc,
   type PageSource,
+  QuarantineAllocator,
   rulloc,
   rustyMalloc,
+  SharedHeap,
 } from "../../mod.ts";
 import { contiguousPageSource } from "../../src/contiguous_page_source.ts";
 import type { Holding } from "./holders.ts";
@@ -24,6 +27,8 @@ export interface Mode {
   readonly title: string;
   /** In a few words, for the page. */
   readonly what: string;
+  /** Misuses that are not committed in this mode, because they would hit memory of the runtime's. */
+  readonly skips?: readonly string[];
   /** How blocks are held. */
   readonly holding: Holding;
   /** Makes the allocator. */
@@ -93,6 +98,36 @@ export const MODES: readonly Mode[] = [
     what: `\`new GuardAllocator()\`: every block before a guard page, ${BY_C}`,
     holding: "address",
     make: (source) => new GuardAllocator({ source }),
+  },
+  {
+    name: "secure",
+    title: "`Heap`, secure",
+    what: `\`new Heap({ secure: true })\`: cleared, delayed, at random places (the seed is fixed), ${BY_C}`,
+    holding: "address",
+    make: (source) => new Heap({ source, secure: { seed: 1 } }),
+  },
+  {
+    name: "quarantine",
+    title: "`QuarantineAllocator`",
+    what: `over a \`Heap\`, with \`maxBlocks: 32\`, ${BY_C}`,
+    holding: "address",
+    make: (source) => new QuarantineAllocator(new Heap({ source }), { maxBlocks: 32 }),
+  },
+  {
+    name: "debug",
+    title: "`DebugAllocator`",
+    what: `over a \`Heap\`, ${BY_C}`,
+    holding: "address",
+    make: (source) => new DebugAllocator(new Heap({ source })),
+  },
+  {
+    name: "shared",
+    title: "`SharedHeap`",
+    what: `of one worker, ${BY_C}; over the system's memory as it is, as it takes no other source`,
+    holding: "address",
+    // There are no fences around its mappings.
+    skips: ["one_mbyte_underflow", "one_mbyte_memcpy_underflow", "use_after_dispose"],
+    make: () => SharedHeap.create({ reserve: 2 ** 30 }),
   },
   ...SYSTEMS,
 ];

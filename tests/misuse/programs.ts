@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { Mode } from "./modes.ts";
 import type { Program, SizeName } from "./scene.ts";
 
 /** What hardened_malloc's own test of a program asks for: an abort with a message, a fault, or a clean end. */
@@ -30,6 +31,11 @@ export interface Misuse {
   readonly needs?: "linux";
   /** Commits it. */
   readonly run: Program;
+}
+
+/** Whether a misuse is committed in a mode. */
+export function isIn({ name, modes }: Misuse, mode: Mode): boolean {
+  return (modes?.includes(mode.name) ?? true) && !(mode.skips?.includes(name) ?? false);
 }
 
 /** Every variant, with the one whose end is not that of a size class. */

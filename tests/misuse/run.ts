@@ -6,12 +6,13 @@
 import { isWindows, runFile, type RunResult } from "../support/runtime.ts";
 import { GROUPS } from "./catalogue.ts";
 import type { Mode } from "./modes.ts";
+import { isIn } from "./programs.ts";
 import type { Result } from "./scene.ts";
 
 /** Everything that makes sense in a mode, as `NAME/VARIANT`. */
 export function itemsOf(mode: Mode, isLinux: boolean): string[] {
   return GROUPS.flatMap(({ misuses }) => misuses)
-    .filter(({ modes, needs }) => (modes?.includes(mode.name) ?? true) && (needs !== "linux" || isLinux))
+    .filter((misuse) => isIn(misuse, mode) && (misuse.needs !== "linux" || isLinux))
     .flatMap(({ name, sizes }) => sizes.map((size) => `${name}/${size}`));
 }
 
