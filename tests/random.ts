@@ -12,7 +12,7 @@
  * @module
  */
 import process from "node:process";
-import type { Allocator } from "../src/allocator.ts";
+import type { Allocator, AllocatorStats } from "../src/allocator.ts";
 import { Draw, formatOperations, type Operation, parseOperations } from "./random/operations.ts";
 import { Shadow } from "./random/shadow.ts";
 import { shrink, type ShrinkOptions } from "./random/shrink.ts";
@@ -44,6 +44,8 @@ export interface RandomOptions {
   arrays?: boolean;
   /** Whether addresses are passed that must be rejected. @defaultValue true */
   badAddresses?: boolean;
+  /** Is told the figures of the allocator now and then. @defaultValue nobody is */
+  observe?: (stats: AllocatorStats) => void;
   /** Limits of the shortening of a failing run. */
   shrink?: ShrinkOptions;
 }
@@ -86,6 +88,7 @@ export function randomTest(make: () => Allocator, options: RandomOptions = {}): 
       const operation = draw.next(shadow);
       done.push(operation);
       shadow.apply(operation);
+      if (options.observe !== undefined && i % 100 === 0) options.observe(shadow.stats());
     }
   });
   if (failure === undefined) return;

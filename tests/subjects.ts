@@ -14,13 +14,17 @@ import {
   BucketAllocator,
   BumpAllocator,
   contiguousPageSource,
+  DebugAllocator,
   FreeListAllocator,
+  GuardAllocator,
   Heap,
   memAlloc,
   type PageSource,
   PoolAllocator,
+  QuarantineAllocator,
   rulloc,
   rustyMalloc,
+  SharedHeap,
 } from "../mod.ts";
 
 const KIB = 2 ** 10;
@@ -88,13 +92,29 @@ export const SUBJECTS: readonly Subject[] = [
   },
 ];
 
+/** The ones that the soak alone runs: the modes of the heap for finding errors, and stacks of wrappers. */
+export const SOAK_SUBJECTS: readonly Subject[] = [
+  ...SUBJECTS,
+  { name: "heap-secure", make: (source) => new Heap({ source, secure: true }) },
+  { name: "debug", make: (source) => new DebugAllocator(new Heap({ source }), { reportLeaks: false }), linear: true },
+  { name: "quarantine", make: (source) => new QuarantineAllocator(new Heap({ source })), linear: true },
+  {
+    name: "debug-quarantine",
+    make: (source) =>
+      new DebugAllocator(new QuarantineAllocator(new Heap({ source }), { maxBytes: MIB }), { reportLeaks: false }),
+    linear: true,
+  },
+  { name: "guard", make: (source) => new GuardAllocator({ source }), linear: true },
+  { name: "shared-heap", make: (source) => SharedHeap.create({ source }) },
+];
+
 /** The subjects of these names; all for an empty list. */
 export function subjectsNamed(names: readonly string[]): readonly Subject[] {
-  if (names.length === 0) return SUBJECTS;
+  if (names.length === 0) return SOAK_SUBJECTS;
   return names.map((name) => {
-    const subject = SUBJECTS.find((one) => one.name === name);
+    const subject = SOAK_SUBJECTS.find((one) => one.name === name);
     if (subject !== undefined) return subject;
-    const known = SUBJECTS.map((one) => one.name).join(", ");
+    const known = SOAK_SUBJECTS.map((one) => one.name).join(", ");
     throw new RangeError(`Cannot use ${JSON.stringify(name)} as an allocator: there are ${known}`);
   });
 }

@@ -12,7 +12,7 @@
  *
  * @module
  */
-import type { Allocator, TypedArray, TypedArrayConstructor } from "../../src/allocator.ts";
+import type { Allocator, AllocatorStats, TypedArray, TypedArrayConstructor } from "../../src/allocator.ts";
 import { InvalidFreeError, type InvalidFreeKind, OutOfMemoryError } from "../../src/errors.ts";
 import type { NativeBuffer } from "../../src/native_buffer.ts";
 import type { Address } from "../../src/page_source.ts";
@@ -79,6 +79,11 @@ export class Shadow {
   constructor(allocator: Allocator, options: ShadowOptions) {
     this.#allocator = allocator;
     this.#options = options;
+  }
+
+  /** The figures of the allocator. */
+  stats(): AllocatorStats {
+    return this.#allocator.stats();
   }
 
   /** Does one operation. */
