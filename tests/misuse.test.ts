@@ -50,6 +50,15 @@ function isRunHere(mode: Mode): boolean {
   return !isWindows || !SYSTEMS.includes(mode);
 }
 
+/**
+ * What is otherwise on Windows: giving memory back there has a moment in which an access by another worker faults, so a shared
+ * heap keeps it, and with it its contents.
+ */
+const ON_WINDOWS: { readonly [item: string]: string } = {
+  "shared read_after_free/huge": "missed: reads the old contents",
+  "shared uninitialized_read/huge": "missed: reads the old contents",
+};
+
 /** The runs of all modes, started with the first that is asked for and then in their order. */
 class Runs {
   readonly #runs = new Map<string, Promise<Map<string, Result>>>();
@@ -85,7 +94,8 @@ describe("misuse", () => {
       const wrong: string[] = [];
       for (const [item, { outcome, message, subject }] of results) {
         const [name = "", variant] = item.split("/");
-        const expected = expectedOutcome(name, variant as SizeName, mode.name);
+        const otherwise = isWindows ? ON_WINDOWS[`${mode.name} ${item}`] : undefined;
+        const expected = otherwise ?? expectedOutcome(name, variant as SizeName, mode.name);
         if (outcome !== expected) wrong.push(`${item}: expected ${expected}, got ${outcome}`);
         if (!/Error/.test(outcome)) continue;
         if (!isTellingMessage(outcome, message)) wrong.push(`${item}: the message is ${message}`);

@@ -123,7 +123,8 @@ export const MODES: readonly Mode[] = [
   {
     name: "shared",
     title: "`SharedHeap`",
-    what: `of one worker, ${BY_C}; over the system's memory as it is, as it takes no other source`,
+    what:
+      `of one worker, ${BY_C}; over the system's memory as it is, as it takes no other source; on Windows a freed huge block keeps its contents`,
     holding: "address",
     // There are no fences around its mappings.
     skips: ["one_mbyte_underflow", "one_mbyte_memcpy_underflow", "use_after_dispose"],
