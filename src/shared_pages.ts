@@ -256,17 +256,21 @@ export class SharedPages {
 
   /** The count of live slots of any page, whoever owns it; exact when nobody is changing it. */
   liveSlots(page: number): number {
+    return this.#usedSlots(page) - countFreed(this.#tables, page);
+  }
+
+  /** The same without looking at what other workers have freed meanwhile: exact for a page of ours at any moment. */
+  #usedSlots(page: number): number {
     const { pages, links } = this.#tables;
     if (pages[page + OWNER] === 0) {
       // Its STATE may be what a terminated worker left.
-      let live = 0;
+      let used = 0;
       const base = pages[page + LINKS]!;
-      for (let slot = 0; slot < pages[page + EXTENDED]!; slot++) if (links[base + slot]! >= LIVE) live++;
-      return live - countFreed(this.#tables, page);
+      for (let slot = 0; slot < pages[page + EXTENDED]!; slot++) if (links[base + slot]! >= LIVE) used++;
+      return used;
     }
     const state = pages[page + STATE]!;
-    const used = state < 0 ? (state + FULL) >>> 12 : (state >>> 12) - pages[page + HELD]!;
-    return used - countFreed(this.#tables, page);
+    return state < 0 ? (state + FULL) >>> 12 : (state >>> 12) - pages[page + HELD]!;
   }
 
   /**
@@ -337,7 +341,7 @@ export class SharedPages {
       live++;
     }
     if (!isOurs) return;
-    if (this.liveSlots(page) + countFreed(tables, page) !== live) {
+    if (this.#usedSlots(page) !== live) {
       throw corrupt(page, `${live} slots are live, and others are counted`);
     }
     let free = 0;
