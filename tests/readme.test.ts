@@ -81,7 +81,7 @@ describe("README.md", () => {
 
   it("its links to files lead to files, and the files it names are there", () => {
     const links = [...README.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map((match) => match[1]!);
-    const named = [...README.matchAll(/(?:src|ffi|tests|bench|examples|\.github)\/[\w./]*/g)].map((match) => match[0]);
+    const named = [...README.matchAll(/(?:src|ffi|tests|bench|examples|\.github)\/[\w./-]*/g)].map((match) => match[0]);
     const missing = [...links, ...named].filter((file) => !existsSync(join(rootPath, file.replace(/\.$/, ""))));
     assertEquals(missing, []);
   });
