@@ -110,11 +110,14 @@ export function createAttachment(source: PageSource, platform: SharedPlatform, r
   } catch (error) {
     attachment?.space.tables.unwrapTables();
     if (number !== 0) freePlace(control, platform, number);
-    if (reserved !== undefined) {
-      source.unmap(reserved.tables, reserved.tablesByteLength);
-      source.unmap(reserved.data, reserved.byteLength);
-    }
     spareBlocks.push(control);
+    if (reserved !== undefined) {
+      try {
+        source.unmap(reserved.tables, reserved.tablesByteLength);
+      } finally {
+        source.unmap(reserved.data, reserved.byteLength);
+      }
+    }
     throw error;
   }
 }

@@ -255,6 +255,16 @@ export class SharedCore {
     this.memory.refuseOwned(block.address, action);
   }
 
+  /** Throws OutOfMemoryError when the tables cannot be wrapped by which the pages are handed back. */
+  prepareToLeave(): void {
+    try {
+      this.space.locked(() => {});
+    } catch (error) {
+      // Whatever else is wrong must not keep the views from being detached, and is thrown when all is done.
+      if (error instanceof OutOfMemoryError) throw error;
+    }
+  }
+
   /** Frees what NativeBuffers own, and detaches every view; every later call throws DisposedError. */
   dispose(): void {
     for (const address of [...this.owned]) this.free(address);

@@ -34,7 +34,7 @@ import type { Address, PageSource } from "./page_source.ts";
 import { FREE_MASK, GRANULES_MASK, INVERSE_SHIFT, LINKS, LIVE, ONE_USED, OWNED, SHAPE, STATE } from "./page_table.ts";
 import { type Attachment, createAttachment, joinAttachment } from "./shared_attachment.ts";
 import { SharedCore } from "./shared_core.ts";
-import type { SharedHeapHandle } from "./shared_handle.ts";
+import { copyHandle, type SharedHeapHandle } from "./shared_handle.ts";
 import { CONTROL_BYTES, DIRTY_WORDS, NEWS, OWNER } from "./shared_layout.ts";
 import type { SharedPages } from "./shared_pages.ts";
 import { sharedPlatform } from "./shared_platform.ts";
@@ -139,7 +139,7 @@ export class SharedHeap implements Allocator {
    * @throws {OutOfMemoryError} When 127 attachments are there already.
    */
   static attach(handle: SharedHeapHandle): SharedHeap {
-    return new SharedHeap(joinAttachment(handle, sharedPlatform()));
+    return new SharedHeap(joinAttachment(copyHandle(handle), sharedPlatform()));
   }
 
   /** Made by {@link SharedHeap.create} and {@link SharedHeap.attach}; by tests, over other page sources. */
@@ -157,7 +157,7 @@ export class SharedHeap implements Allocator {
   /** What other workers attach by: plain data, which `postMessage` can send. */
   get handle(): SharedHeapHandle {
     this.#memory.assertNotDisposed("hand out the handle");
-    return { ...this.#attachment.handle };
+    return copyHandle(this.#attachment.handle);
   }
 
   /**
@@ -379,9 +379,12 @@ export class SharedHeap implements Allocator {
    * Ends this worker's part: its views are detached and its NativeBuffers freed, its pages go to whoever needs some, and every
    * later call throws DisposedError. All other blocks stay as they are, unless this was the last attachment: then everything
    * is unmapped. A second call does nothing.
+   *
+   * @throws {OutOfMemoryError} When tables that others have made longer cannot be wrapped; nothing has happened then.
    */
   detach(): void {
     if (this.#isDetached) return;
+    this.#core.prepareToLeave();
     this.#isDetached = true;
     try {
       this.#core.dispose();

@@ -111,7 +111,7 @@ export class SharedTables {
   /**
    * Commits a table up to `byteLength` bytes, and wraps it so far. The caller holds the lock.
    *
-   * @throws {OutOfMemoryError} When the memory cannot be had; nothing has changed then.
+   * @throws {OutOfMemoryError} When the memory cannot be had, or not be wrapped; nothing has changed then.
    */
   ensure(table: number, byteLength: number): void {
     const committed = this.#committed(table);
@@ -129,10 +129,26 @@ export class SharedTables {
         alignUp(Math.max(byteLength, committed * 2), Math.max(source.pageSize, TABLE_STEP)),
         most,
       );
-      source.commit(this.#address + this.#layout.offsets[table]! + committed, length - committed);
-      this.control[COMMITTED + table] = length / TABLE_STEP;
+      this.#commit(table, committed, length);
+    } else if (committed > (this.#wraps[table]?.byteLength ?? 0)) this.#wrap(table, committed);
+  }
+
+  /**
+   * Makes a table `length` bytes long instead of `before`. All are told once it is wrapped: whoever takes the lock must wrap
+   * what was told, so that one who was told of a table that it cannot wrap could not even free a block.
+   */
+  #commit(table: number, before: number, length: number): void {
+    const source = this.#source;
+    const end = this.#address + this.#layout.offsets[table]! + before;
+    source.commit(end, length - before);
+    try {
+      this.#wrap(table, length);
+    } catch (error) {
+      // Nobody has seen it.
+      source.decommit(end, length - before);
+      throw error;
     }
-    if (this.#committed(table) > (this.#wraps[table]?.byteLength ?? 0)) this.#wrap(table, this.#committed(table));
+    this.control[COMMITTED + table] = length / TABLE_STEP;
   }
 
   #wrap(table: number, length: number): void {

@@ -4,14 +4,17 @@
  *
  * @module
  */
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { systemSharedPlatform } from "../ffi/address_wait.ts";
 import {
   type Address,
   CorruptionError,
   DisposedError,
+  type FailingPageSource,
+  failingPageSource,
   InvalidFreeError,
+  OutOfMemoryError,
   SharedHeap,
   systemPageSource,
 } from "../mod.ts";
@@ -21,6 +24,7 @@ import { LOCK, NEWS } from "../src/shared_layout.ts";
 import type { SharedPlatform } from "../src/shared_platform.ts";
 import { bitmapAt } from "../src/shared_remote.ts";
 import { Prng } from "./support/prng.ts";
+import { Recorder } from "./support/recording_source.ts";
 import { envInteger, isWindows } from "./support/runtime.ts";
 
 const SEED = envInteger("OFFHEAP_SEED", 20_261_121);
@@ -170,6 +174,69 @@ describe("memory that escaped from a shared heap", () => {
     second.detach();
     assertEquals(new Uint8Array(taken, offset % taken.byteLength, 1).length, 1);
     new Uint8Array(taken).fill(1);
+  });
+});
+
+/** The system, but no `wrap` succeeds from when `source.rearm(0)` is called. */
+function unwrappable(): { source: FailingPageSource; platform: SharedPlatform } {
+  const source = failingPageSource(systemPageSource(), Infinity, { operations: ["wrap"] });
+  return { source, platform: { ...systemSharedPlatform(), source } };
+}
+
+describe("tables that cannot be wrapped", () => {
+  it("are as long as before for everybody", () => {
+    const { source, platform } = unwrappable();
+    using failing = new SharedHeap(createAttachment(source, platform, RESERVE));
+    using other = new SharedHeap(joinAttachment(failing.handle, systemSharedPlatform()));
+    const large = failing.allocate(100_000);
+    const { tableBytes } = failing.stats();
+    source.rearm(0);
+    const blocks: Address[] = [];
+    assertThrows(() => {
+      for (;;) blocks.push(failing.allocate(16_000));
+    }, OutOfMemoryError);
+    assertEquals(failing.stats().tableBytes, tableBytes);
+    failing.check();
+    failing.free(large);
+    for (const address of blocks) failing.free(address);
+    other.check();
+    source.rearm(Infinity);
+    for (const address of Array.from({ length: 700 }, () => failing.allocate(16_000))) other.free(address);
+    assert(other.stats().tableBytes > tableBytes);
+    for (const heap of [failing, other]) heap.check();
+    assertEquals(other.stats().liveBlocks, 0);
+  });
+
+  it("leave an attachment attached: it can detach once they can be wrapped", () => {
+    const { source, platform } = unwrappable();
+    using first = SharedHeap.create();
+    const second = new SharedHeap(joinAttachment(first.handle, platform));
+    const buffer = second.buffer(300_000);
+    for (let at = 0; at < 700; at++) first.allocate(16_000);
+    source.rearm(0);
+    assertThrows(() => second.detach(), OutOfMemoryError);
+    assertEquals(buffer.bytes.length, 300_000);
+    assertEquals(first.attachments, 2);
+    source.rearm(Infinity);
+    second.detach();
+    assert(buffer.freed);
+    assertEquals(first.attachments, 1);
+    first.check();
+  });
+
+  it("are unmapped when the heap cannot be made, and the data too when that fails", () => {
+    const recorder = new Recorder(systemPageSource());
+    const control = new Recorder(systemPageSource());
+    const platform = { ...systemSharedPlatform(), source: control.source };
+    for (let round = 0; round < 3; round++) {
+      const source = failingPageSource(recorder.source, 0, { operations: ["wrap", "unmap"], times: 2 });
+      assertThrows(() => createAttachment(source, platform, RESERVE), OutOfMemoryError);
+      const left = recorder.mappings();
+      assertEquals(left.length, 1);
+      for (const { address, byteLength } of left) recorder.source.unmap(address, byteLength);
+    }
+    assertEquals(recorder.complaint(), "");
+    assert(control.mappings().length <= 1, "the control block of a heap that was not made is one for the next");
   });
 });
 
