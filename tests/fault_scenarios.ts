@@ -18,6 +18,7 @@ import {
   OutOfMemoryError,
   type PageOperation,
   PoolAllocator,
+  SharedHeap,
   systemPageSource,
   Vec,
 } from "../mod.ts";
@@ -67,6 +68,14 @@ export interface Scenario {
 
 /** Sizes below, at and above the borders of classes, runs, huge blocks and the reference systems' regions. */
 const MIXED = [0, 1, 40, 700, 3000, 9000, 16_384, 20_000, 130_000, 700_000, 4_300_000];
+
+/** Counts and sizes of blocks that make the records of an allocator grow. */
+function manyBlocks({ allocator, subject }: FaultRun): readonly (readonly [count: number, size: number])[] {
+  // The links of small blocks are two bytes each, the records of units and pages some dozen: OS pages of each.
+  if (allocator instanceof Heap || allocator instanceof SharedHeap) return [[6000, 16], [700, 16_000]];
+  // Their records are on JavaScript's heap, and each of their requests is one more run of the scenario.
+  return subject.mapsBlocks === true ? [[12, 16], [10, 16_000]] : [[300, 16], [10, 16_000]];
+}
 
 /** The programs. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -142,13 +151,11 @@ export const SCENARIOS: readonly Scenario[] = [
     name: "records that grow",
     run(run) {
       const { allocator } = run;
-      // The links of small blocks are two bytes each, the records of units and pages some dozen: OS pages of each.
-      const isHeap = allocator instanceof Heap;
-      for (const [count, size] of isHeap ? [[6000, 16], [700, 16_000]] : [[300, 16], [10, 16_000]]) {
+      for (const [count, size] of manyBlocks(run)) {
         const addresses: Address[] = [];
         run.attempt(`${count} blocks of ${size} bytes`, () => {
           try {
-            while (addresses.length < count! && run.fits(size!)) addresses.push(allocator.allocate(size!));
+            while (addresses.length < count && run.fits(size)) addresses.push(allocator.allocate(size));
           } finally {
             for (const address of addresses) allocator.free(address);
           }
