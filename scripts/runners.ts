@@ -66,10 +66,10 @@ export interface SuiteResult {
 const FILE_TIMEOUT_MS = 1_800_000;
 
 /** Files that take long, and so are started first: at the end they would leave the other processors idle. */
-const LONG = /conformance|random/;
+const LONG = /conformance|random|faults|misuse/;
 
 /** Files whose runs do not count for coverage: counting makes them ten times as long, and the unit tests cover what they do. */
-const UNCOUNTED = /(heap|arenas|systems)_conformance/;
+const UNCOUNTED = /_conformance|faults_systems/;
 
 /** All test files, from the root, sorted. */
 export function testFiles(): string[] {

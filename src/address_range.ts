@@ -152,7 +152,9 @@ export class AddressRange {
     if (unit === -1) {
       this.isShort = this.#refused && !this.#canCommit(count);
       if (this.isShort) return -1;
-      if (!this.#grow(count + alignmentUnits - 1) && (alignmentUnits === 1 || !this.#grow(count))) return -1;
+      // Exactly as far as the block will reach: a region that it did not fit would be left over by a failing call.
+      const before = (alignmentUnits - (this.endUnit + bias) % alignmentUnits) % alignmentUnits;
+      if (!this.#grow(before + count)) return -1;
       unit = this.runs.take(count, alignmentUnits, bias, kind);
       if (unit === -1) return -1;
     }

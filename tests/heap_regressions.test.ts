@@ -169,4 +169,19 @@ describe("defects of Heap that were mended", () => {
       }
     }
   });
+
+  it("an aligned block that did not fit left the region behind that was committed for it", () => {
+    let failures = 0;
+    for (let limit = MIB; limit < 8 * MIB; limit += 64 * KIB) {
+      for (const first of [1_100_000, 1_300_000, 2_200_000]) {
+        using heap = new Heap({ source: limitedPageSource(systemPageSource(), limit) });
+        heap.tryAllocate(first);
+        const before = heap.stats().committedBytes;
+        if (heap.tryAllocate(16, MIB) !== 0) continue;
+        failures++;
+        assertEquals(heap.stats().committedBytes, before, `limit ${limit}, ${first} bytes before`);
+      }
+    }
+    assert(failures > 0);
+  });
 });
