@@ -62,6 +62,14 @@ export function makeHandle(processId: number, address: Address, nonce: readonly 
   return { ...handle, check: sumOf(handle) };
 }
 
+/** The fields of a handle as they are now, which nobody else can change; what is no object at all stays as it is. */
+export function copyHandle<T>(handle: T): T {
+  if (typeof handle !== "object" || handle === null || Array.isArray(handle)) return handle;
+  const { type, version, processId, address, nonce, check } = handle as Partial<SharedHeapHandle>;
+  const words = Array.isArray(nonce) && nonce.length === 2 ? [nonce[0], nonce[1]] : undefined;
+  return { type, version, processId, address, nonce: words, check } as T;
+}
+
 /** FNV-1a over the fields. It finds accidents, not malice. */
 function sumOf({ version, processId, address, nonce }: Omit<SharedHeapHandle, "check">): number {
   let sum = 0x811c9dc5;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { systemSharedPlatform } from "../ffi/address_wait.ts";
 import {
@@ -307,6 +307,34 @@ describe("SharedHeap.attach()", () => {
     for (const change of changed) {
       assertThrows(() => SharedHeap.attach({ ...handle, ...change }), InvalidHandleError);
     }
+  });
+
+  it("keeps to the handle as it was when it was given", () => {
+    const first = SharedHeap.create({ reserve: 2 ** 24 });
+    const { handle } = first;
+    const second = SharedHeap.attach(handle);
+    const nonce = handle.nonce as [number, number];
+    nonce[0] ^= 1;
+    Object.assign(handle, { address: 65_536, processId: 1 });
+    for (const heap of [first, second]) {
+      heap.free(heap.allocate(100_000));
+      assertEquals(heap.handle, first.handle);
+      assertNotEquals(heap.handle, handle);
+    }
+    first[Symbol.dispose]();
+    const { address } = second.handle;
+    let reads = 0;
+    const changing = {
+      ...second.handle,
+      get address() {
+        return reads++ === 0 ? address : 65_536;
+      },
+    };
+    const third = SharedHeap.attach(changing);
+    assertEquals(reads, 1);
+    second[Symbol.dispose]();
+    third.free(third.allocate(100_000));
+    third[Symbol.dispose]();
   });
 
   it("refuses handles that were forged with a right sum, without touching what they point at", () => {
