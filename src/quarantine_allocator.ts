@@ -26,7 +26,7 @@ import { historyOf } from "./guard_reports.ts";
 import type { NativeBuffer, OwningAllocator } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { Quarantine } from "./quarantine.ts";
-import { reportViolation } from "./violations.ts";
+import { reportViolation, throwAfterReport } from "./violations.ts";
 import { type WrappedBlock, WrapperMemory } from "./wrapper_memory.ts";
 
 /** Options of a {@link QuarantineAllocator}. */
@@ -195,20 +195,32 @@ export class QuarantineAllocator implements Allocator {
     const isViewable = Math.max(size, requestedSize) <= this.source.maxWrapBytes;
     const moved = isViewable ? this.tryAllocate(size, alignment) : 0;
     if (moved === 0) {
+      this.#assertStillLive(block, "reallocate");
       // The inner allocator may manage without room for both, and has the words for it when it cannot.
       const place = this.#inner.reallocate(address, size);
       this.#remove(block);
       return this.#add(place, size, alignment);
     }
+    const target = this.#live.get(moved)!;
     try {
-      this.#memory.copy(block, this.#live.get(moved)!, Math.min(size, requestedSize));
+      this.#assertStillLive(block, "reallocate");
+      this.#memory.copy(block, target, Math.min(size, requestedSize));
       this.#release(block);
     } catch (error) {
-      this.#remove(this.#live.get(moved)!);
-      this.#inner.free(moved);
+      if (this.#live.get(moved) === target) {
+        this.#remove(target);
+        this.#inner.free(moved);
+      }
       throw error;
     }
     return moved;
+  }
+
+  /** What let blocks out of quarantine can have called the hook of violations, and the hook can have freed the block. */
+  #assertStillLive(block: LiveBlock, action: string): void {
+    if (this.#live.get(block.address) === block) return;
+    this.#memory.assertNotDisposed(action);
+    throwAfterReport(this.#invalid(block.address, action));
   }
 
   /** See {@link Allocator.free}. The block goes into quarantine, and the oldest ones may leave it. */
@@ -217,8 +229,10 @@ export class QuarantineAllocator implements Allocator {
   }
 
   #release(block: LiveBlock): void {
+    const isAdmitted = this.#quarantine.makeRoom(block.usableSize);
+    // The hook can have been called, and have freed or resized the block.
+    if (this.#memory.liveToFree(block.address) !== block) return;
     const { address, requestedSize, usableSize, allocatedAt } = block;
-    const isAdmitted = this.#quarantine.makeRoom(usableSize);
     if (this.#memory.ownedBlocks !== 0) this.#memory.revoke(address);
     const freed = { address, requestedSize, usableSize, allocatedAt, freedAt: captureStack("freed", this.#stackDepth) };
     if (isAdmitted) this.#quarantine.add(freed);

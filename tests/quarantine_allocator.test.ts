@@ -298,6 +298,70 @@ describe("a write after free", () => {
   });
 });
 
+describe("a hook that uses the block that is being freed", () => {
+  /** 960 of 1024 bytes in quarantine, 512 of them written to: a block of 256 bytes lets those out first. */
+  function aboutToReport(): { allocator: QuarantineAllocator; block: Address } {
+    const allocator = new QuarantineAllocator(new GuardAllocator(), { maxBytes: 1024 });
+    const [written, other, block] = [allocator.allocate(512), allocator.allocate(448), allocator.allocate(256)];
+    const stale = allocator.view(written);
+    allocator.free(written);
+    allocator.free(other);
+    stale[0] = 1;
+    return { allocator, block };
+  }
+
+  function assertWhole(allocator: QuarantineAllocator, quarantined: number): void {
+    setViolationHook();
+    allocator.check();
+    const { liveBlocks, liveBytes } = allocator.stats();
+    assertEquals([liveBlocks, liveBytes, allocator.quarantinedBytes], [0, 0, quarantined]);
+    allocator.trim();
+    assertEquals([allocator.quarantinedBlocks, allocator.quarantinedBytes], [0, 0]);
+    allocator[Symbol.dispose]();
+  }
+
+  it("can free it: the free that was interrupted is the second, and does nothing", () => {
+    const { allocator, block } = aboutToReport();
+    const codes: string[] = [];
+    setViolationHook(({ code }) => {
+      codes.push(code);
+      if (allocator.owns(block)) allocator.free(block);
+    });
+    allocator.free(block);
+    assertEquals(codes, ["ERR_CORRUPTION", "ERR_INVALID_FREE"]);
+    assertWhole(allocator, 448 + 256);
+  });
+
+  it("can resize it: what is freed is as long as it is then", () => {
+    const { allocator, block } = aboutToReport();
+    setViolationHook(() => void allocator.resize(block, 200));
+    allocator.free(block);
+    const { quarantinedBytes } = allocator;
+    assertEquals(quarantinedBytes, 448 + 200);
+    assertWhole(allocator, quarantinedBytes);
+  });
+
+  it("can free it during reallocate(), which throws then and has allocated nothing", () => {
+    const allocator = new QuarantineAllocator(new Heap({ limit: 3000 }));
+    const [written, block] = [allocator.allocate(1000), allocator.allocate(1000)];
+    const stale = allocator.view(written);
+    allocator.free(written);
+    stale[0] = 1;
+    setViolationHook(() => {
+      if (allocator.owns(block)) allocator.free(block);
+    });
+    const error = assertThrows(() => allocator.reallocate(block, 1900), InvalidFreeError, "Cannot reallocate");
+    assertEquals([error.kind, error.address], ["double", block]);
+    assertWhole(allocator, 0);
+  });
+
+  it("can dispose the allocator", () => {
+    const { allocator, block } = aboutToReport();
+    setViolationHook(() => allocator[Symbol.dispose]());
+    assertThrows(() => allocator.free(block), DisposedError, "quarantine allocator");
+  });
+});
+
 describe("new QuarantineAllocator()", () => {
   it("refuses options that make no sense", () => {
     using heap = new Heap();
