@@ -32,7 +32,13 @@ export class AllocatorError extends Error {
   /** Makes the error; used by the subclasses. */
   constructor(code: AllocatorErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
-    this.name = new.target.name;
+    // Not by assignment, which fails when the program has frozen Error.prototype.
+    Object.defineProperty(this, "name", {
+      value: new.target.name,
+      writable: true,
+      enumerable: true,
+      configurable: true,
+    });
     this.code = code;
   }
 }

@@ -16,6 +16,7 @@ import {
   UseAfterFreeError,
 } from "../mod.ts";
 import { describeValue, formatAddress, SizeMismatchError } from "../src/errors.ts";
+import { rootUrl, runSource } from "./support/runtime.ts";
 
 describe("AllocatorError", () => {
   const errors: [AllocatorError, string, string, string][] = [
@@ -103,6 +104,23 @@ describe("AllocatorError", () => {
   it("UnsupportedPlatformError carries its cause", () => {
     const cause = new Error("inner");
     assert(new UnsupportedPlatformError("Cannot x", { cause }).cause === cause);
+  });
+
+  it("can be made when the program has frozen the errors of the language", async () => {
+    const { code, stdout, stderr } = await runSource(`
+      import { Heap } from "${rootUrl}mod.ts";
+      Object.freeze(Error);
+      Object.freeze(Error.prototype);
+      const heap = new Heap({ limit: 100 });
+      const address = heap.allocate(1);
+      heap.free(address);
+      try {
+        heap.free(address);
+      } catch (error) {
+        console.log(error.name, error.code, heap.tryAllocate(101));
+      }
+    `);
+    assertEquals([code, stdout.trim()], [0, "InvalidFreeError ERR_INVALID_FREE 0"], stderr);
   });
 });
 
