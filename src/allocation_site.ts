@@ -72,8 +72,7 @@ export function captureStack(what: string, depth: number): Error | undefined {
 
 /** The frames of an error's stack, innermost first: those of this package at the top left out, at most `depth`. */
 export function framesOf(error: Error | undefined, depth = Infinity): StackFrame[] {
-  // With a prepareStackTrace of the program's own it can be anything.
-  const stack: unknown = error?.stack;
+  const stack = stackOf(error);
   if (error === undefined || typeof stack !== "string") return [];
   // The message comes first, and that of a violation has the frames of other stacks in it.
   const { message } = error;
@@ -85,6 +84,15 @@ export function framesOf(error: Error | undefined, depth = Infinity): StackFrame
   let first = 0;
   if (own !== undefined) { while (first < frames.length && normalised(frames[first]!.url).startsWith(own)) first++; }
   return frames.slice(first, first + depth);
+}
+
+/** The stack as the engine gives it: with a prepareStackTrace of the program's own anything, and reading it can throw. */
+function stackOf(error: Error | undefined): unknown {
+  try {
+    return error?.stack;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Frames as lines of text, like those of an error's `stack`. */

@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { Heap, InvalidFreeError, Vec } from "../mod.ts";
+import { DebugAllocator, Heap, InvalidFreeError, Vec } from "../mod.ts";
 import { captureStack, formatFrames, formatStack, framesOf, stackDepth } from "../src/allocation_site.ts";
 import { rootUrl, runSource } from "./support/runtime.ts";
 
@@ -122,6 +122,26 @@ describe("framesOf()", () => {
 
   it("finds no frames where the program has made the stack something else", () => {
     for (const stack of [undefined, 5, [], "no frames", {}]) assertEquals(framesOf(errorWith(stack)), []);
+  });
+
+  it("finds no frames where reading the stack throws, and a report of leaks is made all the same", () => {
+    const errors = Error as { prepareStackTrace?: unknown };
+    const before = errors.prepareStackTrace;
+    let leaked = 0;
+    const allocator = new DebugAllocator(new Heap(), { reportLeaks: ({ count }) => void (leaked = count) });
+    const address = allocator.allocate(1);
+    allocator.allocate(2);
+    try {
+      errors.prepareStackTrace = () => {
+        throw new Error("the program's own");
+      };
+      allocator.free(address);
+      assertThrows(() => allocator.free(address), InvalidFreeError, "already freed");
+      allocator[Symbol.dispose]();
+    } finally {
+      errors.prepareStackTrace = before;
+    }
+    assertEquals(leaked, 1);
   });
 });
 
