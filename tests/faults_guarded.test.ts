@@ -19,9 +19,10 @@ const RESERVE = 2 ** 35;
 const GUARDED: readonly Subject[] = [
   { name: "guard", make: (source) => new GuardAllocator({ source }), mapsBlocks: true },
   {
-    // Each free must first unmap what was freed three frees ago.
+    // Each free must first unmap what was freed three frees ago. Size makes no difference to that, only to the time.
     name: "guard-few-freed",
     make: (source) => new GuardAllocator({ source, placement: "start", maxFreedBlocks: 3 }),
+    largestBlock: 2 ** 20,
     mapsBlocks: true,
   },
   {
