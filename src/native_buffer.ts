@@ -143,7 +143,21 @@ export class OwnedBlocks {
     this.#blocks.set(block.address, block);
     // The old address is freed as a block of its own, whose views go with it.
     this.#blocks.set(old.address, old);
-    allocator.free(old.address);
+    try {
+      allocator.free(old.address);
+    } finally {
+      if (this.#blocks.get(old.address) === old) this.#undoResize(block, old, next);
+    }
+    // A violation was found at the old place, and the hook returned: as everywhere, there is no result then.
+    if (block.address === old.address) throw notFreed(old.address);
+  }
+
+  /** Makes `block` what it was: its old place was not freed, as that violates a rule of the allocator. */
+  #undoResize(block: OwnedBlock, old: OwnedBlock, next: OwnedBlock): void {
+    Object.assign(block, old);
+    this.#blocks.set(old.address, block);
+    this.#blocks.set(next.address, next);
+    this.#allocator.free(next.address);
   }
 
   /**
@@ -292,6 +306,12 @@ export class NativeBuffer implements Disposable {
     const where = formatAddress(this.#block.address);
     return throwAfterReport(new UseAfterFreeError(`Cannot ${action} the buffer at ${where}: it is freed`));
   }
+}
+
+function notFreed(address: Address): CorruptionError {
+  return new CorruptionError(
+    `Cannot resize the buffer at ${formatAddress(address)}: its block cannot be freed, for the reason just reported`,
+  );
 }
 
 function transferred(action: string, address: Address): CorruptionError {

@@ -7,14 +7,18 @@ import { assert, assertEquals, assertNotEquals, assertStrictEquals, assertThrows
 import { describe, it } from "@std/testing/bdd";
 import {
   CorruptionError,
+  DebugAllocator,
   DisposedError,
   failingPageSource,
   fixedPageSource,
   fromPointer,
+  GuardAllocator,
   Heap,
   InvalidFreeError,
   NativeBuffer,
   OutOfMemoryError,
+  QuarantineAllocator,
+  setViolationHook,
   systemPageSource,
   UnsupportedPlatformError,
   UseAfterFreeError,
@@ -265,6 +269,53 @@ describe("NativeBuffer.resize()", () => {
     heap.check();
     heap[Symbol.dispose]();
     assertEquals(recorder.complaint(), "");
+  });
+
+  for (
+    const [name, make] of [["debug", () => new DebugAllocator(new Heap())], [
+      "guard",
+      () => new GuardAllocator(),
+    ]] as const
+  ) {
+    it(`changes nothing when the ${name} allocator finds that something wrote behind the block`, () => {
+      using allocator = make();
+      const buffer = allocator.buffer(100);
+      const { address, arrayBuffer } = buffer;
+      buffer.bytes.fill(5);
+      const outside = allocator.source.wrap(address, 101);
+      const expected = outside[100]!;
+      outside[100] = 1;
+      for (const hook of [undefined, () => {}]) {
+        setViolationHook(hook);
+        assertThrows(() => buffer.resize(200), CorruptionError, hook && "for the reason just reported");
+        setViolationHook();
+        assertEquals([buffer.address, buffer.byteLength, allocator.stats().liveBlocks], [address, 100, 1]);
+        assertStrictEquals(buffer.arrayBuffer, arrayBuffer);
+        assert(buffer.bytes.every((byte) => byte === 5));
+      }
+      outside[100] = expected;
+      allocator.source.unwrap(outside);
+      buffer.resize(200);
+      assertEquals([arrayBuffer.byteLength, buffer.byteLength, allocator.stats().liveBlocks], [0, 200, 1]);
+      buffer.free();
+      assertEquals(allocator.stats().liveBlocks, 0);
+      allocator.check();
+    });
+  }
+
+  it("changes nothing when a block that leaves the quarantine was written to", () => {
+    using allocator = new QuarantineAllocator(new Heap(), { maxBlocks: 1 });
+    const buffer = allocator.buffer(100);
+    const { address } = buffer;
+    const freed = allocator.allocate(100);
+    const stale = allocator.view(freed);
+    allocator.free(freed);
+    stale[0] = 1;
+    assertThrows(() => buffer.resize(200), CorruptionError);
+    assertEquals([buffer.address, buffer.byteLength, allocator.stats().liveBlocks], [address, 100, 1]);
+    buffer.resize(200);
+    buffer.free();
+    assertEquals(allocator.stats().liveBlocks, 0);
   });
 });
 
