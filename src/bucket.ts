@@ -404,7 +404,7 @@ export class Bucket implements Walkable {
       const from = Math.ceil((region.address + (p + 1) * GRANULE) / pageSize) * pageSize;
       const to = Math.floor((region.address + (p + n) * GRANULE - 3 * GRANULE) / pageSize) * pageSize;
       if (to <= from) continue;
-      source.discard(from, to - from);
+      region.discard(source, from, to);
       given += to - from;
       region.marks[p] = region.marks[p]! | CLEAN;
     }

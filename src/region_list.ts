@@ -93,6 +93,15 @@ export class Region implements MemoryRegion {
     this.rewrap(wrapped, layout);
   }
 
+  /** Gives the contents of whole OS pages back, one mapping at a time: Windows refuses what spans two reservations. */
+  discard(source: PageSource, from: Address, to: Address): void {
+    for (const { address, byteLength } of this.mappings) {
+      const start = Math.max(from, address);
+      const end = Math.min(to, address + byteLength);
+      if (end > start) source.discard(start, end - start);
+    }
+  }
+
   /** Takes a wrap of the whole region, and makes room for its marks. */
   rewrap({ bytes, buffer, byteOffset, words, doubles }: WrappedBytes, layout: BlockLayout): void {
     this.bytes = bytes;

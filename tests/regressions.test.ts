@@ -6,7 +6,15 @@ import { describe, it } from "@std/testing/bdd";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { CorruptionError, Heap, OutOfMemoryError, type PageSource, systemPageSource } from "../mod.ts";
+import {
+  type Address,
+  CorruptionError,
+  Heap,
+  OutOfMemoryError,
+  type PageSource,
+  rustyMalloc,
+  systemPageSource,
+} from "../mod.ts";
 
 const MIB = 2 ** 20;
 
@@ -143,5 +151,39 @@ describe("bugs that were found from outside", () => {
   it("a page source that wrapped nothing was asked for ever", () => {
     const source: PageSource = { ...systemPageSource(), wrap: () => new Uint8Array(0) };
     assertThrows(() => new Heap({ source }), CorruptionError, "the page source wrapped 0 of them");
+  });
+
+  it("trim() of a region that had grown discarded across two reservations, which Windows refuses", () => {
+    const system = systemPageSource();
+    const base = system.reserve(64 * MIB, MIB);
+    const reserved: [Address, Address][] = [];
+    let discards = 0;
+    const source: PageSource = {
+      ...system,
+      // One after the other, so that all touch.
+      reserve(byteLength) {
+        const from = reserved.at(-1)?.[1] ?? base;
+        reserved.push([from, from + byteLength]);
+        return from;
+      },
+      discard(address, byteLength) {
+        discards++;
+        const holds = ([from, to]: [Address, Address]): boolean => address >= from && address + byteLength <= to;
+        assert(reserved.some(holds), "a discard across two reservations");
+        system.discard(address, byteLength);
+      },
+      unmap(address, byteLength) {
+        system.decommit(address, byteLength);
+      },
+    };
+    const allocator = rustyMalloc({ source });
+    const blocks = Array.from({ length: 40 }, () => allocator.allocate(200_000));
+    assert(reserved.length > 1);
+    for (const address of blocks.slice(0, -1)) allocator.free(address);
+    allocator.trim();
+    assert(discards > 0);
+    allocator.check();
+    allocator[Symbol.dispose]();
+    system.unmap(base, 64 * MIB);
   });
 });
