@@ -57,7 +57,8 @@ import { WrapperMemory } from "./wrapper_memory.ts";
  * - A block is not freed, resized or moved while a byte around it is wrong: the call reports that and does nothing.
  * - A block that no single ArrayBuffer can show (above 4 GiB on Bun) is not watched and not filled.
  *
- * The inner allocator belongs to the wrapper: allocate from nothing else in it, and dispose the wrapper only. Costs: two
+ * The inner allocator belongs to the wrapper: allocate from nothing else in it, and dispose the wrapper only
+ * (otherwise an access through a NativeBuffer's view can end the process). Costs: two
  * stacks and a record on JavaScript's heap for each block, writing every byte twice, 32 bytes and up to an alignment
  * more for each block. Reports take time in the number of live blocks.
  *

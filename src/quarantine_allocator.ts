@@ -76,7 +76,8 @@ interface LiveBlock extends WrappedBlock, BlockHistory {
  *   What `resize` cuts off is not in quarantine.
  * - `trim` empties the quarantine first. Dispose verifies it, disposes the inner allocator, and reports then.
  *
- * The inner allocator belongs to the wrapper: allocate from nothing else in it, and dispose the wrapper only. Costs
+ * The inner allocator belongs to the wrapper: allocate from nothing else in it, and dispose the wrapper only
+ * (otherwise an access through a NativeBuffer's view can end the process). Costs
  * beside those of the inner allocator: a record on JavaScript's heap for each live and quarantined block, and filling
  * and comparing every byte once.
  *
