@@ -122,8 +122,9 @@ export async function runTestFile(runner: Runner, file: string): Promise<FileRes
   const args = testArguments(runner, file, target);
   let { code, output } = await execute(runner.executable, args, runner.env);
   // Wine's server ends with its last program, and refuses one that starts at that moment: nothing was run then.
-  if (runner.wine === true && !existsSync(report) && output.startsWith("wine client error")) {
+  for (let tries = 1; tries < 4 && isRefused(runner, report, output); tries++) {
     console.log(row(runner.name, file, "started again: Wine's server was ending", 0));
+    await new Promise((resolve) => setTimeout(resolve, 2000 * tries));
     ({ code, output } = await execute(runner.executable, args, runner.env));
   }
   const seconds = (performance.now() - started) / 1000;
@@ -144,6 +145,11 @@ export async function runTestFile(runner: Runner, file: string): Promise<FileRes
   }
   if (trouble !== "") counts.failed++;
   return { file, counts, seconds, trouble, output };
+}
+
+/** Whether Wine did not even start the runner. */
+function isRefused(runner: Runner, report: string, output: string): boolean {
+  return runner.wine === true && !existsSync(report) && output.startsWith("wine client error");
 }
 
 /** Runs a command to its end; `code` is the exit code, or in words what ended it instead. */
