@@ -18,7 +18,7 @@
  * @module
  */
 import { assertSize } from "./arguments.ts";
-import { describeValue } from "./errors.ts";
+import { type BlockHistory, describeValue } from "./errors.ts";
 
 /** Frames of a stack when nothing else is asked for. */
 export const DEFAULT_STACK_DEPTH = 12;
@@ -103,6 +103,12 @@ export function formatFrames(frames: readonly StackFrame[], indent = "    "): st
 /** The stack of an error as lines of text; a line that says so when there is none. */
 export function formatStack(error: Error | undefined, depth = Infinity, indent = "    "): string {
   return formatFrames(framesOf(error, depth), indent) || `${indent}(no stack was recorded)`;
+}
+
+/** The lines that end a message: where the block was allocated, and freed. Empty when neither was noted. */
+export function historyOf({ allocatedAt, freedAt }: BlockHistory): string {
+  const allocated = allocatedAt === undefined ? "" : `\n  allocated\n${formatStack(allocatedAt)}`;
+  return freedAt === undefined ? allocated : `${allocated}\n  freed\n${formatStack(freedAt)}`;
 }
 
 function formatFrame({ functionName, url, line, column }: StackFrame): string {

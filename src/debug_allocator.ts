@@ -41,7 +41,7 @@ import type { Address, PageSource } from "./page_source.ts";
 import { FREED_BYTE } from "./poison.ts";
 import { tryAllocate } from "./try_allocate.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
-import { WrapperMemory } from "./wrapper_memory.ts";
+import { assertWrappable, WrapperMemory } from "./wrapper_memory.ts";
 
 /**
  * Any allocator, with every mistake explained.
@@ -88,9 +88,7 @@ export class DebugAllocator implements Allocator {
   /** Wraps `inner`. */
   constructor(inner: OwningAllocator, options: DebugAllocatorOptions = {}) {
     const settings = readDebugOptions(options);
-    if (typeof inner?.allocate !== "function" || inner.source === undefined) {
-      throw new TypeError(`Cannot wrap ${describeValue(inner)}: it must be an allocator with a page source`);
-    }
+    assertWrappable(inner);
     this.#inner = inner;
     this.#stackDepth = settings.stackDepth;
     this.#fills = settings.fill;

@@ -11,10 +11,10 @@
  *
  * @module
  */
+import { historyOf } from "./allocation_site.ts";
 import type { BlockInfo } from "./allocator.ts";
 import { CANARY_SIZE, type Placement } from "./canary.ts";
 import { type BlockHistory, formatAddress, InvalidFreeError, type InvalidFreeKind } from "./errors.ts";
-import { historyOf } from "./guard_reports.ts";
 import type { Address } from "./page_source.ts";
 import type { WrappedBlock } from "./wrapper_memory.ts";
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { historyOf } from "./allocation_site.ts";
 import { DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { expectedByte } from "./canary.ts";
 import type { DebugBlock } from "./debug_blocks.ts";
@@ -11,10 +12,10 @@ import {
   type AllocatorError,
   CorruptionError,
   formatAddress,
+  formatByte,
   OutOfMemoryError,
   SizeMismatchError,
 } from "./errors.ts";
-import { formatByte, historyOf } from "./guard_reports.ts";
 import { reportViolation } from "./violations.ts";
 
 /** The error for a size or an alignment that was handed back with a block and is not the block's. */

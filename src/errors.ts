@@ -232,3 +232,8 @@ export function describeValue(value: unknown): string {
       return `${value}`;
   }
 }
+
+/** A byte in hexadecimal. */
+export function formatByte(byte: number): string {
+  return `0x${byte.toString(16).padStart(2, "0")}`;
+}

@@ -35,6 +35,7 @@ import { Heap } from "./heap.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { Sampler } from "./sampler.ts";
+import { tryAllocate } from "./try_allocate.ts";
 
 /**
  * An allocator that finds overruns and uses after free by native code: they end the process, with the culprit on top of
@@ -123,12 +124,7 @@ export class GuardAllocator implements Allocator {
 
   /** See {@link Allocator.tryAllocate}. */
   tryAllocate(size: number, alignment?: number): Address {
-    try {
-      return this.allocate(size, alignment);
-    } catch (error) {
-      if (error instanceof OutOfMemoryError) return 0;
-      throw error;
-    }
+    return tryAllocate(this, size, alignment);
   }
 
   /** See {@link Allocator.allocateZeroed}. A guarded block is zero without being cleared. */

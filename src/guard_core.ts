@@ -27,12 +27,13 @@ import {
   assertTypedArrayConstructor,
   DEFAULT_ALIGNMENT,
 } from "./arguments.ts";
-import { InvalidFreeError, OutOfMemoryError } from "./errors.ts";
+import { InvalidFreeError } from "./errors.ts";
 import type { GuardSettings } from "./guard_options.ts";
 import { GuardedBlocks } from "./guarded_blocks.ts";
 import type { GuardedBlock } from "./guarded_memory.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
+import { tryAllocate } from "./try_allocate.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 import { WrapperMemory } from "./wrapper_memory.ts";
 
@@ -77,12 +78,7 @@ export class GuardCore implements Allocator {
   }
 
   tryAllocate(size: number, alignment?: number): Address {
-    try {
-      return this.allocate(size, alignment);
-    } catch (error) {
-      if (error instanceof OutOfMemoryError) return 0;
-      throw error;
-    }
+    return tryAllocate(this, size, alignment);
   }
 
   /** As `allocate`: the memory is fresh, so it is zero. */

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { formatStack } from "./allocation_site.ts";
-import { type BlockHistory, CorruptionError, formatAddress, InvalidFreeError } from "./errors.ts";
+import { historyOf } from "./allocation_site.ts";
+import { type BlockHistory, CorruptionError, formatAddress, formatByte, InvalidFreeError } from "./errors.ts";
 import type { Address } from "./page_source.ts";
 
 /** What is said of a block, live or freed. */
@@ -14,12 +14,6 @@ export interface ReportedBlock extends BlockHistory {
   readonly address: Address;
   /** Bytes asked for. */
   readonly requestedSize: number;
-}
-
-/** The lines that end a message: where the block was allocated, and freed. Empty when neither was noted. */
-export function historyOf({ allocatedAt, freedAt }: BlockHistory): string {
-  const allocated = allocatedAt === undefined ? "" : `\n  allocated\n${formatStack(allocatedAt)}`;
-  return freedAt === undefined ? allocated : `${allocated}\n  freed\n${formatStack(freedAt)}`;
 }
 
 /** The error for the address of a block that was freed. */
@@ -79,9 +73,4 @@ export function detachedOutside(action: string, block: ReportedBlock): Corruptio
     `Cannot ${action} ${formatAddress(block.address)}: the ArrayBuffer of the guarded block was detached from outside` +
       historyOf(block),
   );
-}
-
-/** A byte in hexadecimal. */
-export function formatByte(byte: number): string {
-  return `0x${byte.toString(16).padStart(2, "0")}`;
 }

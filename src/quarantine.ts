@@ -20,10 +20,10 @@
  *
  * @module
  */
+import { historyOf } from "./allocation_site.ts";
 import { AddressQueue } from "./address_queue.ts";
 import type { BlockHistory } from "./errors.ts";
-import { CorruptionError, formatAddress, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
-import { formatByte, historyOf } from "./guard_reports.ts";
+import { CorruptionError, formatAddress, formatByte, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
 import type { OwningAllocator } from "./native_buffer.ts";
 import type { Address } from "./page_source.ts";
 import { firstChanged, FREED_BYTE } from "./poison.ts";

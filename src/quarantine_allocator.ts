@@ -11,7 +11,7 @@
  *
  * @module
  */
-import { captureStack, stackDepth } from "./allocation_site.ts";
+import { captureStack, historyOf, stackDepth } from "./allocation_site.ts";
 import type {
   Allocator,
   AllocatorStats,
@@ -21,13 +21,13 @@ import type {
   TypedArrayConstructor,
 } from "./allocator.ts";
 import { assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
-import { type BlockHistory, describeValue, formatAddress, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
-import { historyOf } from "./guard_reports.ts";
+import { type BlockHistory, formatAddress, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
 import type { NativeBuffer, OwningAllocator } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { Quarantine } from "./quarantine.ts";
+import { tryAllocate } from "./try_allocate.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
-import { type WrappedBlock, WrapperMemory } from "./wrapper_memory.ts";
+import { assertWrappable, type WrappedBlock, WrapperMemory } from "./wrapper_memory.ts";
 
 /** Options of a {@link QuarantineAllocator}. */
 export interface QuarantineAllocatorOptions {
@@ -109,9 +109,7 @@ export class QuarantineAllocator implements Allocator {
     if (maxBytes !== Infinity) assertSize(maxBytes, "maxBytes");
     if (maxBlocks !== Infinity) assertSize(maxBlocks, "maxBlocks");
     this.#stackDepth = stackDepth(stacks);
-    if (typeof inner?.allocate !== "function" || inner.source === undefined) {
-      throw new TypeError(`Cannot wrap ${describeValue(inner)}: it must be an allocator with a page source`);
-    }
+    assertWrappable(inner);
     this.#inner = inner;
     this.#quarantine = new Quarantine(inner, maxBlocks, maxBytes);
     this.#memory = new WrapperMemory(this, inner, {
@@ -146,12 +144,7 @@ export class QuarantineAllocator implements Allocator {
 
   /** See {@link Allocator.tryAllocate}. */
   tryAllocate(size: number, alignment?: number): Address {
-    try {
-      return this.allocate(size, alignment);
-    } catch (error) {
-      if (error instanceof OutOfMemoryError) return 0;
-      throw error;
-    }
+    return tryAllocate(this, size, alignment);
   }
 
   /** See {@link Allocator.allocateZeroed}. */

@@ -65,6 +65,12 @@ export interface WrapperHooks {
   replace?(block: WrappedBlock, size: number): Address;
 }
 
+/** Throws `TypeError` for what no wrapper can be put around. */
+export function assertWrappable(inner: OwningAllocator): void {
+  if (typeof inner?.allocate === "function" && inner.source !== undefined) return;
+  throw new TypeError(`Cannot wrap ${describeValue(inner)}: it must be an allocator with a page source`);
+}
+
 /** The memory of one wrapper, as its callers see it. */
 export class WrapperMemory {
   /** How many live blocks are owned by a `NativeBuffer`. */
