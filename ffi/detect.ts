@@ -92,7 +92,7 @@ export function detectPlatform(globals: RuntimeGlobals = globalThis as unknown a
 function readNames(
   globals: RuntimeGlobals,
 ): { runtime: RuntimeName | null; version: string; osName: string; arch: string } {
-  const { Deno, Bun, process } = globals;
+  const { Deno, Bun } = globals;
   if (Deno?.build !== undefined) {
     return {
       runtime: "deno",
@@ -101,6 +101,8 @@ function readNames(
       arch: Deno.build.arch ?? "",
     };
   }
+  // Not before: Deno loads Node's process when somebody looks at it, which takes it 11 ms.
+  const { process } = globals;
   const names = { osName: process?.platform ?? "", arch: process?.arch ?? "" };
   if (Bun !== undefined) return { runtime: "bun", version: Bun.version ?? "", ...names };
   const version = process?.versions?.node;
