@@ -16,6 +16,9 @@
  * or foreign code writes into a free slot corrupts nothing, and a link that is negative says that its slot is live,
  * which is how every bad free is found. Slots that nobody ever had are not in the list; a region counts them.
  *
+ * `allocate` and `free` go from a slot to its address and back by the tables of pool_index.ts, of which the pool has copies
+ * (`#add` and `trim` renew them), so that they search for no region.
+ *
  * @module
  */
 import type {
@@ -26,7 +29,7 @@ import type {
   TypedArray,
   TypedArrayConstructor,
 } from "./allocator.ts";
-import { AllocatorMemory, assertAttached, type InvalidAddress, type MemoryRegion } from "./allocator_memory.ts";
+import { AllocatorMemory, assertAttached, type MemoryRegion } from "./allocator_memory.ts";
 import {
   alignUp,
   assertAddress,
@@ -36,19 +39,27 @@ import {
   DEFAULT_ALIGNMENT,
 } from "./arguments.ts";
 import { defaultPageSource } from "./default_page_source.ts";
-import { CorruptionError, describeValue, formatAddress, OutOfMemoryError } from "./errors.ts";
+import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { ALIGNMENT_SHIFT, checkLinks, linksWithout, LIVE, REQUESTED_MASK } from "./pool_links.ts";
-import type { PoolAllocatorOptions } from "./pool_options.ts";
+import { type PoolAllocatorOptions, poolRules } from "./pool_options.ts";
+import { GROUP_SHIFT, GROUP_SLOTS, KEYS_PER_BYTE, PLACE, PLACE_END, PLACE_FIRST, PLACE_START } from "./pool_index.ts";
+import { explainSlot, idleRegions, poolStats, searchSlot, slotInfo } from "./pool_lookup.ts";
 import { PoolRegions } from "./pool_regions.ts";
 import { tryAllocate } from "./try_allocate.ts";
 import { reportViolation, throwReported } from "./violations.ts";
 
+// V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
 const LIVE_DEFAULT = LIVE + (4 << ALIGNMENT_SHIFT);
-
-/** The largest slot: what a link has room for. Larger blocks are no business of a pool. */
-const SLOT_MAX = 2 ** ALIGNMENT_SHIFT - 16;
+const DEFAULT = DEFAULT_ALIGNMENT;
+const SHIFT = GROUP_SHIFT;
+const GROUP_BITS = GROUP_SLOTS - 1;
+const KEYS = KEYS_PER_BYTE;
+const RECORD = PLACE;
+const START_AT = PLACE_START;
+const END_AT = PLACE_END;
+const FIRST_AT = PLACE_FIRST;
 
 /**
  * A pool of slots of one size.
@@ -60,8 +71,8 @@ const SLOT_MAX = 2 ** ALIGNMENT_SHIFT - 16;
  * - The slot freed last is the first to be used again.
  * - `trim` gives regions back in which no slot is in use; never those of a pool that cannot grow.
  *
- * `allocate`, `free` and all else that takes an address take constant time while there is one region, otherwise O(log
- * regions). A slot costs 4 bytes of link on JavaScript's heap.
+ * `allocate` and `free` take constant time; all else that takes an address O(log regions). A slot costs 4 bytes of link
+ * on JavaScript's heap.
  *
  * @example
  * ```ts
@@ -88,9 +99,17 @@ export class PoolAllocator implements Allocator {
   #links = new Int32Array(0);
   /** The slot freed last and one, or 0. */
   #head = 0;
-  /** How many slots are in the free list. */
+  /** How many slots are in the free list: all others that were ever given out are live. */
   #free = 0;
-  #live = 0;
+  /** Bytes from one slot to the next. */
+  readonly #stride: number;
+  /** One divided by it. */
+  readonly #inverse: number;
+  /** Where `#keys` begin; this and what follows are copies of the tables of pool_index.ts. */
+  #origin: Address = 0;
+  #keys: Int32Array = new Int32Array(0);
+  #records: Float64Array = new Float64Array(0);
+  #groups: Float64Array = new Float64Array(0);
   #disposed = false;
 
   /**
@@ -99,36 +118,26 @@ export class PoolAllocator implements Allocator {
    * @throws {OutOfMemoryError} When it cannot be had.
    */
   constructor(options: PoolAllocatorOptions) {
-    const { slotSize, alignment = DEFAULT_ALIGNMENT, capacity, growable = true } = options;
-    assertSize(slotSize, "slotSize");
-    if (slotSize === 0 || slotSize > SLOT_MAX) {
-      throw new RangeError(`Cannot use ${slotSize} as slotSize: it must be from 1 to ${SLOT_MAX} bytes`);
-    }
-    assertAlignment(alignment);
-    if (capacity !== undefined) assertSize(capacity, "capacity");
-    if (typeof growable !== "boolean") {
-      throw new TypeError(`Cannot use ${describeValue(growable)} as growable: it must be a boolean`);
-    }
-    if (!growable && capacity === undefined) {
-      throw new TypeError("Cannot make a pool that does not grow without a capacity");
-    }
+    const { slotSize, alignment, capacity, growable } = poolRules(options);
     this.source = options.source ?? defaultPageSource();
     this.slotSize = slotSize;
-    this.alignment = Math.max(alignment, DEFAULT_ALIGNMENT);
+    this.alignment = alignment;
     this.growable = growable;
-    this.#regions = new PoolRegions(this.source, alignUp(slotSize, this.alignment), this.alignment);
+    this.#stride = alignUp(slotSize, this.alignment);
+    this.#inverse = 1 / this.#stride;
+    this.#regions = new PoolRegions(this.source, this.#stride, this.alignment);
     this.#memory = new AllocatorMemory(this, {
       name: "pool",
       isDisposed: () => this.#disposed,
       find: (address) => {
         const slot = this.#liveSlot(address);
-        return slot === -1 ? undefined : this.#info(slot);
+        return slot === -1 ? undefined : slotInfo(this.#regions, this.#links, this.slotSize, slot);
       },
-      explain: (address) => this.#explain(address),
+      explain: (address) => explainSlot(this.#regions, this.#links, this.slotSize, address),
       regionOf: (address) => this.#regions.around(address)!.memory,
       regions: () => this.#wrapped(),
     });
-    if (capacity !== undefined && capacity > 0) this.#add(capacity, true);
+    if (capacity > 0) this.#add(capacity, true);
   }
 
   /** Slots there are, in use or not. A pool that may grow can have more. */
@@ -138,21 +147,27 @@ export class PoolAllocator implements Allocator {
 
   /** Slots that can be had before more memory is needed. */
   get available(): number {
-    return this.#regions.slots - this.#live;
+    return this.#regions.slots - this.#live();
+  }
+
+  /** How many slots are in use. */
+  #live(): number {
+    return this.#regions.used - this.#free;
   }
 
   /** See {@link Allocator.allocate}. Constant time, unless the pool grows. */
-  allocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
+  allocate(size: number, alignment: number = DEFAULT): Address {
     const head = this.#head;
-    if (head !== 0 && (size >>> 0) === size && size <= this.slotSize && alignment === DEFAULT_ALIGNMENT) {
+    const bytes = typeof size === "number" ? size >>> 0 : -1;
+    if (head !== 0 && bytes === size && bytes <= this.slotSize && alignment === DEFAULT) {
       const links = this.#links;
-      this.#head = links[head - 1]!;
-      links[head - 1] = LIVE_DEFAULT + size;
+      const slot = head - 1;
+      this.#head = links[slot]!;
+      links[slot] = LIVE_DEFAULT + bytes;
       this.#free--;
-      this.#live++;
-      return this.#regions.addressOf(head - 1);
+      return this.#groups[slot >>> SHIFT]! + (slot & GROUP_BITS) * this.#stride;
     }
-    return this.#allocateSlow(size, alignment);
+    return +this.#allocateSlow(size, alignment);
   }
 
   /** Gives a whole slot: `allocate(slotSize)` at the alignment of the pool. */
@@ -175,7 +190,6 @@ export class PoolAllocator implements Allocator {
     if (this.available === 0) this.#grow(1);
     const slot = this.#takeSlot();
     this.#links[slot] = LIVE + ((31 - Math.clz32(Math.max(alignment, DEFAULT_ALIGNMENT))) << ALIGNMENT_SHIFT) + size;
-    this.#live++;
     return this.#regions.addressOf(slot);
   }
 
@@ -202,7 +216,7 @@ export class PoolAllocator implements Allocator {
   #grow(slots: number): void {
     if (!this.growable) {
       throw new OutOfMemoryError(
-        `Cannot have ${slots} more slots of ${this.slotSize} bytes: ${this.#live} of ${this.capacity} are in use, and ` +
+        `Cannot have ${slots} more slots of ${this.slotSize} bytes: ${this.#live()} of ${this.capacity} are in use, and ` +
           "the pool does not grow",
         slots * this.slotSize,
         this.capacity * this.slotSize,
@@ -212,11 +226,24 @@ export class PoolAllocator implements Allocator {
   }
 
   #add(slots: number, exactly: boolean): void {
-    this.#regions.add(slots, exactly);
-    if (this.#links.length >= this.#regions.slots) return;
-    const longer = new Int32Array(Math.max(this.#regions.slots, this.#links.length * 2));
+    try {
+      this.#regions.add(slots, exactly);
+    } finally {
+      this.#copyIndex();
+    }
+    if (this.#links.length >= this.#regions.end) return;
+    const longer = new Int32Array(Math.max(this.#regions.end, this.#links.length * 2));
     longer.set(this.#links);
     this.#links = longer;
+  }
+
+  /** Renews the copies for the fast paths, after regions came or went. */
+  #copyIndex(): void {
+    const { origin, keys, records, groups } = this.#regions.index;
+    this.#origin = origin;
+    this.#keys = keys;
+    this.#records = records;
+    this.#groups = groups;
   }
 
   /** See {@link Allocator.tryAllocate}. */
@@ -272,7 +299,6 @@ export class PoolAllocator implements Allocator {
     this.#links[slot] = this.#head;
     this.#head = slot + 1;
     this.#free++;
-    this.#live--;
   }
 
   #rejectFree(address: Address): void {
@@ -337,7 +363,9 @@ export class PoolAllocator implements Allocator {
     for (const region of [...this.#regions.inOrder]) {
       // `trim` may renumber the slots while the caller has the walk, so each is found anew.
       for (let i = 0; i < region.used; i++) {
-        if (this.#links[region.first + i]! < 0) yield this.#info(region.first + i);
+        if (this.#links[region.first + i]! < 0) {
+          yield slotInfo(this.#regions, this.#links, this.slotSize, region.first + i);
+        }
       }
     }
   }
@@ -345,18 +373,7 @@ export class PoolAllocator implements Allocator {
   /** See {@link Allocator.stats}. Links are on JavaScript's heap and not counted. */
   stats(): AllocatorStats {
     this.#memory.assertNotDisposed("report");
-    const { committedBytes, peakBytes, inOrder, unreleased } = this.#regions;
-    return {
-      liveBlocks: this.#live,
-      liveBytes: this.#live * this.slotSize,
-      committedBytes,
-      peakCommittedBytes: peakBytes,
-      tableBytes: 0,
-      reservedBytes: committedBytes + unreleased.byteLength,
-      wrappedBytes: committedBytes,
-      regions: inOrder.length,
-      limit: Infinity,
-    };
+    return poolStats(this.#regions, this.#live(), this.slotSize);
   }
 
   /** See {@link Allocator.check}. */
@@ -366,9 +383,9 @@ export class PoolAllocator implements Allocator {
     try {
       this.#regions.check();
       const { live, free } = checkLinks(this.#links, this.#head, this.#regions, this.slotSize);
-      if (live === this.#live && free === this.#free) return;
+      if (live === this.#live() && free === this.#free) return;
       throw new CorruptionError(
-        `Cannot trust the figures of the pool: ${this.#live} live and ${this.#free} free slots are counted, ` +
+        `Cannot trust the figures of the pool: ${this.#live()} live and ${this.#free} free slots are counted, ` +
           `${live} and ${free} are found`,
       );
     } catch (error) {
@@ -381,17 +398,18 @@ export class PoolAllocator implements Allocator {
     this.#memory.assertNotDisposed("trim");
     if (!this.growable) return 0;
     const links = this.#links;
-    const idle = this.#regions.inOrder.filter(({ first, used }) => {
-      for (let i = 0; i < used; i++) if (links[first + i]! < 0) return false;
-      return true;
-    });
+    const idle = idleRegions(this.#regions, links);
     if (idle.length > 0) {
       const left = linksWithout(links, this.#head, this.#regions, new Set(idle));
       this.#links = left.links;
       this.#head = left.head;
       this.#free = left.free;
     }
-    return this.#regions.giveBack(idle);
+    try {
+      return this.#regions.giveBack(idle);
+    } finally {
+      this.#copyIndex();
+    }
   }
 
   /** Frees every slot, detaches every view and gives the memory back. A second call does nothing. */
@@ -399,47 +417,31 @@ export class PoolAllocator implements Allocator {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#memory.dispose();
-    this.#head = this.#free = this.#live = 0;
-    this.#regions.dispose();
+    this.#head = this.#free = 0;
+    try {
+      this.#regions.dispose();
+    } finally {
+      this.#copyIndex();
+    }
   }
 
   /** The live slot that starts at `address`, or -1. Any value may come. */
   #liveSlot(address: Address): number {
     if (typeof address !== "number") return -1;
-    const region = this.#regions.around(address);
-    if (region === undefined) return -1;
-    const place = (address - region.address) / this.#regions.stride;
-    const slot = place | 0;
-    return slot === place && slot < region.used && this.#links[region.first + slot]! < 0 ? region.first + slot : -1;
-  }
-
-  #info(slot: number): BlockInfo {
-    const link = this.#links[slot]!;
-    return {
-      address: this.#regions.addressOf(slot),
-      requestedSize: link & REQUESTED_MASK,
-      usableSize: this.slotSize,
-      alignment: 2 ** ((link >>> ALIGNMENT_SHIFT) & 31),
-    };
-  }
-
-  #explain(address: Address): InvalidAddress {
-    const region = this.#regions.around(address);
-    if (region === undefined) return { kind: "foreign", detail: "it is in no region of this pool" };
-    const { stride } = this.#regions;
-    const slot = Math.floor((address - region.address) / stride);
-    const start = region.address + slot * stride;
-    if (slot >= region.used) return { kind: "foreign", detail: "the slot there was never in use" };
-    if (this.#links[region.first + slot]! >= 0) {
-      return address === start
-        ? { kind: "double", detail: "the block is already freed" }
-        : { kind: "foreign", detail: `it is inside the free slot at ${formatAddress(start)}` };
-    }
-    if (address - start >= this.slotSize) return { kind: "foreign", detail: "it is between two slots" };
-    const detail = `it is ${address - start} bytes inside the live block of ${this.slotSize} bytes at ${
-      formatAddress(start)
-    }`;
-    return { kind: "interior", detail };
+    const keys = this.#keys;
+    const key = ((address - this.#origin) * KEYS) | 0;
+    if (key >>> 0 >= keys.length) return keys.length === 0 ? searchSlot(this.#regions, this.#links, address) : -1;
+    const records = this.#records;
+    let record = keys[key]!;
+    // Regions that begin within the same 64 KiB are entered under the last of them.
+    while (address < records[record + START_AT]!) record -= RECORD;
+    if (!(address < records[record + END_AT]!)) return -1;
+    const offset = address - records[record + START_AT]!;
+    // The nearest slot: rounding cannot miss the right one, and a product is three times as fast as a quotient.
+    const number = (offset * this.#inverse + 0.5) | 0;
+    if (number * this.#stride !== offset) return -1;
+    const slot = (records[record + FIRST_AT]! + number) | 0;
+    return this.#links[slot]! < 0 ? slot : -1;
   }
 
   *#wrapped(): IterableIterator<MemoryRegion> {

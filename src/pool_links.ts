@@ -12,7 +12,9 @@
  *
  * @module
  */
+import { alignUp } from "./arguments.ts";
 import { CorruptionError } from "./errors.ts";
+import { GROUP_SLOTS } from "./pool_index.ts";
 import type { PoolRegion, PoolRegions } from "./pool_regions.ts";
 
 /** The link of a live slot is negative. */
@@ -69,11 +71,12 @@ export function linksWithout(
   let next = 0;
   for (const region of regions.inOrder) {
     if (idle.has(region)) continue;
-    for (let slot = region.first; slot < region.first + region.slots; slot++, next++) {
-      moved[slot] = next;
-      const link = old[slot]!;
-      if (link < 0) links[next] = link;
+    for (let i = 0; i < region.slots; i++) {
+      const link = old[region.first + i]!;
+      moved[region.first + i] = next + i;
+      if (link < 0) links[next + i] = link;
     }
+    next = alignUp(next + region.slots, GROUP_SLOTS);
   }
   let tail = -1;
   let head = 0;

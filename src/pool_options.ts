@@ -3,7 +3,13 @@
  *
  * @module
  */
+import { assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { describeValue } from "./errors.ts";
 import type { PageSource } from "./page_source.ts";
+import { ALIGNMENT_SHIFT } from "./pool_links.ts";
+
+/** The largest slot: what a link has room for. Larger blocks are no business of a pool. */
+const SLOT_MAX = 2 ** ALIGNMENT_SHIFT - 16;
 
 /** Options of a {@link PoolAllocator}. */
 export interface PoolAllocatorOptions {
@@ -20,4 +26,34 @@ export interface PoolAllocatorOptions {
   growable?: boolean;
   /** Where memory comes from. @defaultValue the operating system */
   source?: PageSource;
+}
+
+/** Options of a pool after they were checked, the defaults filled in. */
+export interface PoolRules {
+  /** See {@link PoolAllocatorOptions.slotSize}. */
+  readonly slotSize: number;
+  /** A power of two from 16. */
+  readonly alignment: number;
+  /** 0 when memory is to be taken when it is first needed. */
+  readonly capacity: number;
+  /** See {@link PoolAllocatorOptions.growable}. */
+  readonly growable: boolean;
+}
+
+/** Checks options. */
+export function poolRules(options: PoolAllocatorOptions): PoolRules {
+  const { slotSize, alignment = DEFAULT_ALIGNMENT, capacity, growable = true } = options;
+  assertSize(slotSize, "slotSize");
+  if (slotSize === 0 || slotSize > SLOT_MAX) {
+    throw new RangeError(`Cannot use ${slotSize} as slotSize: it must be from 1 to ${SLOT_MAX} bytes`);
+  }
+  assertAlignment(alignment);
+  if (capacity !== undefined) assertSize(capacity, "capacity");
+  if (typeof growable !== "boolean") {
+    throw new TypeError(`Cannot use ${describeValue(growable)} as growable: it must be a boolean`);
+  }
+  if (!growable && capacity === undefined) {
+    throw new TypeError("Cannot make a pool that does not grow without a capacity");
+  }
+  return { slotSize, alignment: Math.max(alignment, DEFAULT_ALIGNMENT), capacity: capacity ?? 0, growable };
 }

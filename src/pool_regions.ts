@@ -1,13 +1,24 @@
 /**
- * The regions of a pool: from the number of a slot to its address, and back.
+ * The regions of a pool, and the numbers of their slots.
+ *
+ * ```text
+ *   inOrder      ┌─ region 0 ─┬──────┐ ┌─ region 1 ─────────────┬───────┐
+ *                │ used       │ new  │ │                        │       │
+ *                └────────────┴──────┘ └────────────────────────┴───────┘
+ *   numbers      0                99   128                          383 │ end = 384
+ * ```
+ *
+ * A region's numbers begin at a multiple of 64, for the tables of pool_index.ts; those left out are of no slot.
  *
  * @module
  */
 import type { MemoryRegion } from "./allocator_memory.ts";
+import { alignUp } from "./arguments.ts";
 import { wrappedBytes } from "./bytes.ts";
 import { largestRegion, regionBytes } from "./bump_region.ts";
 import { CorruptionError, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
+import { emptyIndex, GROUP_SLOTS, indexOf, type PoolIndex } from "./pool_index.ts";
 import { Unreleased } from "./unreleased.ts";
 
 /** Bytes of the first region, if the pool was not made with a capacity. */
@@ -26,7 +37,7 @@ export interface PoolRegion {
   readonly slots: number;
   /** Its views. */
   readonly memory: MemoryRegion;
-  /** The number of the first slot. */
+  /** The number of the first slot: a multiple of {@link GROUP_SLOTS}. */
   first: number;
   /** How many slots were ever given out: those before this one. */
   used: number;
@@ -40,6 +51,12 @@ export class PoolRegions {
   readonly stride: number;
   /** How many slots there are. */
   slots = 0;
+  /** The number that the first slot of the next region gets. */
+  end = 0;
+  /** How many slots were ever given out. */
+  used = 0;
+  /** From addresses to slots and back; another object whenever a region comes or goes. */
+  index: PoolIndex = emptyIndex();
   /** Bytes of all regions. */
   committedBytes = 0;
   /** The most that `committedBytes` ever was. */
@@ -49,8 +66,6 @@ export class PoolRegions {
   readonly #source: PageSource;
   readonly #alignment: number;
   readonly #byAddress: PoolRegion[] = [];
-  /** The region that was found last: with a single one, all but always the right one. */
-  #recent: PoolRegion | undefined;
 
   /** Starts with none. */
   constructor(source: PageSource, stride: number, alignment: number) {
@@ -62,31 +77,20 @@ export class PoolRegions {
 
   /** The address of a slot. */
   addressOf(slot: number): Address {
-    const recent = this.#recent;
-    if (recent !== undefined) {
-      const place = slot - recent.first;
-      if (place >= 0 && place < recent.slots) return recent.address + place * this.stride;
-    }
     const region = this.inOrder[lastNotAbove(this.inOrder, slot, "first")]!;
-    this.#recent = region;
     return region.address + (slot - region.first) * this.stride;
   }
 
-  /** The region that `address` lies in. */
+  /** The region that `address` lies in. Time in the logarithm of their number. */
   around(address: Address): PoolRegion | undefined {
-    const recent = this.#recent;
-    if (recent !== undefined && address >= recent.address && address < recent.address + recent.byteLength) {
-      return recent;
-    }
     const region = this.#byAddress[lastNotAbove(this.#byAddress, address, "address")];
-    if (region === undefined || !(address < region.address + region.byteLength)) return undefined;
-    this.#recent = region;
-    return region;
+    return region !== undefined && address < region.address + region.byteLength ? region : undefined;
   }
 
   /** A slot that nobody had yet. There is one. */
   takeNew(): number {
     const region = this.inOrder.find(({ used, slots }) => used < slots)!;
+    this.used++;
     return region.first + region.used++;
   }
 
@@ -149,11 +153,10 @@ export class PoolRegions {
     }
     const slots = exactly ? wanted : Math.floor(byteLength / this.stride);
     const memory = { ...wrappedBytes(bytes), address };
-    const region = { address, byteLength, slots, memory, first: this.slots, used: 0 };
+    const region = { address, byteLength, slots, memory, first: this.end, used: 0 };
     this.inOrder.push(region);
     this.#byAddress.splice(lastNotAbove(this.#byAddress, address, "address") + 1, 0, region);
-    this.#recent ??= region;
-    this.slots += slots;
+    this.#number();
     this.committedBytes += byteLength;
     this.peakBytes = Math.max(this.peakBytes, this.committedBytes);
     return slots;
@@ -161,16 +164,11 @@ export class PoolRegions {
 
   /** Gives regions back and renumbers the slots of the others; the bytes given. */
   giveBack(regions: readonly PoolRegion[]): number {
-    this.#recent = undefined;
     for (const region of regions) {
       this.inOrder.splice(this.inOrder.indexOf(region), 1);
       this.#byAddress.splice(this.#byAddress.indexOf(region), 1);
     }
-    this.slots = 0;
-    for (const region of this.inOrder) {
-      region.first = this.slots;
-      this.slots += region.slots;
-    }
+    this.#number();
     let given = this.unreleased.retry();
     for (const region of regions) {
       region.used = 0;
@@ -181,21 +179,40 @@ export class PoolRegions {
     return given;
   }
 
+  /** Numbers the slots of all regions, and counts them. */
+  #number(): void {
+    this.slots = this.end = this.used = 0;
+    for (const region of this.inOrder) {
+      region.first = this.end;
+      this.end = alignUp(this.end + region.slots, GROUP_SLOTS);
+      this.slots += region.slots;
+      this.used += region.used;
+    }
+    this.index = indexOf(this.#byAddress, this.stride);
+  }
+
   /** Verifies numbers and order. */
   check(): void {
     let slots = 0;
+    let end = 0;
+    let given = 0;
     let committed = 0;
     for (const region of this.inOrder) {
       const { first, used, address, byteLength } = region;
-      if (first !== slots || used > region.slots || region.slots * this.stride > byteLength) {
+      if (first !== end || used > region.slots || region.slots * this.stride > byteLength) {
         throw new CorruptionError(`Cannot trust the numbers of the region of slot ${first}`);
       }
       if (this.around(address) !== region) throw new CorruptionError("Cannot trust the order of the regions");
       slots += region.slots;
+      end = alignUp(end + region.slots, GROUP_SLOTS);
+      given += used;
       committed += byteLength;
     }
     if (slots !== this.slots || committed !== this.committedBytes || this.#byAddress.length !== this.inOrder.length) {
       throw new CorruptionError(`Cannot trust the count of slots: it is ${this.slots}, the regions have ${slots}`);
+    }
+    if (end !== this.end || given !== this.used) {
+      throw new CorruptionError(`Cannot trust the count of used slots: it is ${this.used}, the regions have ${given}`);
     }
   }
 
@@ -214,8 +231,8 @@ export class PoolRegions {
         failures.push(error);
       }
     }
-    this.inOrder.length = this.#byAddress.length = this.slots = 0;
-    this.#recent = undefined;
+    this.inOrder.length = this.#byAddress.length = 0;
+    this.#number();
     if (failures.length > 0) throw failures[0];
   }
 }
