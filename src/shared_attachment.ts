@@ -20,7 +20,6 @@ import { UNIT } from "./runs.ts";
 import { assertAlive, assertHandle, makeHandle, PROBE_BYTE, type SharedHeapHandle } from "./shared_handle.ts";
 import {
   ABANDONED_END,
-  ATTACHMENT_MAX,
   attachmentAt,
   CONTROL_BYTES,
   CONTROL_WORDS,
@@ -41,10 +40,10 @@ import {
   SCRATCH,
   tableLayout,
   TABLES,
-  THREAD,
   UNITS,
   VERSION,
 } from "./shared_layout.ts";
+import { freePlace, takePlace } from "./shared_places.ts";
 import type { SharedPlatform } from "./shared_platform.ts";
 import { SharedSpace } from "./shared_space.ts";
 import { SharedTables } from "./shared_tables.ts";
@@ -243,19 +242,4 @@ function reserveBoth(source: PageSource, byteLength: number): Reserved {
     source.unmap(data, byteLength);
     throw error;
   }
-}
-
-/** Takes a free place and returns its number. */
-function takePlace(control: Int32Array, platform: SharedPlatform): number {
-  const thread = platform.thisThread();
-  for (let number = 1; number <= ATTACHMENT_MAX; number++) {
-    if (Atomics.compareExchange(control, attachmentAt(number) + THREAD, 0, thread) === 0) return number;
-  }
-  platform.releaseThread(thread);
-  throw new OutOfMemoryError(`Cannot attach: all ${ATTACHMENT_MAX} places of the shared heap are taken`, 0);
-}
-
-function freePlace(control: Int32Array, platform: SharedPlatform, number: number): void {
-  const at = attachmentAt(number) + THREAD;
-  platform.releaseThread(Atomics.exchange(control, at, 0));
 }

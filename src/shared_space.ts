@@ -31,7 +31,6 @@ import { FREE_RUN, INFO_OWNED, LARGE_RUN, PAGE_RUN, PAGE_UNITS, type RunKind, UN
 import {
   ABANDONED,
   ABANDONED_END,
-  ATTACHMENT_MAX,
   attachmentAt,
   CHUNK,
   chunkLength,
@@ -46,11 +45,10 @@ import {
   OWNER,
   REGION_COUNT,
   REGIONS,
-  SIGNAL,
-  THREAD,
 } from "./shared_layout.ts";
 import { assertAlive, type SharedHeapHandle } from "./shared_handle.ts";
 import { SharedLock } from "./shared_lock.ts";
+import { freePlace, isPlaceAbandoned, takenPlaces } from "./shared_places.ts";
 import { restorePage } from "./shared_restore.ts";
 import type { Scratch, SharedPlatform } from "./shared_platform.ts";
 import { clearBitmap, countFreed, raiseNews } from "./shared_remote.ts";
@@ -273,8 +271,8 @@ export class SharedSpace {
   reap(): boolean {
     const { control } = this.tables;
     const gone = new Set<number>();
-    for (const number of this.#others(true)) {
-      if (this.#platform.isThreadGone(Atomics.load(control, attachmentAt(number) + THREAD))) gone.add(number);
+    for (const number of takenPlaces(control, this.number, true)) {
+      if (isPlaceAbandoned(control, this.#platform, number)) gone.add(number);
     }
     if (gone.size === 0) return false;
     this.#rebuild((number) => gone.has(number));
@@ -286,31 +284,13 @@ export class SharedSpace {
   countAttachments(): number {
     return this.locked(() => {
       this.reap();
-      return this.#others(false).length + 1;
+      return takenPlaces(this.tables.control, this.number, false).length + 1;
     });
-  }
-
-  /** Under the lock: the numbers of all other attachments, if wanted with those that have nothing any more. */
-  #others(leaving: boolean): number[] {
-    const { control } = this.tables;
-    const others: number[] = [];
-    for (let number = 1; number <= ATTACHMENT_MAX; number++) {
-      const at = attachmentAt(number);
-      if (number === this.number || Atomics.load(control, at + THREAD) === 0) continue;
-      if (leaving || Atomics.load(control, at + LEAVING) === 0) others.push(number);
-    }
-    return others;
   }
 
   /** Frees the place of an attachment that has nothing any more. */
   freePlace(number: number): void {
-    const at = attachmentAt(number);
-    const { control } = this.tables;
-    const thread = Atomics.load(control, at + THREAD);
-    Atomics.store(control, at + SIGNAL, 0);
-    Atomics.store(control, at + LEAVING, 0);
-    Atomics.store(control, at + THREAD, 0);
-    this.#platform.releaseThread(thread);
+    freePlace(this.tables.control, this.#platform, number);
   }
 
   /**
@@ -322,7 +302,7 @@ export class SharedSpace {
     return this.locked(() => {
       this.reap();
       this.#rebuild((number) => number === this.number);
-      const isLast = this.#others(false).length === 0;
+      const isLast = takenPlaces(control, this.number, false).length === 0;
       // Not before the lock is let go of, which needs the number, and not after, as the next to leave must know.
       Atomics.store(control, attachmentAt(this.number) + LEAVING, 1);
       if (isLast) Atomics.store(control, MAGIC, 0);

@@ -19,7 +19,7 @@ import {
   systemPageSource,
 } from "../mod.ts";
 import { EXTENDED, LINKS, STATE } from "../src/page_table.ts";
-import { createAttachment, joinAttachment } from "../src/shared_attachment.ts";
+import { type Attachment, createAttachment, joinAttachment } from "../src/shared_attachment.ts";
 import { LOCK, NEWS } from "../src/shared_layout.ts";
 import type { SharedPlatform } from "../src/shared_platform.ts";
 import { bitmapAt } from "../src/shared_remote.ts";
@@ -83,6 +83,33 @@ describe("attachments of threads that have ended", () => {
     assertEquals(heap.stats().liveBlocks, 0);
     heap.check();
     heap.detach();
+  });
+
+  it("are not confused with those that free their places meanwhile", () => {
+    const { platform, gone } = new MortalPlatform();
+    const heap = new SharedHeap(createAttachment(platform.source, platform, RESERVE));
+    const asked: number[] = [];
+    let leaving: Attachment | undefined;
+    const watching: SharedPlatform = {
+      ...platform,
+      // As the kernel answers: there is no thread 0.
+      isThreadGone(thread) {
+        asked.push(thread);
+        leaving?.space.freePlace(leaving.space.number);
+        leaving = undefined;
+        return thread === 0 || gone.has(thread);
+      },
+    };
+    const reaper = new SharedHeap(joinAttachment(heap.handle, watching));
+    const dead = joinAttachment(heap.handle, platform);
+    leaving = joinAttachment(heap.handle, platform);
+    leaving.space.leave(false);
+    gone.add(3);
+    // While it asks about the first of the others, the last one frees its place.
+    assertEquals(reaper.attachments, 2);
+    assertEquals(asked.includes(0), false, `asked about ${asked}`);
+    const numbers = [1, 2].map(() => joinAttachment(heap.handle, platform).space.number);
+    assertEquals(numbers, [dead.space.number, dead.space.number + 1]);
   });
 
   it("can have left a page's list and counts in any state", () => {
