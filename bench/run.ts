@@ -3,7 +3,7 @@
  * the bars, and writes `bench/results/DATE-HOST.json` and `.csv`. See README.md for the method.
  *
  *     --quick               fewer processes, loops and replays: under two minutes
- *     --phases LIST         of traces,micro,memory,growth,shared
+ *     --phases LIST         of traces,micro,memory,growth,shared,workers
  *     --groups LIST         of peers,systems,modes, or none: which allocators besides heap replay the traces
  *     --allocators A,B      exactly these allocators on the traces besides heap
  *     --traces DIRECTORY    replay every NAME.trace.gz there instead of the bundled ones
@@ -43,10 +43,11 @@ import {
   runShared,
   type TraceFile,
 } from "./support/phases.ts";
+import { runWorkers, type WorkersEffort } from "./support/phase_workers.ts";
 import { formatReport } from "./support/report.ts";
 import { type Results, RESULTS_VERSION, writeResults } from "./support/results.ts";
 
-const FULL: Effort = {
+const FULL: Effort & WorkersEffort = {
   processes: 5,
   groupProcesses: 2,
   groupLimitMs: 2000,
@@ -62,9 +63,12 @@ const FULL: Effort = {
   workers: [1, 2, 4, 8],
   sharedProcesses: 3,
   sharedMs: 1000,
+  workersProcesses: 5,
+  workersRounds: 5,
+  workersMs: 200,
 };
 
-const QUICK: Effort = {
+const QUICK: Effort & WorkersEffort = {
   processes: 3,
   groupProcesses: 1,
   groupLimitMs: 600,
@@ -80,6 +84,9 @@ const QUICK: Effort = {
   workers: [1, 2],
   sharedProcesses: 1,
   sharedMs: 150,
+  workersProcesses: 1,
+  workersRounds: 3,
+  workersMs: 30,
   cases: {
     "replace-64-10k": ["heap", "ffi-malloc", "uint8array"],
     "view-64k": ["heap", "uint8array"],
@@ -89,7 +96,7 @@ const QUICK: Effort = {
 
 const options = readOptions({
   quick: { type: "boolean", default: false },
-  phases: { type: "string", default: "traces,micro,memory,growth,shared" },
+  phases: { type: "string", default: "traces,micro,memory,growth,shared,workers" },
   groups: { type: "string" },
   allocators: { type: "string" },
   traces: { type: "string" },
@@ -143,6 +150,7 @@ function main(scratch: string): void {
     memory: phases.includes("memory") ? runMemory(children, traces, groups, effort) : [],
     growth: phases.includes("growth") ? runGrowth(children, effort) : [],
     shared: phases.includes("shared") ? runShared(children, effort) : [],
+    workers: phases.includes("workers") ? runWorkers(children, effort) : [],
     missing: children.missing,
   };
   progress("");
@@ -156,7 +164,7 @@ function main(scratch: string): void {
   if (options.check && findBars(results).some((bar) => bar.pass === false)) process.exitCode = 1;
 }
 
-function chooseEffort(): Effort {
+function chooseEffort(): Effort & WorkersEffort {
   const effort = options.quick ? QUICK : FULL;
   if (options.processes === undefined) return effort;
   const processes = Number(options.processes);
@@ -169,6 +177,7 @@ function chooseEffort(): Effort {
     memoryProcesses: fewer(effort.memoryProcesses),
     growthProcesses: fewer(effort.growthProcesses),
     sharedProcesses: fewer(effort.sharedProcesses),
+    workersProcesses: fewer(effort.workersProcesses),
   };
 }
 

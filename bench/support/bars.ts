@@ -4,6 +4,7 @@
  * @module
  */
 import { type Bar, memoryMean, microSpeedup, replayRatio, type Results } from "./results.ts";
+import { findWorkersBars } from "./workers_results.ts";
 import { formatNumber, formatTable, type Section } from "./text.ts";
 
 /** The bars of the project. */
@@ -44,6 +45,7 @@ export function findBars(results: Results): Bar[] {
         BARS.memory[runtime],
         "at most",
       ),
+      ...findWorkersBars(results, runtime),
     );
   }
   return bars;

@@ -19,6 +19,7 @@ import { formatGuide } from "./guide.ts";
 import { formatColdReplays, formatMemory, formatMicro, formatMissing, formatReplays, formatWall } from "./report.ts";
 import { formatGroup } from "./report_groups.ts";
 import { formatGrowth, formatShared } from "./report_growth.ts";
+import { formatWorkers } from "./report_workers.ts";
 import type { Results } from "./results.ts";
 import { formatSummary } from "./summary.ts";
 import type { Section } from "./text.ts";
@@ -58,6 +59,7 @@ const OTHER_BLOCKS: { readonly [name: string]: Maker } = {
   micro: when(({ micro }) => micro.length > 0, formatMicro),
   growth: when(({ growth = [] }) => growth.length > 0, formatGrowth),
   workers: when(({ shared = [] }) => shared.length > 0, formatShared),
+  "shared-heap": (results) => (results.workers ?? []).length > 0 ? formatWorkers(results) : [],
   bars: when((results) => hasReplays(results) && results.micro.length > 0, (results) => formatBars(findBars(results))),
   guide: when((results) => hasReplays(results) && (results.growth ?? []).length > 0, formatGuide),
 };

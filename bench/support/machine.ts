@@ -71,12 +71,16 @@ export function libcVersion(): string {
 }
 
 /** The programs of bench/native/. */
-export type NativeProgram = "replay" | "churn";
+export type NativeProgram = "replay" | "churn" | "workers";
 
 /** Compiles the native programs into `directory` and returns their paths and the compiler's version. */
 export function buildNative(directory: string): { paths: { [name in NativeProgram]: string }; compiler: string } {
   mkdirSync(directory, { recursive: true });
-  const paths = { replay: compile("replay", directory), churn: compile("churn", directory) };
+  const paths = {
+    replay: compile("replay", directory),
+    churn: compile("churn", directory),
+    workers: compile("workers", directory),
+  };
   const { stdout } = spawnSync("cc", ["--version"], { encoding: "utf8" });
   return { paths, compiler: stdout.split("\n")[0]!.trim() };
 }
@@ -84,7 +88,7 @@ export function buildNative(directory: string): { paths: { [name in NativeProgra
 function compile(name: NativeProgram, directory: string): string {
   const source = fileURLToPath(new URL(`../native/${name}.c`, import.meta.url));
   const path = join(directory, name);
-  const flags = ["-std=c11", "-O2", "-fno-builtin", "-o", path, source, "-ldl"];
+  const flags = ["-std=c11", "-O2", "-fno-builtin", "-pthread", "-o", path, source, "-ldl"];
   const built: SpawnSyncReturns<string> = spawnSync("cc", flags, { encoding: "utf8" });
   if (built.error !== undefined) throw new MissingError("there is no C compiler (cc)");
   if (built.status !== 0) throw new MissingError(`cc failed on bench/native/${name}.c: ${built.stderr}`);

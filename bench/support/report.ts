@@ -9,6 +9,7 @@ import { findBars, formatBars } from "./bars.ts";
 import { GROUPS } from "./catalogue.ts";
 import { formatGroup } from "./report_groups.ts";
 import { formatGrowth, formatShared } from "./report_growth.ts";
+import { formatWorkers } from "./report_workers.ts";
 import {
   MEMORY_LIVE_BYTES,
   type MemoryFigure,
@@ -36,6 +37,7 @@ export function formatReport(results: Results): string {
   if (results.memory.length > 0) sections.push(formatMemory(results));
   if (results.growth !== undefined && results.growth.length > 0) sections.push(formatGrowth(results));
   if (results.shared !== undefined && results.shared.length > 0) sections.push(formatShared(results));
+  if (results.workers !== undefined && results.workers.length > 0) sections.push(...formatWorkers(results));
   sections.push(formatBars(findBars(results)));
   return [
     formatMachine(results),

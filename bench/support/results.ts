@@ -8,6 +8,7 @@ import { isHandleSubject } from "./catalogue.ts";
 import type { Times } from "./clock.ts";
 import type { Machine } from "./machine.ts";
 import type { ResidentFigures } from "./resident.ts";
+import type { WorkersResult } from "./workers_results.ts";
 import { geometricMean, median, type Spread, spread } from "./statistics.ts";
 
 /** The version of the results file's format. */
@@ -131,9 +132,10 @@ export interface Results {
   readonly replays: readonly ReplayResult[];
   readonly memory: readonly MemoryResult[];
   readonly micro: readonly MicroResult[];
-  /** Absent in files from before it was measured, as the two below. */
+  /** Absent in files from before it was measured, as the three below. */
   readonly growth?: readonly GrowthResult[];
   readonly shared?: readonly SharedResult[];
+  readonly workers?: readonly WorkersResult[];
   /** Whether the traces are the bundled ones. */
   readonly bundled?: boolean;
   readonly missing: readonly Missing[];
@@ -391,6 +393,13 @@ function toCsv(results: Results): string {
   for (const r of results.shared ?? []) {
     const subject = `${r.workload} ${r.workers}`;
     lines.push(["shared", subject, r.side, r.design, r.round, "op/s", r.rate.toFixed(0)].join());
+  }
+  for (const r of results.workers ?? []) {
+    for (const metric of ["process", "wall", "allocating", "freeing"] as const) {
+      if (r[metric] === 0) continue;
+      const subject = `${r.load} ${r.workers}`;
+      lines.push(["workers", subject, r.side, r.subject, r.round, `${metric} ns/op`, r[metric].toFixed(2)].join());
+    }
   }
   return `${lines.join("\n")}\n`;
 }
