@@ -20,7 +20,7 @@ import {
   scaling,
   type WorkersResult,
 } from "../bench/support/workers_results.ts";
-import type { WorkersReport } from "../bench/workers.ts";
+import type { WorkersReport, WorkersRound } from "../bench/workers.ts";
 import { sampleResults } from "./fixtures/bench_results.ts";
 import { isLinux, runFile, runtimeName } from "./support/runtime.ts";
 
@@ -30,11 +30,11 @@ const cannotRun = !isLinux || runtimeName === "node";
 function assertReport(load: Load, json: string): void {
   const { rounds } = JSON.parse(json) as WorkersReport;
   assertEquals(rounds.length, 2);
+  // A machine with other work to do can let a whole round go by.
+  const sum = (figure: keyof WorkersRound) => rounds.reduce((total, round) => total + round[figure], 0);
+  assert(sum("operations") > 0 && sum("process") > 0 && sum("wall") >= 16e6, `${load}: ${json}`);
   const takesTurns = load === "local" || load === "remote";
-  for (const { operations, process, wall, allocating, freeing } of rounds) {
-    assert(operations > 0 && process > 0 && wall >= 8e6, `${load}: ${json}`);
-    assertEquals([allocating > 0, freeing > 0], [takesTurns, takesTurns], `${load}: ${json}`);
-  }
+  assertEquals([sum("allocating") > 0, sum("freeing") > 0], [takesTurns, takesTurns], `${load}: ${json}`);
 }
 
 describe("bench/workers.ts", { ignore: cannotRun }, () => {
