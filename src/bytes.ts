@@ -58,8 +58,8 @@ export function copyBytes(source: WrappedBytes, from: number, target: WrappedByt
   ) {
     const sourceWords = source.words;
     const targetWords = target.words;
-    let s = (from / 4) | 0;
-    let t = (to / 4) | 0;
+    let s = from >>> 2;
+    let t = to >>> 2;
     for (const end = s + ((length + 3) >>> 2); s < end; s++, t++) targetWords[t] = sourceWords[s]!;
   } else if (source === target) {
     source.bytes.copyWithin(to, from, from + length);
@@ -72,7 +72,7 @@ export function copyBytes(source: WrappedBytes, from: number, target: WrappedByt
 export function clearBytes(target: WrappedBytes, offset: number, length: number): void {
   if (length <= CLEAR_WORDS_UP_TO && offset < WORDS_BELOW) {
     const { doubles } = target;
-    let w = (offset / 8) | 0;
+    let w = offset >>> 3;
     for (const end = w + ((length + 7) >>> 3); w < end; w++) doubles[w] = 0;
   } else {
     target.bytes.fill(0, offset, offset + length);

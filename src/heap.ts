@@ -17,8 +17,9 @@
  * what the first range has (`#copyFirst` renews them); `allocateZeroed`, `reallocate` and `view` have a short way for
  * the blocks of the first range, and everything else goes through `HeapCore`. What makes them fast:
  *
- * - An address becomes a granule number by one subtraction and one multiplication, and from there on everything is a
- *   32-bit integer; `(x | 0) === x` rejects fractions, misaligned addresses, NaN and what is far away, all at once.
+ * - An address becomes an offset by one subtraction, and from there on everything is a 32-bit integer; `(x | 0) === x`
+ *   rejects fractions, NaN and what is far away. It reaches 2 GiB: `free` has a second way for what lies beyond, and the
+ *   others count in granules, which costs a multiplication that a free waits for.
  * - All fields of a page are in one typed array, its record is one cache line.
  * - One link, read anyway, says whether the block is live: finding a bad free costs nothing.
  * - No test of an option is on the fast path: where allocating must be counted `#fastSize` is -1, and where freeing must
@@ -34,7 +35,13 @@ import type {
   TypedArray,
   TypedArrayConstructor,
 } from "./allocator.ts";
-import { assertArrayLength, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import {
+  assertArrayLength,
+  assertSize,
+  assertTypedArrayConstructor,
+  DEFAULT_ALIGNMENT,
+  isPowerOfTwo,
+} from "./arguments.ts";
 import { clearBytes, copyBytes } from "./bytes.ts";
 import { defaultPageSource } from "./default_page_source.ts";
 import { OutOfMemoryError } from "./errors.ts";
@@ -51,6 +58,7 @@ import {
   INVERSE_SHIFT,
   LINKS,
   LIVE,
+  liveLink,
   NO_PAGE,
   ONE_USED,
   OWNED,
@@ -61,7 +69,7 @@ import {
 } from "./page_table.ts";
 import { NO_REGION, type Region } from "./region.ts";
 import { UNIT } from "./runs.ts";
-import { CLASS_OF, GRANULE, SMALL_MAX } from "./size_class.ts";
+import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, SMALL_MAX } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
@@ -78,6 +86,8 @@ const LIVE_SPAN = OWNED - LIVE;
 const ANY_SPAN = DELAYED_LINK - LIVE;
 const SLACK_BITS = SLACK_MASK;
 const DEFAULT = DEFAULT_ALIGNMENT;
+/** The units of the first 2 GiB: offsets of bytes there are 32-bit integers. */
+const NEAR_UNITS = 2 ** 19;
 
 /**
  * A general-purpose heap of native memory.
@@ -161,12 +171,12 @@ export class Heap implements Allocator {
 
   /** See {@link Allocator.free}. Constant time. */
   free(address: Address): void {
-    const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
-    const granule = quotient | 0;
-    if (granule === quotient && (granule >>> 8) < this.#fastUnits) {
+    const distance = typeof address === "number" ? address - this.#base : NaN;
+    const at = distance | 0;
+    if (at === distance && (at & 15) === 0 && (at >>> 12) < this.#fastUnits) {
       const pages = this.#pages;
-      const page = (granule >>> 8) & -16;
-      const offset = granule & 4095;
+      const page = (at >>> 12) & -16;
+      const offset = (at >>> 4) & 4095;
       const shape = pages[page + SHAPE_AT]!;
       const slot = Math.imul(offset, shape >>> INVERSE_FROM) >>> 16;
       if (Math.imul(slot, shape & GRANULES_BITS) === offset) {
@@ -199,19 +209,21 @@ export class Heap implements Allocator {
 
   /** See {@link Allocator.allocateZeroed}. Memory fresh from the operating system is not cleared again. */
   allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
-    const { blocks, memory } = this.#core;
-    blocks.isFresh = false;
-    const address = this.allocate(size, alignment);
-    if (blocks.isFresh || size === 0) return address;
-    const granule = ((address - this.#base) * 0.0625) | 0;
-    if (address - this.#base === granule * GRANULE && (granule >>> 8) < this.#units) {
-      const region = this.#first.range.regionOf(granule >>> 8);
-      if (region.bytes.byteLength > 0) {
-        clearBytes(region, address - region.address, size);
+    const bytes = typeof size === "number" ? size >>> 0 : -1;
+    if (bytes === size && bytes <= this.#fastSize && alignment === DEFAULT_ALIGNMENT) {
+      const granule = this.#takeSlot(bytes);
+      if (granule !== -1) {
+        const address = this.#base + granule * GRANULE;
+        const region = this.#first.range.regionOf(granule >>> 8);
+        if (region.bytes.byteLength > 0) clearBytes(region, (granule - (region.firstUnit << 8)) * GRANULE, bytes);
+        else this.#core.clear(address, bytes);
         return address;
       }
     }
-    this.#core.fill(address, (block) => memory.clear(block, size));
+    const { blocks } = this.#core;
+    blocks.isFresh = false;
+    const address = this.allocate(size, alignment);
+    if (!blocks.isFresh && size !== 0) this.#core.clear(address, size);
     return address;
   }
 
@@ -244,31 +256,32 @@ export class Heap implements Allocator {
             this.#links[index] = (link & ~SLACK_BITS) + usable - bytes;
             return address;
           }
-        } else if (link < LIVE * 2) return this.#moveSmall(granule, requested, bytes);
+        } else if (link < LIVE * 2) {
+          const target = this.#takeSlot(bytes);
+          if (target !== -1) {
+            this.#moveSmall(granule, target, requested < bytes ? requested : bytes);
+            return this.#base + target * GRANULE;
+          }
+        }
       }
     }
     return address === 0 ? this.allocate(size) : this.#core.reallocate(address, size);
   }
 
-  /** Moves the small block at `granule` of the first range, whose alignment is the least. */
-  #moveSmall(granule: number, requested: number, size: number): Address {
-    const moved = this.allocate(size);
-    const base = this.#base;
-    const address = base + granule * GRANULE;
-    const target = ((moved - base) * 0.0625) | 0;
-    const length = requested < size ? requested : size;
-    const { range } = this.#first;
-    const from = range.regionOf(granule >>> 8);
-    if (moved - base === target * GRANULE && (target >>> 8) < this.#units) {
-      const to = range.regionOf(target >>> 8);
-      if (from.bytes.byteLength > 0 && to.bytes.byteLength > 0) {
-        copyBytes(from, address - from.address, to, moved - to.address, length);
-        this.free(address);
-        return moved;
-      }
+  /** Copies `length` bytes between two small blocks of the first range, and frees the one at `granule`. */
+  #moveSmall(granule: number, target: number, length: number): void {
+    const first = this.#first;
+    const from = first.range.regionOf(granule >>> 8);
+    const to = first.range.regionOf(target >>> 8);
+    if (from.bytes.byteLength > 0 && to.bytes.byteLength > 0) {
+      const at = (granule - (from.firstUnit << 8)) * GRANULE;
+      copyBytes(from, at, to, (target - (to.firstUnit << 8)) * GRANULE, length);
+      if (this.#fastUnits !== 0) first.free(granule, first.linkIndex(granule));
+      else this.free(this.#base + granule * GRANULE);
+    } else {
+      const base = this.#base;
+      this.#core.move(base + granule * GRANULE, base + target * GRANULE, length);
     }
-    this.#core.move(address, moved, length);
-    return moved;
   }
 
   /** See {@link Allocator.usableSize}. Constant time. */
@@ -413,7 +426,7 @@ export class Heap implements Allocator {
     this.#links = links;
     this.#units = range.endUnit;
     this.#fastSize = isCounted ? -1 : SMALL_MAX;
-    this.#fastUnits = isPlain ? range.endUnit : 0;
+    this.#fastUnits = isPlain ? Math.min(range.endUnit, NEAR_UNITS) : 0;
   }
 
   /** What `allocate` does when the free list of the current page is empty, and for all other blocks. */
@@ -427,7 +440,27 @@ export class Heap implements Allocator {
         return this.allocate(size, alignment);
       }
     }
+    if (this.#fastSize > 0 && bytes === size && alignment > DEFAULT_ALIGNMENT && isPowerOfTwo(alignment)) {
+      const sizeClass = classFor(size, alignment);
+      if (sizeClass !== -1 && this.#mayTake(sizeClass)) {
+        const link = liveLink(alignment, CLASS_GRANULES[sizeClass]! * GRANULE - size);
+        return this.#base + this.#first.allocate(sizeClass, link) * GRANULE;
+      }
+    }
     return this.#core.allocate(size, alignment);
+  }
+
+  /** Takes a slot of the first range for a block of the least alignment; its granule, or -1 when none can be had. */
+  #takeSlot(size: number): number {
+    const sizeClass = CLASS_OF[(size + 15) >>> 4]!;
+    if (!this.#mayTake(sizeClass)) return -1;
+    return this.#first.allocate(sizeClass, LIVE + CLASS_GRANULES[sizeClass]! * GRANULE - size);
+  }
+
+  /** Whether the class has a current page with a free slot, or can be given one. */
+  #mayTake(sizeClass: number): boolean {
+    const page = this.#first.current(sizeClass);
+    return (this.#pages[page + STATE]! & FREE_MASK) !== 0 || this.#refill(sizeClass);
   }
 
   /** Gives a class a current page with a free slot; false when none can be had. */
@@ -443,7 +476,10 @@ export class Heap implements Allocator {
 
   /** What `free` does for all but live small blocks of the first range. */
   #freeSlow(address: Address): void {
-    const done = this.#fastUnits === 0 ? this.#core.freeSmall(address) : this.#core.blocks.freeLarge(address);
-    if (!done) this.#core.free(address);
+    const core = this.#core;
+    const isFar = address - this.#base >= NEAR_UNITS * UNIT;
+    const done = ((isFar || this.#fastUnits === 0) && core.freeSmall(address)) ||
+      (this.#fastUnits !== 0 && core.blocks.freeLarge(address));
+    if (!done) core.free(address);
   }
 }

@@ -164,6 +164,11 @@ export class HeapCore {
     return this.memory.around(this.live(address, "view"), byteLength);
   }
 
+  /** Clears the first `size` bytes of the block just allocated at `address`. */
+  clear(address: Address, size: number): void {
+    this.fill(address, (block) => this.memory.clear(block, size));
+  }
+
   /** Copies the block at `address` to the one just allocated at `moved`, and frees it. */
   move(address: Address, moved: Address, length: number): void {
     const block = this.live(address, "move");

@@ -8,7 +8,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import process from "node:process";
-import { type Address, Heap, OutOfMemoryError, systemPageSource } from "../mod.ts";
+import { type Address, Heap, InvalidFreeError, OutOfMemoryError, systemPageSource } from "../mod.ts";
 import { isLinux, isWindows, mappingCount, rssBytes, runtimeName } from "./support/runtime.ts";
 
 const KIB = 2 ** 10;
@@ -210,6 +210,40 @@ describe("Heap and large alignments", () => {
     for (const alignment of [2 * GIB, 3, 0, -16, 24]) {
       assertThrows(() => heap.allocate(1, alignment), RangeError, `Cannot use ${alignment} as alignment`);
     }
+  });
+});
+
+describe("Heap and small blocks beyond its first 2 GiB", { ignore: EMULATED || isWindows }, () => {
+  // The short way of free() covers what a 32-bit integer can count in bytes; the rest has a way of its own.
+  const far = 2 * GIB;
+
+  it("they are freed, resized, viewed and checked like all others, on both sides of the border", () => {
+    using heap = new Heap();
+    const first = heap.allocate(16);
+    let distance = 0;
+    // Untouched: 2 GiB of address space. The last small pages before the border come from what is left of a region.
+    while (distance < far) distance = Math.max(distance, heap.allocate(4 * MIB) - first);
+    const sizes = [1, 16, 24, 100, 1000, 5000, 16_384, 20_000];
+    const addresses = sizes.flatMap((size) => Array.from({ length: 400 }, () => heap.allocate(size)));
+    assert(addresses.some((address) => address - first > far), "none is beyond the border");
+    for (const address of addresses) heap.view(address)[0] = 7;
+    const live = heap.stats().liveBlocks;
+    for (const address of addresses) {
+      assertThrows(() => heap.free(address + 8), InvalidFreeError);
+      assertThrows(() => heap.free(address - 2 ** 32), InvalidFreeError);
+      assertThrows(() => heap.free(first - (address - first) - 16), InvalidFreeError);
+      assertThrows(() => heap.free(address + 2 ** 32), InvalidFreeError);
+      assertThrows(() => heap.free(address + 0.5));
+    }
+    assertEquals(heap.stats().liveBlocks, live);
+    const moved = addresses.map((address) => heap.reallocate(address, heap.usableSize(address) * 3));
+    for (const address of moved) assertEquals(heap.view(address)[0], 7);
+    for (const address of moved) {
+      heap.free(address);
+      assertThrows(() => heap.free(address), InvalidFreeError);
+    }
+    assertEquals(heap.stats().liveBlocks, live - addresses.length);
+    heap.check();
   });
 });
 
