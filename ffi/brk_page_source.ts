@@ -19,6 +19,7 @@
  */
 import { alignUp, assertSize } from "../src/arguments.ts";
 import { formatAddress, OutOfMemoryError, UnsupportedPlatformError } from "../src/errors.ts";
+import { recallMemory } from "../src/lent_memory.ts";
 import { assertPageRange, assertReservation } from "../src/page_arguments.ts";
 import type { Address, PageSource } from "../src/page_source.ts";
 import { detectPlatform } from "./detect.ts";
@@ -108,6 +109,7 @@ export function breakPageSource(source: PageSource, moveBreak: MoveBreak, increm
       throw new RangeError(`Cannot unmap ${byteLength} bytes at ${formatAddress(address)}: no such piece was reserved`);
     }
     pieces.delete(address);
+    recallMemory(address, byteLength);
     source.discard(address, byteLength);
     if (given !== address + byteLength) return;
     given = address;

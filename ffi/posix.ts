@@ -24,6 +24,7 @@
  */
 import { alignUp } from "../src/arguments.ts";
 import { type AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "../src/errors.ts";
+import { recallMemory } from "../src/lent_memory.ts";
 import { assertNativeAddress, assertPageRange, assertProtection, assertReservation } from "../src/page_arguments.ts";
 import type { Address, NativePointer, PageSource, Protection } from "../src/page_source.ts";
 import { MAP_FIXED, MAP_PRIVATE, POSIX_CONSTANTS, PROT_NONE, PROT_READ, PROT_WRITE } from "./constants.ts";
@@ -104,6 +105,7 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
 
   function decommit(address: Address, byteLength: number): void {
     assertPageRange(address, byteLength, pageSize);
+    recallMemory(address, byteLength);
     if (!wraps.hasEscaped(address, byteLength)) {
       mapOver("decommit", address, byteLength, PROT_NONE);
       return;
@@ -138,6 +140,7 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
 
   function unmap(address: Address, byteLength: number): void {
     assertPageRange(address, byteLength, pageSize);
+    recallMemory(address, byteLength);
     if (!wraps.hasEscaped(address, byteLength)) {
       release(address, byteLength);
       return;

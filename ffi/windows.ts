@@ -18,6 +18,7 @@
  */
 import { alignUp } from "../src/arguments.ts";
 import { type AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "../src/errors.ts";
+import { recallMemory } from "../src/lent_memory.ts";
 import { assertNativeAddress, assertPageRange, assertProtection, assertReservation } from "../src/page_arguments.ts";
 import type { Address, NativePointer, PageSource, Protection } from "../src/page_source.ts";
 import {
@@ -104,6 +105,7 @@ export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions
 
   function decommit(address: Address, byteLength: number): void {
     assertPageRange(address, byteLength, pageSize);
+    recallMemory(address, byteLength);
     free("decommit", address, byteLength, MEM_DECOMMIT, byteLength);
     if (wraps.hasEscaped(address, byteLength)) commitEscaped("decommit", address, byteLength);
   }
@@ -137,6 +139,7 @@ export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions
 
   function unmap(address: Address, byteLength: number): void {
     assertPageRange(address, byteLength, pageSize);
+    recallMemory(address, byteLength);
     if (!wraps.hasEscaped(address, byteLength)) {
       free("unmap", address, 0, MEM_RELEASE, byteLength);
       return;

@@ -27,11 +27,12 @@ import type {
   TypedArrayConstructor,
 } from "./allocator.ts";
 import { assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { Attempts, reportAll } from "./attempts.ts";
 import { CANARY_SIZE, drawCanaries, drawTail, findDamage, FRESH, overwrite, watchedEnd } from "./canary.ts";
 import { DebugBlock, DebugBlocks } from "./debug_blocks.ts";
 import { type DebugAllocatorOptions, readDebugOptions } from "./debug_options.ts";
-import { damaged, lostBlock, mismatch, outOfMemory, overLimit, reportAll } from "./debug_reports.ts";
-import { CorruptionError, describeValue, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
+import { damaged, mismatch, outOfMemory, overLimit } from "./debug_reports.ts";
+import { CorruptionError, describeValue, DisposedError, OutOfMemoryError } from "./errors.ts";
 import { atExit } from "./exit_hook.ts";
 import { type HeapProfile, type HeapProfileKind, makeHeapProfile, SiteTotals } from "./heap_profile.ts";
 import { type LeakReport, leakReport } from "./leak_report.ts";
@@ -42,6 +43,7 @@ import { FREED_BYTE } from "./poison.ts";
 import { tryAllocate } from "./try_allocate.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 import { assertWrappable, WrapperMemory } from "./wrapper_memory.ts";
+import { isStillThere, lostBlock, notFreed } from "./wrapper_reports.ts";
 
 /**
  * Any allocator, with every mistake explained.
@@ -57,10 +59,10 @@ import { assertWrappable, WrapperMemory } from "./wrapper_memory.ts";
  * - A block is not freed, resized or moved while a byte around it is wrong: the call reports that and does nothing.
  * - A block that no single ArrayBuffer can show (above 4 GiB on Bun) is not watched and not filled.
  *
- * The inner allocator belongs to the wrapper: allocate from nothing else in it, and dispose the wrapper only
- * (otherwise an access through a NativeBuffer's view can end the process). Costs: two
- * stacks and a record on JavaScript's heap for each block, writing every byte twice, 32 bytes and up to an alignment
- * more for each block. Reports take time in the number of live blocks.
+ * The inner allocator belongs to the wrapper: allocate from nothing else in it, and dispose the wrapper only. A block
+ * that is freed there all the same is reported as lost by the next call that concerns it; its NativeBuffer, if it has one,
+ * is detached at once. Costs: two stacks and a record on JavaScript's heap for each block, writing every byte twice, 32
+ * bytes and up to an alignment more for each block. Reports take time in the number of live blocks.
  *
  * @example
  * ```ts
@@ -141,6 +143,7 @@ export class DebugAllocator implements Allocator {
         if (this.#fills && !zeroed) bytes.fill(FRESH, front, front + size);
         drawCanaries(bytes, block);
       }
+      this.#forgetLost(block.address);
       this.#blocks.add(block);
       this.#totals?.add(block.allocatedAt, size);
       return block.address;
@@ -148,6 +151,15 @@ export class DebugAllocator implements Allocator {
       this.#inner.free(inner);
       throw error;
     }
+  }
+
+  /** Reports the block that was at an address which the inner allocator has given out again, if one was. */
+  #forgetLost(address: Address): void {
+    const lost = this.#blocks.find(address);
+    if (lost === undefined) return;
+    this.#memory.revoke(address);
+    this.#blocks.remove(lost, undefined);
+    reportViolation(lostBlock("keep", lost));
   }
 
   /** The record of a block of `size` bytes in the inner one; its number is the next. */
@@ -196,7 +208,7 @@ export class DebugAllocator implements Allocator {
     const block = this.#blocks.find(address)!;
     this.#assertIntact(block, "reallocate");
     if (size === 0) {
-      this.#release(block);
+      if (!this.#release(block)) throw notFreed("reallocate", address);
       return 0;
     }
     if (this.#resize(block, size)) return address;
@@ -236,7 +248,7 @@ export class DebugAllocator implements Allocator {
     const moved = this.#replace(block, size);
     try {
       this.#memory.copy(block, moved, Math.min(size, block.size));
-      this.#release(block);
+      if (!this.#release(block)) throw notFreed("reallocate", block.address);
     } catch (error) {
       this.#blocks.remove(moved, undefined);
       this.#inner.free(moved.inner);
@@ -275,19 +287,27 @@ export class DebugAllocator implements Allocator {
     this.#release(block);
   }
 
-  /** Frees a live block. */
-  #release(block: DebugBlock): void {
-    if (this.#memory.ownedBlocks !== 0) this.#memory.revoke(block.address);
+  /**
+   * Frees a live block; false when the inner allocator has found a violation and the hook returned. The block, its bytes
+   * and its NativeBuffer are as they were then.
+   */
+  #release(block: DebugBlock): boolean {
     const bytes = this.#fills ? this.#bytesOf(block) : undefined;
-    if (bytes !== undefined) overwrite(bytes, block, FREED_BYTE);
+    let isFilled = false;
     try {
-      this.#inner.free(block.inner);
+      const isFreed = this.#memory.freeInner(this.#inner, block, () => {
+        if (bytes === undefined) return;
+        overwrite(bytes, block, FREED_BYTE);
+        isFilled = true;
+      });
+      if (!isFreed) return false;
     } catch (error) {
-      // The block is still live, and nobody has written around it.
-      if (bytes !== undefined) drawCanaries(bytes, block);
+      // An allocator that keeps no claims has refused it: the block is still live, and nobody has written around it.
+      if (isFilled) drawCanaries(bytes!, block);
       throw error;
     }
     this.#blocks.remove(block, captureStack("freed", this.#stackDepth));
+    return true;
   }
 
   /** See {@link Allocator.usableSize}: the size that was asked for. */
@@ -342,8 +362,7 @@ export class DebugAllocator implements Allocator {
   /** See {@link Allocator.check}. Looks at every byte around every block. */
   check(): void {
     this.#memory.assertNotDisposed("check");
-    reportAll(this.#damages("check"));
-    this.#inner.check();
+    reportAll(this.#damages("check"), () => this.#inner.check());
   }
 
   /** See {@link Allocator.trim}. */
@@ -388,17 +407,13 @@ export class DebugAllocator implements Allocator {
     const report = this.#onLeaks === undefined ? undefined : this.leaks();
     this.#disposed = true;
     this.#forgetExit();
-    try {
-      this.#memory.dispose();
-    } finally {
-      this.#blocks.clear();
-      this.#inner[Symbol.dispose]();
-    }
-    try {
-      if (report !== undefined) this.#reportLeaks(report);
-    } finally {
-      reportAll(damages);
-    }
+    const attempts = new Attempts();
+    attempts.make(() => this.#memory.dispose());
+    this.#blocks.clear();
+    attempts.make(() => this.#inner[Symbol.dispose]());
+    if (report !== undefined) attempts.make(() => this.#reportLeaks(report));
+    attempts.report(damages);
+    attempts.end();
   }
 
   #reportLeaks(report: LeakReport): void {
@@ -418,10 +433,10 @@ export class DebugAllocator implements Allocator {
         const damage = this.#damage(block, action);
         if (damage !== undefined) damages.push(damage);
       } catch (error) {
+        // Somebody has disposed the inner allocator: there is nothing left to be looked at.
+        if (error instanceof DisposedError) break;
         // Its region was detached from outside: nothing can be seen, and the inner allocator's check() says so.
-        if (error instanceof CorruptionError) continue;
-        if (!(error instanceof InvalidFreeError)) throw error;
-        damages.push(lostBlock(action, block));
+        if (!(error instanceof CorruptionError)) throw error;
       }
     }
     return damages;
@@ -432,8 +447,9 @@ export class DebugAllocator implements Allocator {
     if (damage !== undefined) throwAfterReport(damage);
   }
 
-  /** The error for the first byte around a block that was changed, if one was. */
+  /** The error for a block that the inner allocator has no more, or for the first byte around it that was changed. */
   #damage(block: DebugBlock, action: string): CorruptionError | undefined {
+    if (!isStillThere(this.#inner, block.inner, block.innerSize)) return lostBlock(action, block);
     const bytes = this.#bytesOf(block);
     const index = bytes === undefined ? -1 : findDamage(bytes, block);
     if (index === -1) return undefined;

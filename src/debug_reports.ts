@@ -16,7 +16,6 @@ import {
   OutOfMemoryError,
   SizeMismatchError,
 } from "./errors.ts";
-import { reportViolation } from "./violations.ts";
 
 /** The error for a size or an alignment that was handed back with a block and is not the block's. */
 export function mismatch(block: DebugBlock, size?: number, alignment?: number): AllocatorError | undefined {
@@ -57,27 +56,4 @@ export function overLimit(size: number, extra: number, live: number, limit: numb
 export function outOfMemory(size: number, around: number, cause: OutOfMemoryError): OutOfMemoryError {
   const message = `Cannot allocate ${size} bytes and ${around} around them: ${cause.message}`;
   return new OutOfMemoryError(message, size, cause.limit, { cause });
-}
-
-/** The error for a block that the inner allocator has no more. */
-export function lostBlock(action: string, { address, allocatedAt }: DebugBlock): CorruptionError {
-  const detail = "the inner allocator has freed it; somebody has used that directly";
-  return new CorruptionError(`Cannot ${action} ${formatAddress(address)}: ${detail}${historyOf({ allocatedAt })}`);
-}
-
-/** Reports every violation; then throws what the hook threw, in one error where that was more than one. */
-export function reportAll(violations: readonly CorruptionError[]): void {
-  const thrown: unknown[] = [];
-  for (const violation of violations) {
-    try {
-      reportViolation(violation);
-    } catch (error) {
-      thrown.push(error);
-    }
-  }
-  if (thrown.length === 0) return;
-  const [first] = thrown;
-  if (thrown.length === 1 || !(first instanceof CorruptionError)) throw first;
-  const more = `${first.message}\n  and ${thrown.length - 1} more, in the errors of the cause`;
-  throw new CorruptionError(more, first.byte, { cause: new AggregateError(thrown) });
 }

@@ -27,6 +27,8 @@ import type {
   TypedArray,
   TypedArrayConstructor,
 } from "./allocator.ts";
+import { attemptAll } from "./attempts.ts";
+import { claimKeeper, keepClaims } from "./block_claims.ts";
 import { defaultPageSource } from "./default_page_source.ts";
 import { OutOfMemoryError } from "./errors.ts";
 import { GuardCore } from "./guard_core.ts";
@@ -93,6 +95,7 @@ export class GuardAllocator implements Allocator {
     this.#core = new GuardCore(this.source, settings);
     this.#sampler = new Sampler(settings.sampleRate, settings.seed);
     this.#heap = settings.sampleRate > 1 ? new Heap({ source: this.source }) : undefined;
+    keepClaims(this, (address) => claimKeeper(this.#holder(address), address)!);
   }
 
   /** Count of live guarded blocks. */
@@ -231,8 +234,7 @@ export class GuardAllocator implements Allocator {
 
   /** See {@link Allocator.check}. Verifies the slack of every guarded block. */
   check(): void {
-    this.#core.check();
-    this.#heap?.check();
+    attemptAll(() => this.#core.check(), () => this.#heap?.check());
   }
 
   /** See {@link Allocator.trim}, and the class for what becomes of freed guarded blocks. */
@@ -248,11 +250,7 @@ export class GuardAllocator implements Allocator {
   [Symbol.dispose](): void {
     const heap = this.#heap;
     this.#heap = undefined;
-    try {
-      heap?.[Symbol.dispose]();
-    } finally {
-      this.#core[Symbol.dispose]();
-    }
+    attemptAll(() => heap?.[Symbol.dispose](), () => this.#core[Symbol.dispose]());
   }
 
   /** Lets `make` allocate from the one or the other, as the sampler says. */

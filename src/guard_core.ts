@@ -27,6 +27,7 @@ import {
   assertTypedArrayConstructor,
   DEFAULT_ALIGNMENT,
 } from "./arguments.ts";
+import { Attempts, reportAll } from "./attempts.ts";
 import { InvalidFreeError } from "./errors.ts";
 import type { GuardSettings } from "./guard_options.ts";
 import { GuardedBlocks } from "./guarded_blocks.ts";
@@ -205,7 +206,7 @@ export class GuardCore implements Allocator {
 
   check(): void {
     this.#memory.assertNotDisposed("check");
-    for (const problem of [...this.guarded.problems("check")]) reportViolation(problem);
+    reportAll([...this.guarded.problems("check")]);
   }
 
   /** Gives address space back, which holds no memory but for what the system would not take before: returns that. */
@@ -219,12 +220,11 @@ export class GuardCore implements Allocator {
     if (this.#disposed) return;
     const damages = [...this.guarded.damages("dispose")];
     this.#disposed = true;
-    try {
-      this.#memory.dispose();
-    } finally {
-      this.guarded.dispose();
-    }
-    for (const damage of damages) reportViolation(damage);
+    const attempts = new Attempts();
+    attempts.make(() => this.#memory.dispose());
+    attempts.make(() => this.guarded.dispose());
+    attempts.report(damages);
+    attempts.end();
   }
 
   #place(size: number, alignment: number): Address {

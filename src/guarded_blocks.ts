@@ -26,6 +26,7 @@
  * @module
  */
 import { AddressQueue } from "./address_queue.ts";
+import { Attempts } from "./attempts.ts";
 import { CorruptionError, type InvalidFreeError, OutOfMemoryError } from "./errors.ts";
 import { type GuardLayout, guardLayout, type GuardPlacement } from "./guard_layout.ts";
 import { besideBlock, detachedOutside, freedTwice, type ReportedBlock } from "./guard_reports.ts";
@@ -269,15 +270,9 @@ export class GuardedBlocks {
     }
     this.#live.clear();
     this.#freed.clear();
-    const failures: unknown[] = [];
-    for (const { address, byteLength } of mappings) {
-      try {
-        this.#source.unmap(address, byteLength);
-      } catch (error) {
-        failures.push(error);
-      }
-    }
-    if (failures.length > 0) throw failures[0];
+    const attempts = new Attempts();
+    for (const { address, byteLength } of mappings) attempts.make(() => this.#source.unmap(address, byteLength));
+    attempts.end();
   }
 }
 

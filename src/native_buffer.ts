@@ -19,6 +19,7 @@
  */
 import type { Allocator, BufferOptions, TypedArray, TypedArrayConstructor, ViewConstructor } from "./allocator.ts";
 import { assertAlignment, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { type ClaimKeeper, keepClaims } from "./block_claims.ts";
 import { CorruptionError, describeValue, formatAddress, InvalidFreeError, UseAfterFreeError } from "./errors.ts";
 import type { Address, PageSource, RuntimePointer } from "./page_source.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
@@ -48,11 +49,13 @@ export interface OwnerHooks {
   replace(address: Address, size: number): Address;
 }
 
-/** The owned blocks of one allocator. */
-export class OwnedBlocks {
+/** The owned blocks of one allocator: those of its NativeBuffers, and those that a wrapper around it claims. */
+export class OwnedBlocks implements ClaimKeeper {
   readonly #allocator: OwningAllocator;
   readonly #hooks: OwnerHooks;
   readonly #blocks = new Map<Address, OwnedBlock>();
+  /** What to call before a claimed block goes; nobody claims blocks of most allocators. */
+  #claims: Map<Address, () => void> | undefined;
   /**
    * Addresses by ArrayBuffer, for `addressOf`: kept once somebody has asked, as an entry costs more than all else here
    * but the wrap, most of it at the next garbage collection.
@@ -63,6 +66,7 @@ export class OwnedBlocks {
   constructor(allocator: OwningAllocator, hooks: OwnerHooks) {
     this.#allocator = allocator;
     this.#hooks = hooks;
+    keepClaims(allocator, () => this);
   }
 
   /** Allocates an owned block. */
@@ -84,7 +88,31 @@ export class OwnedBlocks {
 
   /** Whether `address` is that of an owned block. */
   has(address: Address): boolean {
-    return this.#blocks.has(address);
+    return this.#blocks.has(address) || this.#claims?.has(address) === true;
+  }
+
+  /** See {@link ClaimKeeper.claim}. */
+  claim(address: Address, recall: () => void): (() => void) | undefined {
+    this.#claims ??= new Map();
+    const before = this.#claims.get(address);
+    this.#claims.set(address, recall);
+    if (before === undefined) this.#hooks.setOwned(address, true);
+    return before;
+  }
+
+  /** See {@link ClaimKeeper.endClaim}. */
+  endClaim(address: Address): boolean {
+    if (this.#claims?.delete(address) !== true) return false;
+    this.#hooks.setOwned(address, false);
+    return true;
+  }
+
+  /** Ends a claim by calling whoever made it. */
+  #recall(address: Address): void {
+    const recall = this.#claims?.get(address);
+    if (recall === undefined) return;
+    this.endClaim(address);
+    recall();
   }
 
   /** The address of byte 0 of an owned block's ArrayBuffer, if `buffer` is one. */
@@ -104,7 +132,7 @@ export class OwnedBlocks {
   /** Detaches the views of the owned block at `address`, which is about to be freed. */
   revoke(address: Address): void {
     const block = this.#blocks.get(address);
-    if (block === undefined) return;
+    if (block === undefined) return this.#recall(address);
     this.#blocks.delete(address);
     this.#hooks.setOwned(address, false);
     this.#detach(block);
@@ -113,8 +141,11 @@ export class OwnedBlocks {
   /** Detaches the views of every owned block; the allocator is being disposed. */
   revokeAll(): void {
     const blocks = [...this.#blocks.values()];
+    const recalls = this.#claims === undefined ? [] : [...this.#claims.values()];
     this.#blocks.clear();
+    this.#claims = undefined;
     for (const block of blocks) this.#detach(block);
+    for (const recall of recalls) recall();
   }
 
   /** Gives `block` a new size, keeping its contents; its views are detached. On failure nothing has changed. */

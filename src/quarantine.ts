@@ -13,7 +13,11 @@
  * Invariants:
  * - every block of the queue is a live block of the inner allocator, and nobody else has its address;
  * - `count` and `byteLength` are within the bounds whenever a call returns;
- * - a block whose byte was changed leaves the queue like any other, and is reported once.
+ * - a block whose byte was changed leaves the queue like any other, and is reported once;
+ * - so does one that the inner allocator has no more, as somebody has used that directly. Nothing of it is touched.
+ *
+ * A block that the inner allocator refuses to free, as a `DebugAllocator` does when a byte beside it was changed, is set
+ * aside: the queue would be stuck at it for ever. It stays the inner allocator's to report and to give back.
  *
  * The last blocks that left are remembered by their addresses, until the inner allocator gives the address out again,
  * so that freeing one of them twice is still told from freeing a stranger.
@@ -28,6 +32,7 @@ import type { OwningAllocator } from "./native_buffer.ts";
 import type { Address } from "./page_source.ts";
 import { firstChanged, FREED_BYTE } from "./poison.ts";
 import { reportViolation } from "./violations.ts";
+import { isStillThere, lostBlock } from "./wrapper_reports.ts";
 
 /** Blocks that have left the queue and are remembered. */
 const REMEMBERED = 1024;
@@ -49,6 +54,8 @@ export class Quarantine {
   readonly #maxBytes: number;
   readonly #blocks = new AddressQueue<FreedBlock>();
   readonly #remembered = new AddressQueue<FreedBlock>();
+  /** Those that the inner allocator would not free. */
+  readonly #refused = new Map<Address, FreedBlock>();
   /** Usable bytes of all blocks. */
   byteLength = 0;
 
@@ -77,22 +84,11 @@ export class Quarantine {
     return true;
   }
 
-  /**
-   * Fills a block that is freed, and adds it. There must be room. When it cannot be looked at, for want of memory, it
-   * passes.
-   */
-  add(block: FreedBlock): void {
-    const bytes = this.#view(block);
-    if (bytes === undefined) return this.pass(block);
+  /** Fills a block that is freed, `bytes` being all of it, and adds it. There must be room. */
+  add(block: FreedBlock, bytes: Uint8Array): void {
     bytes.fill(FREED_BYTE);
     this.#blocks.push(block);
     this.byteLength += block.usableSize;
-  }
-
-  /** Frees a block that is not to be added at once. */
-  pass(block: FreedBlock): void {
-    this.#inner.free(block.address);
-    this.#remember(block);
   }
 
   /** Lets all blocks out. */
@@ -104,22 +100,48 @@ export class Quarantine {
   #letOut(blocks: number, bytes: number): void {
     while (this.#blocks.size > blocks || this.byteLength > bytes) {
       const block = this.#blocks.oldest()!;
-      const damage = this.#damage(block, "release");
+      const isLost = !isStillThere(this.#inner, block.address, block.usableSize);
+      const problem = isLost ? lostBlock("release", block) : this.#damage(block, "release");
       this.#blocks.delete(block.address);
       this.byteLength -= block.usableSize;
-      this.pass(block);
-      if (damage !== undefined) reportViolation(damage);
+      if (isLost) this.remember(block);
+      else this.#pass(block);
+      if (problem !== undefined) reportViolation(problem);
     }
   }
 
-  #remember(block: FreedBlock): void {
+  /** Frees a block that has left the queue, or sets it aside. */
+  #pass(block: FreedBlock): void {
+    const { address } = block;
+    this.#refused.set(address, block);
+    this.#inner.free(address);
+    // Still there when a violation was reported and the hook returned.
+    if (this.#inner.owns(address)) return;
+    this.#refused.delete(address);
+    this.remember(block);
+  }
+
+  /** Remembers a block that the inner allocator has freed. */
+  remember(block: FreedBlock): void {
     this.#remembered.push(block);
     if (this.#remembered.size > REMEMBERED) this.#remembered.delete(this.#remembered.oldest()!.address);
   }
 
-  /** Forgets a freed block whose address the inner allocator has given out again. */
-  forget(address: Address): void {
+  /**
+   * Forgets a freed block whose address the inner allocator has given out again.
+   *
+   * @returns The block, if it was still here: somebody has freed it in the inner allocator.
+   */
+  forget(address: Address): FreedBlock | undefined {
     this.#remembered.delete(address);
+    const waiting = this.#blocks.get(address);
+    if (waiting !== undefined) {
+      this.#blocks.delete(address);
+      this.byteLength -= waiting.usableSize;
+    }
+    const refused = this.#refused.get(address);
+    this.#refused.delete(address);
+    return waiting ?? refused;
   }
 
   /**
@@ -128,9 +150,14 @@ export class Quarantine {
    */
   explain(address: Address, action: string): InvalidFreeError | undefined {
     const waiting = this.#blocks.get(address);
-    const freed = waiting ?? this.#remembered.get(address);
+    const refused = this.#refused.get(address);
+    const freed = waiting ?? refused ?? this.#remembered.get(address);
     if (freed !== undefined) {
-      const where = waiting === undefined ? "" : " and in quarantine";
+      const where = waiting !== undefined
+        ? " and in quarantine"
+        : refused !== undefined
+        ? ", which the allocator below refused to do"
+        : "";
       const detail = `the block of ${freed.requestedSize} bytes is already freed${where}`;
       return invalid(action, address, "double", detail, freed);
     }
@@ -149,15 +176,9 @@ export class Quarantine {
     let byteLength = 0;
     for (const block of this.#blocks.values()) {
       byteLength += block.usableSize;
-      const damage = this.#damage(block, action);
-      if (damage !== undefined) yield damage;
-      if (!this.#inner.owns(block.address)) {
-        yield new CorruptionError(
-          `Cannot ${action} ${
-            formatAddress(block.address)
-          }: the block is in quarantine, but not live in the allocator below`,
-        );
-      }
+      const isLost = !isStillThere(this.#inner, block.address, block.usableSize);
+      const problem = isLost ? lostBlock(action, block) : this.#damage(block, action);
+      if (problem !== undefined) yield problem;
     }
     if (byteLength !== this.byteLength) {
       yield new CorruptionError(
@@ -170,7 +191,7 @@ export class Quarantine {
     const { address, requestedSize, allocatedAt, freedAt } = block;
     let bytes: Uint8Array | undefined;
     try {
-      bytes = this.#view(block);
+      bytes = this.view(block);
     } catch (error) {
       // Its region was detached from outside: what cannot be looked at is no reason to keep it.
       if (error instanceof CorruptionError) return error;
@@ -190,7 +211,7 @@ export class Quarantine {
   }
 
   /** All bytes of a block; undefined when there is no memory for the view. */
-  #view({ address, usableSize }: FreedBlock): Uint8Array | undefined {
+  view({ address, usableSize }: Pick<FreedBlock, "address" | "usableSize">): Uint8Array | undefined {
     try {
       return this.#inner.view(address, usableSize);
     } catch (error) {

@@ -21,13 +21,22 @@ import type {
   TypedArrayConstructor,
 } from "./allocator.ts";
 import { assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
-import { type BlockHistory, formatAddress, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
+import { Attempts, reportAll } from "./attempts.ts";
+import {
+  type BlockHistory,
+  type CorruptionError,
+  DisposedError,
+  formatAddress,
+  InvalidFreeError,
+  OutOfMemoryError,
+} from "./errors.ts";
 import type { NativeBuffer, OwningAllocator } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { Quarantine } from "./quarantine.ts";
 import { tryAllocate } from "./try_allocate.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 import { assertWrappable, type WrappedBlock, WrapperMemory } from "./wrapper_memory.ts";
+import { isStillThere, lostBlock, notFreed } from "./wrapper_reports.ts";
 
 /** Options of a {@link QuarantineAllocator}. */
 export interface QuarantineAllocatorOptions {
@@ -76,10 +85,13 @@ interface LiveBlock extends WrappedBlock, BlockHistory {
  *   What `resize` cuts off is not in quarantine.
  * - `trim` empties the quarantine first. Dispose verifies it, disposes the inner allocator, and reports then.
  *
- * The inner allocator belongs to the wrapper: allocate from nothing else in it, and dispose the wrapper only
- * (otherwise an access through a NativeBuffer's view can end the process). Costs
- * beside those of the inner allocator: a record on JavaScript's heap for each live and quarantined block, and filling
- * and comparing every byte once.
+ * The inner allocator belongs to the wrapper: allocate from nothing else in it, and dispose the wrapper only. A block
+ * that is freed there all the same is reported as lost when it would leave the quarantine, by `check`, or when its address
+ * is given out again; its NativeBuffer, if it has one, is detached at once. A block that the inner allocator refuses to
+ * free is set aside: it is reported once, and by the inner allocator's own `check`, and goes at dispose.
+ *
+ * Costs beside those of the inner allocator: a record on JavaScript's heap for each live and quarantined block, and
+ * filling and comparing every byte once.
  *
  * @example
  * ```ts
@@ -169,7 +181,7 @@ export class QuarantineAllocator implements Allocator {
     assertSize(size);
     this.#memory.refuseOwned(address, "reallocate");
     if (size === 0) {
-      this.#release(block);
+      if (!this.#release(block)) throw notFreed("reallocate", address);
       return 0;
     }
     return this.#resize(block, size) ? address : this.#move(block, size);
@@ -199,7 +211,7 @@ export class QuarantineAllocator implements Allocator {
     try {
       this.#assertStillLive(block, "reallocate");
       this.#memory.copy(block, target, Math.min(size, requestedSize));
-      this.#release(block);
+      if (!this.#release(block)) throw notFreed("reallocate", address);
     } catch (error) {
       if (this.#live.get(moved) === target) {
         this.#remove(target);
@@ -222,16 +234,25 @@ export class QuarantineAllocator implements Allocator {
     if (this.#memory.liveToFree(address) !== undefined) this.#release(this.#live.get(address)!);
   }
 
-  #release(block: LiveBlock): void {
+  /** Frees a live block; false when that is a violation and the hook returned. The block is as it was then. */
+  #release(block: LiveBlock): boolean {
     const isAdmitted = this.#quarantine.makeRoom(block.usableSize);
     // The hook can have been called, and have freed or resized the block.
-    if (this.#memory.liveToFree(block.address) !== block) return;
+    if (this.#memory.liveToFree(block.address) !== block) return false;
     const { address, requestedSize, usableSize, allocatedAt } = block;
-    if (this.#memory.ownedBlocks !== 0) this.#memory.revoke(address);
+    if (!isStillThere(this.#inner, address, usableSize)) {
+      reportViolation(lostBlock("free", block));
+      return false;
+    }
+    // One that cannot be looked at, for want of memory, passes as one that is too large does.
+    const bytes = isAdmitted ? this.#quarantine.view(block) : undefined;
+    if (bytes !== undefined) this.#memory.revoke(address);
+    else if (!this.#memory.freeInner(this.#inner, block)) return false;
     const freed = { address, requestedSize, usableSize, allocatedAt, freedAt: captureStack("freed", this.#stackDepth) };
-    if (isAdmitted) this.#quarantine.add(freed);
-    else this.#quarantine.pass(freed);
+    if (bytes !== undefined) this.#quarantine.add(freed, bytes);
+    else this.#quarantine.remember(freed);
     this.#remove(block);
+    return true;
   }
 
   /** See {@link Allocator.usableSize}. */
@@ -291,8 +312,7 @@ export class QuarantineAllocator implements Allocator {
   /** See {@link Allocator.check}. Verifies every byte in quarantine. */
   check(): void {
     this.#memory.assertNotDisposed("check");
-    for (const problem of [...this.#quarantine.problems("check")]) reportViolation(problem);
-    this.#inner.check();
+    reportAll([...this.#problems("check"), ...this.#quarantine.problems("check")], () => this.#inner.check());
   }
 
   /** See {@link Allocator.trim}. Empties the quarantine first. */
@@ -311,15 +331,31 @@ export class QuarantineAllocator implements Allocator {
    */
   [Symbol.dispose](): void {
     if (this.#disposed) return;
-    const problems = [...this.#quarantine.problems("dispose")];
+    const problems = this.#problemsAtEnd();
     this.#disposed = true;
-    try {
-      this.#memory.dispose();
-    } finally {
-      this.#live.clear();
-      this.#inner[Symbol.dispose]();
+    const attempts = new Attempts();
+    attempts.make(() => this.#memory.dispose());
+    this.#live.clear();
+    attempts.make(() => this.#inner[Symbol.dispose]());
+    attempts.report(problems);
+    attempts.end();
+  }
+
+  /** An error for each live block that the inner allocator has no more. */
+  *#problems(action: string): Iterable<CorruptionError> {
+    for (const block of this.#live.values()) {
+      if (!isStillThere(this.#inner, block.address, block.usableSize)) yield lostBlock(action, block);
     }
-    for (const problem of problems) reportViolation(problem);
+  }
+
+  #problemsAtEnd(): CorruptionError[] {
+    try {
+      return [...this.#problems("dispose"), ...this.#quarantine.problems("dispose")];
+    } catch (error) {
+      // Somebody has disposed the inner allocator: there is nothing left to be looked at.
+      if (error instanceof DisposedError) return [];
+      throw error;
+    }
   }
 
   /** Lets `make` allocate; when there is no memory, once more with an empty quarantine. */
@@ -334,18 +370,35 @@ export class QuarantineAllocator implements Allocator {
   }
 
   #add(address: Address, size: number, alignment: number): Address {
-    const usableSize = this.#inner.usableSize(address);
-    this.#live.set(address, {
+    const lost = this.#live.get(address);
+    if (lost !== undefined) {
+      this.#memory.revoke(address);
+      this.#remove(lost);
+    }
+    const block: LiveBlock = {
       address,
       inner: address,
       requestedSize: size + 0,
-      usableSize,
+      usableSize: this.#inner.usableSize(address),
       alignment: Math.max(alignment, DEFAULT_ALIGNMENT),
       allocatedAt: captureStack("allocated", this.#stackDepth),
-    });
-    this.#liveBytes += usableSize;
-    this.#quarantine.forget(address);
+    };
+    this.#live.set(address, block);
+    this.#liveBytes += block.usableSize;
+    const lostInQuarantine = this.#quarantine.forget(address);
+    if (lost !== undefined || lostInQuarantine !== undefined) this.#reportLost(block, (lost ?? lostInQuarantine)!);
     return address;
+  }
+
+  /** Reports the block that was at an address which the inner allocator has given out again, for `block`. */
+  #reportLost(block: LiveBlock, lost: BlockHistory & { readonly address: Address }): void {
+    try {
+      reportViolation(lostBlock("keep", lost));
+    } catch (error) {
+      this.#remove(block);
+      this.#inner.free(block.address);
+      throw error;
+    }
   }
 
   #remove(block: LiveBlock): void {

@@ -17,6 +17,7 @@ import {
   InvalidFreeError,
   type LeakReport,
   OutOfMemoryError,
+  QuarantineAllocator,
   setViolationHook,
   SizeMismatchError,
 } from "../mod.ts";
@@ -253,6 +254,70 @@ describe("DebugAllocator.free()", () => {
     debug.free(address);
     assertEquals(debug.stats().liveBlocks, 0);
   });
+
+  for (const hookReturns of [false, true]) {
+    it(`changes nothing when the inner allocator refuses, with a hook that ${hookReturns ? "returns" : "throws"}`, () => {
+      using debug = new DebugAllocator(new QuarantineAllocator(new Heap(), { maxBlocks: 1 }));
+      const stale = debug.view(debug.allocate(100));
+      const block = debug.allocate(100);
+      const buffer = debug.buffer(100);
+      debug.view(block).fill(5);
+      buffer.bytes.fill(6);
+      const { bytes } = buffer;
+      debug.freeArray(stale);
+      stale[3] = 1;
+      const seen: AllocatorError[] = [];
+      setViolationHook((violation) => {
+        seen.push(violation);
+        if (!hookReturns) throw violation;
+      });
+      if (hookReturns) {
+        buffer.free(); // the violation is that of the block which leaves the quarantine
+        assertEquals([buffer.freed, bytes.length], [true, 0]);
+      } else {
+        assertThrows(() => buffer.free(), CorruptionError, "after it was freed");
+        assertEquals([buffer.freed, bytes.length, bytes.every((byte) => byte === 6)], [false, 100, true]);
+        buffer.free();
+        assertEquals(bytes.length, 0);
+      }
+      assertEquals([seen.length, debug.view(block).every((byte) => byte === 5)], [1, true]);
+      setViolationHook();
+      debug.check();
+      debug.free(block);
+    });
+
+    it(`changes nothing over a damaged DebugAllocator, with a hook that ${hookReturns ? "returns" : "throws"}`, () => {
+      const inner = new DebugAllocator(new Heap());
+      const debug = new DebugAllocator(inner);
+      const buffer = debug.buffer(100);
+      buffer.bytes.fill(6);
+      const moving = debug.allocate(100);
+      debug.view(moving).fill(7);
+      const [, beyond] = [...inner.blocks()];
+      poke(inner, beyond!.address, beyond!.requestedSize, 1);
+      poke(inner, [...inner.blocks()][0]!.address, -1, 1);
+      const before = debug.stats();
+      const seen: AllocatorError[] = [];
+      setViolationHook((violation) => {
+        seen.push(violation);
+        if (!hookReturns) throw violation;
+      });
+      for (const action of [() => buffer.free(), () => debug.free(moving)]) {
+        if (hookReturns) action();
+        else assertThrows(action, CorruptionError);
+      }
+      assertThrows(() => debug.reallocate(moving, 0), CorruptionError);
+      assertThrows(() => debug.reallocate(moving, 50_000), CorruptionError);
+      assertThrows(() => buffer.resize(50_000), CorruptionError);
+      assert(seen.length >= 5 && seen.every(({ code }) => code === "ERR_CORRUPTION"));
+      assertEquals([buffer.freed, buffer.bytes.every((byte) => byte === 6)], [false, true]);
+      assertEquals([debug.owns(moving), debug.view(moving).every((byte) => byte === 7)], [true, true]);
+      const { liveBlocks, liveBytes } = debug.stats();
+      assertEquals([liveBlocks, liveBytes], [before.liveBlocks, before.liveBytes]);
+      setViolationHook(() => {});
+      debug[Symbol.dispose]();
+    });
+  }
 
   it("says which block an address is inside of, or beside", () => {
     using debug = new DebugAllocator(new Heap());

@@ -158,6 +158,20 @@ describe("slack of guarded blocks", () => {
     assertEquals(recorder.complaint(), "");
   });
 
+  it("of several blocks is reported by check() and dispose, in one error", () => {
+    const guard = new GuardAllocator({ placement: "start" });
+    for (const size of [10, 20, 30]) {
+      const address = guard.allocate(size);
+      const slack = systemPageSource().wrap(address + size, 1);
+      slack[0] = 1;
+      systemPageSource().unwrap(slack);
+    }
+    for (const call of [() => guard.check(), () => guard[Symbol.dispose]()]) {
+      const { cause } = assertThrows(call, CorruptionError, "and 2 more");
+      assertEquals((cause as AggregateError).errors.map(({ byte }) => byte.offset), [10, 20, 30]);
+    }
+  });
+
   it("what resize() cuts off is slack, and what it adds is not", () => {
     using guard = new GuardAllocator({ placement: "start" });
     const address = guard.allocate(100);

@@ -11,6 +11,7 @@ import {
   type AllocatorError,
   basicalloc,
   CorruptionError,
+  DebugAllocator,
   DisposedError,
   failingPageSource,
   fixedPageSource,
@@ -295,6 +296,81 @@ describe("a write after free", () => {
     allocator.free(second);
     assertEquals(violations.map((violation) => violation.code), ["ERR_CORRUPTION"]);
     assertEquals([allocator.owns(second), allocator.quarantinedBlocks, allocator.stats().liveBlocks], [false, 1, 0]);
+  });
+});
+
+describe("every write after free", () => {
+  it("is reported by check() and dispose, in one error, although the hook throws", () => {
+    const allocator = new QuarantineAllocator(new Heap());
+    const views = allocateMany(allocator, 4, 50).map((address) => allocator.view(address));
+    for (const view of views) allocator.freeArray(view);
+    views[0]![0] = views[2]![1] = views[3]![2] = 1;
+    for (const call of [() => allocator.check(), () => allocator[Symbol.dispose]()]) {
+      const seen: AllocatorError[] = [];
+      setViolationHook((violation) => {
+        seen.push(violation);
+        throw violation;
+      });
+      const error = assertThrows(call, CorruptionError, "and 2 more");
+      assertEquals((error.cause as AggregateError).errors, seen);
+      assertEquals(seen.map((violation) => (violation as CorruptionError).byte?.offset), [0, 1, 2]);
+    }
+  });
+});
+
+describe("a block that the allocator below refuses to free", () => {
+  for (const hookReturns of [false, true]) {
+    it(`is set aside and the queue goes on, with a hook that ${hookReturns ? "returns" : "throws"}`, () => {
+      const debug = new DebugAllocator(new Heap());
+      const allocator = new QuarantineAllocator(debug, { maxBlocks: 1 });
+      const [damaged, second, third, fourth] = allocateMany(allocator, 4, 64) as [Address, Address, Address, Address];
+      const { buffer, byteOffset } = allocator.view(damaged);
+      allocator.free(damaged);
+      new Uint8Array(buffer)[byteOffset + 64] = 1;
+      const seen: AllocatorError[] = [];
+      setViolationHook((violation) => {
+        seen.push(violation);
+        if (!hookReturns) throw violation;
+      });
+      if (!hookReturns) {
+        assertThrows(() => allocator.free(second), CorruptionError, "behind the end");
+        assertEquals([allocator.owns(second), allocator.quarantinedBlocks], [true, 0]);
+      }
+      allocator.free(second);
+      allocator.free(third);
+      assertEquals([seen.length, debug.owns(damaged), allocator.quarantinedBlocks], [1, true, 1]);
+      setViolationHook();
+      const error = assertThrows(() => allocator.free(damaged), InvalidFreeError, "refused to do");
+      assertEquals(error.kind, "double");
+      assertThrows(() => allocator.check(), CorruptionError, "behind the end");
+      allocator.free(fourth);
+      allocator.trim();
+      assertEquals([debug.stats().liveBlocks, allocator.stats().liveBlocks], [1, 0]);
+      assertThrows(() => allocator[Symbol.dispose](), CorruptionError, "behind the end");
+    });
+  }
+
+  it("as it is too large for the queue stays as it is, its NativeBuffer too", () => {
+    const debug = new DebugAllocator(new Heap());
+    const allocator = new QuarantineAllocator(debug, { maxBytes: 100 });
+    const native = allocator.buffer(1000);
+    native.bytes.fill(7);
+    const inner = debug.view([...debug.blocks()][0]!.address);
+    const tail = new Uint8Array(inner.buffer);
+    tail[inner.byteOffset + 1000] = 1;
+    assertThrows(() => native.free(), CorruptionError, "behind the end");
+    setViolationHook(() => {});
+    native.free();
+    assertEquals([native.freed, native.bytes.every((byte) => byte === 7), allocator.stats().liveBlocks], [
+      false,
+      true,
+      1,
+    ]);
+    tail[inner.byteOffset + 1000] = 0xdc;
+    setViolationHook();
+    native.free();
+    assertEquals([native.freed, debug.stats().liveBlocks], [true, 0]);
+    allocator[Symbol.dispose]();
   });
 });
 
