@@ -89,6 +89,11 @@ export class Children {
     }
   }
 
+  /** The binary of a runtime that is there. */
+  binaryOf(runtime: string): string {
+    return this.#binaries[runtime]!;
+  }
+
   /** Runs a script of bench/ on a runtime. `undefined` when it fails: `missing` has the reason then. */
   runScript<T extends object>(runtime: string, script: string, who: string, args: readonly string[]): T | undefined {
     const file = fileURLToPath(new URL(`../${script}`, import.meta.url));

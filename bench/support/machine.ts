@@ -71,7 +71,7 @@ export function libcVersion(): string {
 }
 
 /** The programs of bench/native/. */
-export type NativeProgram = "replay" | "churn" | "workers";
+export type NativeProgram = "replay" | "churn" | "workers" | "scale";
 
 /** Compiles the native programs into `directory` and returns their paths and the compiler's version. */
 export function buildNative(directory: string): { paths: { [name in NativeProgram]: string }; compiler: string } {
@@ -80,6 +80,7 @@ export function buildNative(directory: string): { paths: { [name in NativeProgra
     replay: compile("replay", directory),
     churn: compile("churn", directory),
     workers: compile("workers", directory),
+    scale: compile("scale", directory),
   };
   const { stdout } = spawnSync("cc", ["--version"], { encoding: "utf8" });
   return { paths, compiler: stdout.split("\n")[0]!.trim() };

@@ -65,8 +65,13 @@ export class OwnPages {
     };
   }
 
-  /** Counts now. */
+  /** Counts now, for the peak. */
   sample(): void {
+    this.#peak = Math.max(this.#peak, this.residentBytes());
+  }
+
+  /** Counts now. */
+  residentBytes(): number {
     let pages = 0;
     const step = this.#vector.length * this.#pageSize;
     for (const [start, end] of this.#committed) {
@@ -78,7 +83,7 @@ export class OwnPages {
         for (let i = 0; i < count; i++) pages += this.#vector[i]! & 1;
       }
     }
-    this.#peak = Math.max(this.#peak, pages * this.#pageSize);
+    return pages * this.#pageSize;
   }
 
   #remove(address: number, byteLength: number): void {

@@ -6,6 +6,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { isHandleSubject } from "./catalogue.ts";
 import type { Times } from "./clock.ts";
+import type { Figure } from "./figures.ts";
 import type { Machine } from "./machine.ts";
 import type { ResidentFigures } from "./resident.ts";
 import type { WorkersResult } from "./workers_results.ts";
@@ -138,6 +139,8 @@ export interface Results {
   readonly workers?: readonly WorkersResult[];
   /** Whether the traces are the bundled ones. */
   readonly bundled?: boolean;
+  /** What programs of their own measured. */
+  readonly figures?: readonly Figure[];
   readonly missing: readonly Missing[];
 }
 
@@ -400,6 +403,9 @@ function toCsv(results: Results): string {
       const subject = `${r.load} ${r.workers}`;
       lines.push(["workers", subject, r.side, r.subject, r.round, `${metric} ns/op`, r[metric].toFixed(2)].join());
     }
+  }
+  for (const { kind, subject, side, allocator, round, metric, value } of results.figures ?? []) {
+    lines.push([kind, subject, side, allocator, round, metric, roundNumber("", value)].join());
   }
   return `${lines.join("\n")}\n`;
 }
