@@ -41,7 +41,7 @@ describe("bench/workers.ts", { ignore: cannotRun }, () => {
   for (const load of LOADS) {
     it(`runs ${load}`, async () => {
       for (const subject of ["null", "shared-heap"]) {
-        const args = ["--load", load, "--subject", subject, "--rounds", "2", "--round-ms", "10"];
+        const args = ["--load", load, "--subject", subject, "--rounds", "2", "--round-ms", "20"];
         const { code, stdout, stderr } = await runFile("bench/workers.ts", { args });
         assertEquals(code, 0, stderr);
         assertReport(load, stdout);
@@ -63,7 +63,7 @@ describe("bench/native/workers.c", { ignore: !isLinux }, () => {
       const { workers } = buildNative(directory).paths;
       for (const load of LOADS) {
         for (const mode of ["null", "malloc"]) {
-          const { status, stdout, stderr } = spawnSync(workers, [mode, load, "2", "2", "10"], { encoding: "utf8" });
+          const { status, stdout, stderr } = spawnSync(workers, [mode, load, "2", "2", "20"], { encoding: "utf8" });
           assertEquals(status, 0, stderr);
           assertReport(load, stdout);
         }
