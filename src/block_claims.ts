@@ -26,6 +26,8 @@ import type { Address } from "./page_source.ts";
 
 /** Whoever knows which blocks of an allocator are owned, and is asked before one goes. */
 export interface ClaimKeeper {
+  /** Whether the allocator can refuse to free a live block, for what it finds in it or around it. */
+  readonly refuses: boolean;
   /**
    * Marks the live block at `address` as owned, and has `recall` called when it is about to go; the claim has ended then.
    *
@@ -51,7 +53,8 @@ export function claimKeeper(allocator: object, address: Address): ClaimKeeper | 
 
 /**
  * Frees the block of `inner` at `address`, and calls `leave` when nothing can keep it from going any more: past the
- * checks of `inner`, before its memory is used again. Where nobody keeps claims `leave` is called first, whatever comes.
+ * checks of `inner`, before its memory is used again. Where nobody keeps claims, or the block is not owned and nothing can
+ * be refused, `leave` is called first, as claims take as long as all else.
  *
  * @returns Whether the block went. Where claims are kept, false says that a violation was reported and the hook returned;
  * `leave` was not called then.
@@ -59,10 +62,11 @@ export function claimKeeper(allocator: object, address: Address): ClaimKeeper | 
 export function freeClaimed(
   inner: { free(address: Address): void },
   address: Address,
+  isOwned: boolean,
   leave: () => void,
 ): boolean {
   const keeper = claimKeeper(inner, address);
-  if (keeper === undefined) {
+  if (keeper === undefined || !(isOwned || keeper.refuses)) {
     leave();
     inner.free(address);
     return true;

@@ -449,8 +449,15 @@ export class DebugAllocator implements Allocator {
 
   /** The error for a block that the inner allocator has no more, or for the first byte around it that was changed. */
   #damage(block: DebugBlock, action: string): CorruptionError | undefined {
-    if (!isStillThere(this.#inner, block.inner, block.innerSize)) return lostBlock(action, block);
-    const bytes = this.#bytesOf(block);
+    if (!isStillThere(this.#inner, block.inner)) return lostBlock(action, block);
+    let bytes: Uint8Array | undefined;
+    try {
+      bytes = this.#bytesOf(block);
+    } catch (error) {
+      // A smaller block is there now.
+      if (error instanceof RangeError) return lostBlock(action, block);
+      throw error;
+    }
     const index = bytes === undefined ? -1 : findDamage(bytes, block);
     if (index === -1) return undefined;
     return damaged(action, block, index, bytes![index]!);

@@ -43,6 +43,8 @@ export interface OwningAllocator extends Allocator {
 
 /** What owned blocks need of their allocator besides its public methods. */
 export interface OwnerHooks {
+  /** See {@link ClaimKeeper.refuses}. @defaultValue true */
+  readonly refuses?: boolean;
   /** Marks a block as owned, or not: `free` of an owned block's address calls `revoke` first. */
   setOwned(address: Address, owned: boolean): void;
   /** Allocates the block that is about to take the place of the one at `address`, whose alignment it has. */
@@ -89,6 +91,11 @@ export class OwnedBlocks implements ClaimKeeper {
   /** Whether `address` is that of an owned block. */
   has(address: Address): boolean {
     return this.#blocks.has(address) || this.#claims?.has(address) === true;
+  }
+
+  /** See {@link ClaimKeeper.refuses}. */
+  get refuses(): boolean {
+    return this.#hooks.refuses ?? true;
   }
 
   /** See {@link ClaimKeeper.claim}. */

@@ -32,7 +32,7 @@ import type { OwningAllocator } from "./native_buffer.ts";
 import type { Address } from "./page_source.ts";
 import { firstChanged, FREED_BYTE } from "./poison.ts";
 import { reportViolation } from "./violations.ts";
-import { isStillThere, lostBlock } from "./wrapper_reports.ts";
+import { freeUnlessRefused, isStillThere, lostBlock } from "./wrapper_reports.ts";
 
 /** Blocks that have left the queue and are remembered. */
 const REMEMBERED = 1024;
@@ -45,6 +45,13 @@ export interface FreedBlock extends BlockHistory {
   readonly requestedSize: number;
   /** Bytes that are filled and compared. */
   readonly usableSize: number;
+}
+
+/** What is wrong with a block of the queue. */
+interface Problem {
+  readonly error: CorruptionError;
+  /** Whether the inner allocator has the block no more: what is at its place is somebody else's. */
+  readonly isLost: boolean;
 }
 
 /** The quarantine of one allocator. */
@@ -100,25 +107,24 @@ export class Quarantine {
   #letOut(blocks: number, bytes: number): void {
     while (this.#blocks.size > blocks || this.byteLength > bytes) {
       const block = this.#blocks.oldest()!;
-      const isLost = !isStillThere(this.#inner, block.address, block.usableSize);
-      const problem = isLost ? lostBlock("release", block) : this.#damage(block, "release");
+      const problem = this.#problem(block, "release");
       this.#blocks.delete(block.address);
       this.byteLength -= block.usableSize;
-      if (isLost) this.remember(block);
+      if (problem?.isLost === true) this.remember(block);
       else this.#pass(block);
-      if (problem !== undefined) reportViolation(problem);
+      if (problem !== undefined) reportViolation(problem.error);
     }
   }
 
   /** Frees a block that has left the queue, or sets it aside. */
   #pass(block: FreedBlock): void {
-    const { address } = block;
-    this.#refused.set(address, block);
-    this.#inner.free(address);
-    // Still there when a violation was reported and the hook returned.
-    if (this.#inner.owns(address)) return;
-    this.#refused.delete(address);
-    this.remember(block);
+    let isFreed = false;
+    try {
+      isFreed = freeUnlessRefused(this.#inner, block.address);
+    } finally {
+      if (isFreed) this.remember(block);
+      else this.#refused.set(block.address, block);
+    }
   }
 
   /** Remembers a block that the inner allocator has freed. */
@@ -140,7 +146,7 @@ export class Quarantine {
       this.byteLength -= waiting.usableSize;
     }
     const refused = this.#refused.get(address);
-    this.#refused.delete(address);
+    if (refused !== undefined) this.#refused.delete(address);
     return waiting ?? refused;
   }
 
@@ -176,9 +182,8 @@ export class Quarantine {
     let byteLength = 0;
     for (const block of this.#blocks.values()) {
       byteLength += block.usableSize;
-      const isLost = !isStillThere(this.#inner, block.address, block.usableSize);
-      const problem = isLost ? lostBlock(action, block) : this.#damage(block, action);
-      if (problem !== undefined) yield problem;
+      const problem = this.#problem(block, action);
+      if (problem !== undefined) yield problem.error;
     }
     if (byteLength !== this.byteLength) {
       yield new CorruptionError(
@@ -187,20 +192,24 @@ export class Quarantine {
     }
   }
 
-  #damage(block: FreedBlock, action: string): CorruptionError | undefined {
-    const { address, requestedSize, allocatedAt, freedAt } = block;
-    let bytes: Uint8Array | undefined;
+  /** What is wrong with a block of the queue, if anything. */
+  #problem(block: FreedBlock, action: string): Problem | undefined {
+    let bytes: Uint8Array | null | undefined;
     try {
       bytes = this.view(block);
     } catch (error) {
       // Its region was detached from outside: what cannot be looked at is no reason to keep it.
-      if (error instanceof CorruptionError) return error;
+      if (error instanceof CorruptionError) return { error, isLost: false };
       throw error;
     }
-    const offset = bytes === undefined ? -1 : firstChanged(bytes, FREED_BYTE);
+    const offset = bytes ? firstChanged(bytes, FREED_BYTE) : -1;
+    const { address, requestedSize, usableSize, allocatedAt, freedAt } = block;
+    if (bytes === null || (offset !== -1 && this.#inner.usableSize(address) !== usableSize)) {
+      return { error: lostBlock(action, block), isLost: true };
+    }
     if (bytes === undefined || offset === -1) return undefined;
     const found = bytes[offset]!;
-    return new CorruptionError(
+    const error = new CorruptionError(
       `Cannot ${action} ${
         formatAddress(address)
       }: something wrote to the block of ${requestedSize} bytes after it was ` +
@@ -208,14 +217,21 @@ export class Quarantine {
         `${formatByte(FREED_BYTE)}${historyOf(block)}`,
       { address, offset, expected: FREED_BYTE, found, allocatedAt, freedAt },
     );
+    return { error, isLost: false };
   }
 
-  /** All bytes of a block; undefined when there is no memory for the view. */
-  view({ address, usableSize }: Pick<FreedBlock, "address" | "usableSize">): Uint8Array | undefined {
+  /**
+   * All bytes of a block of the inner allocator; undefined when there is no memory for the view, null when the inner
+   * allocator has no such block, as somebody has freed it there.
+   */
+  view({ address, usableSize }: Pick<FreedBlock, "address" | "usableSize">): Uint8Array | null | undefined {
+    if (!isStillThere(this.#inner, address)) return null;
     try {
       return this.#inner.view(address, usableSize);
     } catch (error) {
       if (error instanceof OutOfMemoryError) return undefined;
+      // A smaller block is there now.
+      if (error instanceof RangeError) return null;
       throw error;
     }
   }

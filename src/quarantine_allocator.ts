@@ -240,12 +240,12 @@ export class QuarantineAllocator implements Allocator {
     // The hook can have been called, and have freed or resized the block.
     if (this.#memory.liveToFree(block.address) !== block) return false;
     const { address, requestedSize, usableSize, allocatedAt } = block;
-    if (!isStillThere(this.#inner, address, usableSize)) {
+    // One that cannot be looked at, for want of memory, passes as one that is too large does.
+    const bytes = isAdmitted ? this.#quarantine.view(block) : undefined;
+    if (bytes === null || (!isAdmitted && !isStillThere(this.#inner, address))) {
       reportViolation(lostBlock("free", block));
       return false;
     }
-    // One that cannot be looked at, for want of memory, passes as one that is too large does.
-    const bytes = isAdmitted ? this.#quarantine.view(block) : undefined;
     if (bytes !== undefined) this.#memory.revoke(address);
     else if (!this.#memory.freeInner(this.#inner, block)) return false;
     const freed = { address, requestedSize, usableSize, allocatedAt, freedAt: captureStack("freed", this.#stackDepth) };
@@ -344,7 +344,9 @@ export class QuarantineAllocator implements Allocator {
   /** An error for each live block that the inner allocator has no more. */
   *#problems(action: string): Iterable<CorruptionError> {
     for (const block of this.#live.values()) {
-      if (!isStillThere(this.#inner, block.address, block.usableSize)) yield lostBlock(action, block);
+      const { address, usableSize } = block;
+      const isThere = isStillThere(this.#inner, address) && this.#inner.usableSize(address) === usableSize;
+      if (!isThere) yield lostBlock(action, block);
     }
   }
 

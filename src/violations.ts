@@ -31,6 +31,9 @@ let hook: ViolationHook = throwViolation;
 /** Whether the hook is being called. */
 let reporting = false;
 
+/** How many violations the hook was given. */
+let reports = 0;
+
 /**
  * Replaces the hook of all allocators of this module, and returns the one before.
  *
@@ -47,11 +50,17 @@ export function setViolationHook(next: ViolationHook = throwViolation): Violatio
 export function reportViolation(violation: AllocatorError): void {
   if (reporting) throw violation;
   reporting = true;
+  reports++;
   try {
     hook(violation);
   } finally {
     reporting = false;
   }
+}
+
+/** How many violations were reported so far: a call during which that grows, and which returns, may have done nothing. */
+export function violationCount(): number {
+  return reports;
 }
 
 /** As {@link reportViolation}, for a call that owes a result: throws the violation when the hook did not. */

@@ -34,6 +34,7 @@ import { endLoan, lendMemory } from "./lent_memory.ts";
 import type { NativeBuffer, OwningAllocator } from "./native_buffer.ts";
 import type { Address } from "./page_source.ts";
 import { type BlockBytes, ViewedMemory, type ViewHooks } from "./viewed_memory.ts";
+import { freeUnlessRefused } from "./wrapper_reports.ts";
 
 /** A live block of a wrapper. */
 export interface WrappedBlock extends BlockInfo {
@@ -98,12 +99,10 @@ export class WrapperMemory extends ViewedMemory<WrappedBlock> {
    * @returns False when the block stays as it is: a violation was reported, and the hook returned.
    */
   freeInner(inner: OwningAllocator, { address, inner: start }: WrappedBlock, leave?: () => void): boolean {
-    if (leave === undefined && !this.isOwned(address)) {
-      inner.free(start);
-      return !inner.owns(start);
-    }
-    return freeClaimed(inner, start, () => {
-      this.revoke(address);
+    const isOwned = this.isOwned(address);
+    if (leave === undefined && !isOwned) return freeUnlessRefused(inner, start);
+    return freeClaimed(inner, start, isOwned, () => {
+      if (isOwned) this.revoke(address);
       leave?.();
     });
   }

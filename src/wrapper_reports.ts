@@ -7,16 +7,24 @@ import { historyOf } from "./allocation_site.ts";
 import type { Allocator } from "./allocator.ts";
 import { type BlockHistory, CorruptionError, formatAddress } from "./errors.ts";
 import type { Address } from "./page_source.ts";
+import { violationCount } from "./violations.ts";
 
-/** Whether `inner` still has the live block that a wrapper has put at `address`, with as many bytes as it had then. */
-export function isStillThere(inner: Allocator, address: Address, usableSize: number): boolean {
+/** Whether the block of `inner` at `address` that a wrapper has put one of its own in is still there. */
+export function isStillThere(inner: Allocator, address: Address): boolean {
   try {
-    return inner.owns(address) && inner.usableSize(address) === usableSize;
+    return inner.owns(address);
   } catch (error) {
     // Its records are damaged: it has reported that, and its own check() says so.
     if (error instanceof CorruptionError) return true;
     throw error;
   }
+}
+
+/** Frees a block of `inner`; false when that has reported a violation instead, and the hook returned. */
+export function freeUnlessRefused(inner: Allocator, address: Address): boolean {
+  const before = violationCount();
+  inner.free(address);
+  return violationCount() === before || !inner.owns(address);
 }
 
 /** The error for a block that the inner allocator has no more. */
