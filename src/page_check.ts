@@ -77,7 +77,7 @@ export function checkPages(small: SmallPages, lists: PageLists): number {
       if (Number(listed.delete(unit)) + Number(idle.delete(unit)) + Number(isCurrent) + Number(isFull) !== 1) {
         throw corrupt(unit, "it is not exactly one of current, partial, full and idle");
       }
-      checkPage(small, unit, isCurrent);
+      checkPage(small, unit);
       delayed += pages[unit + DELAYED]!;
       const start = pages[unit + LINKS]!;
       chunks.push({ start, end: start + pages[unit + CAPACITY]! + 1 });
@@ -128,7 +128,7 @@ function idlePages(small: SmallPages, { firstIdle, idleCount }: PageLists, liste
   return idle;
 }
 
-function checkPage(small: SmallPages, page: number, isCurrent: boolean): void {
+function checkPage(small: SmallPages, page: number): void {
   const pages = small.range.pages;
   const links = small.links;
   const sizeClass = pages[page + CLASS]!;
@@ -165,7 +165,7 @@ function checkPage(small: SmallPages, page: number, isCurrent: boolean): void {
   if (free + live + delayed !== extended) {
     throw corrupt(page, `${free} free, ${live} live and ${delayed} delayed slots are not ${extended}`);
   }
-  if (!isCurrent && live + delayed > 0 && extended < capacity) throw corrupt(page, "it left slots unused");
+  if (pages[page + STATE]! < 0 && extended < capacity) throw corrupt(page, "it is full and has slots never used");
 }
 
 function checkChunks(chunks: LinkChunk[], { linksStart, linksEnd }: PageLists): void {

@@ -17,8 +17,12 @@
  *                 last slot freed
  * ```
  *
+ * Slots join a page's free list some at a time, as the memory of a slot costs nothing until it is first written. A current
+ * page whose list runs out gets its next slots only when no partial page has free ones worth changing to: those were
+ * written before. Otherwise it becomes partial itself.
+ *
  * Invariants, verified by {@link SmallPages.check}: STATE counts the live and delayed links (plus the hold, less FULL);
- * a page's free list holds exactly its free slots below EXTENDED; only current pages have slots that were never in the list; the
+ * a page's free list holds exactly its free slots below EXTENDED; a full page has no slots that were never in the list; the
  * partial list of a class holds exactly its pages that are neither current, full nor idle.
  *
  * Cost: O(1) for everything but `check` and the walks.
@@ -55,14 +59,18 @@ import {
   STATE,
 } from "./page_table.ts";
 import type { RandomNumbers } from "./random_numbers.ts";
+import { extendAtRandom, randomPlace } from "./random_slots.ts";
 import { PAGE_RUN, PAGE_UNITS } from "./runs.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, GRANULE, PAGE_GRANULES, PAGE_SIZE } from "./size_class.ts";
 
 /** Bytes of slots that join the free list at once: an OS page, so that memory is touched as late as possible. */
 const EXTEND_BYTES = 4096;
 
-/** With random placement a freed slot becomes one of so many first of its page's free list. */
-const RANDOM_DEPTH = 16;
+/**
+ * Granules that a partial page must have free to be preferred to slots that were never used: 1 KiB. With less, changing
+ * pages costs more than it saves (a tenth of the time of one trace when any free slot was enough).
+ */
+const WORTH_CHANGING = 64;
 
 /** Idle pages kept for the next class that needs one; more go back to the runs. */
 const IDLE_MAX = 16;
@@ -192,25 +200,15 @@ export class SmallPages {
     const state = pages[page + STATE]!;
     const free = state & FREE_MASK;
     const slot = index - pages[page + LINKS]!;
-    const before = free === 0 || this.#random === undefined ? -1 : this.#randomPlace(page, free);
+    const before = free === 0 || this.#random === undefined
+      ? -1
+      : randomPlace(links, pages[page + LINKS]!, free, this.#random);
     let after = state - ONE_USED;
     links[index] = before === -1 ? free : links[before]!;
     if (before === -1) after += slot + 1 - free;
     else links[before] = slot + 1;
     pages[page + STATE] = after;
     if (after < ONE_USED) this.settle(page);
-  }
-
-  /** The index of the link after which a freed slot goes into the free list that begins with `free`; -1 for its front. */
-  #randomPlace(page: number, free: number): number {
-    const links = this.links;
-    const base = this.range.pages[page + LINKS]! - 1;
-    let before = -1;
-    for (let left = this.#random!.below(RANDOM_DEPTH), link = free; left > 0 && link !== 0; left--) {
-      before = base + link;
-      link = links[before]!;
-    }
-    return before;
   }
 
   /** Takes the live slot at `granule`, whose link is at `index`, out of use without freeing it. */
@@ -281,15 +279,17 @@ export class SmallPages {
     let pages = this.range.pages;
     let page = this.current(sizeClass);
     if (page !== NO_PAGE) {
-      if (pages[page + EXTENDED]! < pages[page + CAPACITY]!) {
+      const isSpent = pages[page + EXTENDED] === pages[page + CAPACITY];
+      if (!isSpent && !this.#isWorthChanging(sizeClass)) {
         this.#extend(page);
         return page;
       }
-      // Full: the heap lets go of it, and its STATE goes below zero so that the next free is noticed.
+      // The heap lets go of it; when it is full its STATE goes below zero so that the next free is noticed.
       // It stays entered as current until there is another, which saves writing all entries of the class twice.
-      pages[page + STATE] = pages[page + STATE]! - ONE_USED - FULL;
+      pages[page + STATE] = pages[page + STATE]! - ONE_USED - (isSpent ? FULL : 0);
+      if (!isSpent) this.#insertPartial(page);
     }
-    page = pages[PARTIAL + sizeClass]!;
+    page = this.#firstPartial(sizeClass);
     if (page !== NO_PAGE) this.#removePartial(page);
     else {
       page = this.#takePage(sizeClass);
@@ -302,11 +302,31 @@ export class SmallPages {
     return page;
   }
 
+  /** Whether the partial page that is next has enough free slots to go there before new memory is touched. */
+  #isWorthChanging(sizeClass: number): boolean {
+    const pages = this.range.pages;
+    const page = this.#firstPartial(sizeClass);
+    if (page === NO_PAGE) return false;
+    const free = pages[page + EXTENDED]! - (pages[page + STATE]! >>> 12);
+    return free * CLASS_GRANULES[sizeClass]! >= WORTH_CHANGING;
+  }
+
+  /** The first partial page of the class, with a free slot if any has one. */
+  #firstPartial(sizeClass: number): number {
+    const pages = this.range.pages;
+    const page = pages[PARTIAL + sizeClass]!;
+    if (page === NO_PAGE || page === pages[LAST + sizeClass] || (pages[page + STATE]! & FREE_MASK) !== 0) return page;
+    // All that it has left was never used: it goes behind the others, of which each has a free slot.
+    this.#removePartial(page);
+    this.#insertPartial(page);
+    return pages[PARTIAL + sizeClass]!;
+  }
+
   /** Puts the next slots that were never used into the empty free list: an OS page's worth, or all in random order. */
   #extend(page: number): void {
     const pages = this.range.pages;
     const links = this.links;
-    if (this.#random !== undefined) return this.#extendAtRandom(page, this.#random);
+    if (this.#random !== undefined) return extendAtRandom(pages, links, page, this.#random);
     const from = pages[page + EXTENDED]!;
     const count = Math.max(1, Math.floor(EXTEND_BYTES / ((pages[page + SHAPE]! & GRANULES_MASK) * GRANULE)));
     const to = Math.min(from + count, pages[page + CAPACITY]!);
@@ -315,28 +335,6 @@ export class SmallPages {
     links[base + to - 1] = 0;
     pages[page + STATE] = pages[page + STATE]! + from + 1;
     pages[page + EXTENDED] = to;
-  }
-
-  /**
-   * Puts all slots of a page that was never used into its free list, every order as likely as any other: exchanging each
-   * link with one of a lower slot leaves the slots in one random cycle, which is cut at a random place.
-   */
-  #extendAtRandom(page: number, random: RandomNumbers): void {
-    const pages = this.range.pages;
-    const links = this.links;
-    const capacity = pages[page + CAPACITY]!;
-    const base = pages[page + LINKS]!;
-    for (let slot = 0; slot < capacity; slot++) links[base + slot] = slot + 1;
-    for (let slot = capacity - 1; slot > 0; slot--) {
-      const other = base + random.below(slot);
-      const link = links[other]!;
-      links[other] = links[base + slot]!;
-      links[base + slot] = link;
-    }
-    const last = base + random.below(capacity);
-    pages[page + STATE] = pages[page + STATE]! + links[last]!;
-    links[last] = 0;
-    pages[page + EXTENDED] = capacity;
   }
 
   /** A page for the class with no live slot, in no list; `NO_PAGE` when none can be had. */

@@ -174,6 +174,43 @@ describe("SmallPages", () => {
     check(pages);
   });
 
+  it("slots of a partial page are used again before slots that were never used, when they are 1 KiB or more", () => {
+    const pages = make();
+    const sizeClass = classFor(256, 16);
+    const first = take(pages, sizeClass, 256);
+    const current = pageOf(pages.allocate(sizeClass, LINK));
+    take(pages, sizeClass, 15);
+    const table = pages.range.pages;
+    assertEquals([table[current + EXTENDED], pages.liveSlots(current)], [16, 16], "its list is empty");
+    for (const granule of first.slice(100, 103)) free(pages, granule);
+    assertEquals(pageOf(pages.allocate(sizeClass, LINK)), current, "three are not worth changing");
+    take(pages, sizeClass, 15);
+    free(pages, first[200]!);
+    check(pages);
+    assertEquals(take(pages, sizeClass, 4), [200, 102, 101, 100].map((slot) => first[slot]!));
+    check(pages);
+    assertEquals([table[PARTIAL + sizeClass], pages.liveSlots(current)], [current, 32], "it waits with the rest");
+    // With nothing else left it goes on where it was.
+    assertEquals(pageOf(pages.allocate(sizeClass, LINK)), current);
+    assertEquals(table[current + EXTENDED], 48);
+    check(pages);
+  });
+
+  it("a partial page whose list is empty lets those with free slots go first", () => {
+    const pages = make();
+    const sizeClass = classFor(256, 16);
+    const [one, two] = [take(pages, sizeClass, 256), take(pages, sizeClass, 256)];
+    const current = pageOf(take(pages, sizeClass, 16)[0]!);
+    for (const granule of one.slice(0, 4)) free(pages, granule);
+    assertEquals(pageOf(take(pages, sizeClass, 4)[0]!), pageOf(one[0]!));
+    for (const granule of two.slice(0, 4)) free(pages, granule);
+    assertEquals(pageOf(take(pages, sizeClass, 4)[3]!), pageOf(two[0]!));
+    check(pages);
+    assertEquals(pages.range.pages[PARTIAL + sizeClass], current);
+    assertEquals(pageOf(pages.allocate(sizeClass, LINK)), current);
+    check(pages);
+  });
+
   it("sixteen idle pages are kept; more go back to the runs", () => {
     const pages = make(40);
     const granules = take(pages, LAST_CLASS, 4 * 30);
@@ -533,21 +570,13 @@ describe("SmallPages.check()", () => {
     );
   });
 
-  it("finds a page that left slots unused", () => {
-    const { pages, partial } = populated();
+  it("finds a full page with slots that were never used", () => {
+    const { pages, full } = populated();
     const table = pages.range.pages;
-    const page = partial.find((one) => pages.links[table[one + LINKS]! + 3]! < LIVE)!;
-    assert(page !== undefined, "no partial page has its last slot free");
-    // Take the last slot, which is free, out of the list.
-    const base = table[page + LINKS]!;
-    let link = table[page + STATE]! & 4095;
-    if (link === 4) table[page + STATE] = table[page + STATE]! - 4 + pages.links[base + 3]!;
-    else {
-      while (pages.links[base + link - 1] !== 4) link = pages.links[base + link - 1]!;
-      pages.links[base + link - 1] = pages.links[base + 3]!;
-    }
-    table[page + EXTENDED] = 3;
-    assertFinds(pages, `Cannot trust the page at unit ${page}: it left slots unused`);
+    pages.links[table[full + LINKS]! + 3] = 0;
+    table[full + STATE] = table[full + STATE]! - ONE_USED;
+    table[full + EXTENDED] = 3;
+    assertFinds(pages, `Cannot trust the page at unit ${full}: it is full and has slots never used`);
   });
 
   it("finds every flipped bit of every field that means something", () => {
