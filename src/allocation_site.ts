@@ -57,16 +57,21 @@ export function stackDepth(stacks: unknown): number {
 export function captureStack(what: string, depth: number): Error | undefined {
   if (depth === 0) return undefined;
   const errors = Error as LimitedErrors;
-  const before = errors.stackTraceLimit;
+  let before: number | undefined;
   try {
+    before = errors.stackTraceLimit;
     errors.stackTraceLimit = depth + OWN_FRAMES;
   } catch {
-    // Frozen intrinsics: then the stack is as deep as all others are.
+    // Frozen intrinsics, or an accessor of the program's own: then the stack is as deep as all others are.
     return new Error(what);
   }
   const error = new Error(what);
-  if (before === undefined) delete errors.stackTraceLimit;
-  else errors.stackTraceLimit = before;
+  try {
+    if (before === undefined) delete errors.stackTraceLimit;
+    else errors.stackTraceLimit = before;
+  } catch {
+    // An accessor that takes one value and not another: what it does is the program's.
+  }
   return error;
 }
 

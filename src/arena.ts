@@ -38,7 +38,7 @@ import {
   bytesToKeep,
   DEFAULT_CHUNK_SIZE,
 } from "./arena_options.ts";
-import { assertAddress, assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { assertAddress, assertAlignment, assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { BUMP_GRANULE, type BumpRegion } from "./bump_region.ts";
 import { defaultPageSource } from "./default_page_source.ts";
 import { formatAddress, OutOfMemoryError } from "./errors.ts";
@@ -92,6 +92,7 @@ export class Arena implements Allocator {
 
   /** Takes no memory yet. */
   constructor(options: ArenaOptions = {}) {
+    assertOptions(options);
     const { source = defaultPageSource(), chunkSize = DEFAULT_CHUNK_SIZE, limit = Infinity } = options;
     assertSize(chunkSize, "chunkSize");
     assertLimit(limit);

@@ -41,6 +41,12 @@ export function assertAlignment(alignment: unknown): asserts alignment is number
   }
 }
 
+/** Throws unless `options` are an object, or a function, whose properties can be read. */
+export function assertOptions(options: unknown): void {
+  if ((typeof options === "object" && options !== null) || typeof options === "function") return;
+  throw new TypeError(`Cannot use ${describeValue(options)} as options: they must be an object`);
+}
+
 /**
  * Throws unless `address` is a number. Whether it is the address of anything is for the allocator to say
  * (`InvalidFreeError`), fractions and negative numbers included.

@@ -23,7 +23,7 @@ import type {
   TypedArrayConstructor,
 } from "./allocator.ts";
 import { AllocatorMemory, assertAttached } from "./allocator_memory.ts";
-import { assertAddress, assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { assertAddress, assertAlignment, assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { BUMP_GRANULE, BumpRegion, largestRegion, regionBytes } from "./bump_region.ts";
 import { defaultPageSource } from "./default_page_source.ts";
 import { formatAddress, OutOfMemoryError } from "./errors.ts";
@@ -83,6 +83,7 @@ export class BumpAllocator implements Allocator {
    * @throws {OutOfMemoryError} When it cannot be had.
    */
   constructor(options: BumpAllocatorOptions = {}) {
+    assertOptions(options);
     const { source = defaultPageSource(), size = DEFAULT_SIZE } = options;
     assertSize(size);
     const byteLength = regionBytes(source, size);

@@ -144,8 +144,8 @@ export class DebugAllocator implements Allocator {
         drawCanaries(bytes, block);
       }
       this.#forgetLost(block.address);
-      this.#blocks.add(block);
       this.#totals?.add(block.allocatedAt, size);
+      this.#blocks.add(block);
       return block.address;
     } catch (error) {
       this.#inner.free(inner);

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { assertSize } from "./arguments.ts";
+import { assertOptions, assertSize } from "./arguments.ts";
 import { describeValue, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { PageSource } from "./page_source.ts";
 
@@ -55,6 +55,7 @@ export function failingPageSource(
   n: number,
   options: FailingPageSourceOptions = {},
 ): FailingPageSource {
+  assertOptions(options);
   const { operations = ["reserve", "commit"], times = Infinity } = options;
   for (const operation of operations) {
     if (!ALL_OPERATIONS.includes(operation)) {

@@ -17,7 +17,7 @@
  *
  * @module
  */
-import { alignDown, alignUp, isPowerOfTwo } from "./arguments.ts";
+import { alignDown, alignUp, assertOptions, isPowerOfTwo } from "./arguments.ts";
 import { CorruptionError, describeValue, formatAddress, OutOfMemoryError, UnsupportedPlatformError } from "./errors.ts";
 import {
   assertNativeAddress,
@@ -64,6 +64,7 @@ let nextBase = FIRST_BASE;
  * @throws {RangeError} When the buffer is shorter than one page, or the page size is no power of two.
  */
 export function fixedPageSource(buffer: ArrayBufferLike, options: FixedPageSourceOptions = {}): PageSource {
+  assertOptions(options);
   const { pageSize = DEFAULT_PAGE_SIZE } = options;
   assertBuffer(buffer);
   assertPageSize(pageSize);

@@ -4,7 +4,7 @@
  * @module
  */
 import { stackDepth as depthOf } from "./allocation_site.ts";
-import { assertSize } from "./arguments.ts";
+import { assertOptions, assertSize } from "./arguments.ts";
 import { describeValue, UnsupportedPlatformError } from "./errors.ts";
 import type { GuardPlacement } from "./guard_layout.ts";
 import type { PageSource } from "./page_source.ts";
@@ -74,6 +74,7 @@ const MAX_FREED_BYTES = 2 ** 32;
 
 /** Throws for options that make no sense, fills in the others. */
 export function guardSettings(options: GuardAllocatorOptions): GuardSettings {
+  assertOptions(options);
   const {
     sampleRate = 1,
     seed = randomSeed(),

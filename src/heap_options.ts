@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assertSize } from "./arguments.ts";
+import { assertOptions, assertSize } from "./arguments.ts";
 import type { DelayRules } from "./delayed_frees.ts";
 import { describeValue } from "./errors.ts";
 import type { PageSource } from "./page_source.ts";
@@ -74,6 +74,7 @@ export interface HeapRules {
  * @throws {TypeError | RangeError} When an option is of the wrong type or value.
  */
 export function heapRules(options: HeapOptions): HeapRules {
+  assertOptions(options);
   const { limit = Infinity, zeroOnFree = false, secure = false } = options;
   if (limit !== Infinity) assertSize(limit, "limit");
   assertBoolean(zeroOnFree, "zeroOnFree");

@@ -18,7 +18,13 @@
  * @module
  */
 import type { Allocator, BufferOptions, TypedArray, TypedArrayConstructor, ViewConstructor } from "./allocator.ts";
-import { assertAlignment, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import {
+  assertAlignment,
+  assertOptions,
+  assertSize,
+  assertTypedArrayConstructor,
+  DEFAULT_ALIGNMENT,
+} from "./arguments.ts";
 import { type ClaimKeeper, keepClaims } from "./block_claims.ts";
 import { CorruptionError, describeValue, formatAddress, InvalidFreeError, UseAfterFreeError } from "./errors.ts";
 import type { Address, PageSource, RuntimePointer } from "./page_source.ts";
@@ -73,6 +79,7 @@ export class OwnedBlocks implements ClaimKeeper {
 
   /** Allocates an owned block. */
   create(byteLength: number, options: BufferOptions = {}): NativeBuffer {
+    assertOptions(options);
     const { alignment = DEFAULT_ALIGNMENT, zeroed = true } = options;
     assertSize(byteLength, "byteLength");
     assertAlignment(alignment);

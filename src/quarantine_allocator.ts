@@ -20,7 +20,7 @@ import type {
   TypedArray,
   TypedArrayConstructor,
 } from "./allocator.ts";
-import { assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { Attempts, reportAll } from "./attempts.ts";
 import {
   type BlockHistory,
@@ -117,6 +117,7 @@ export class QuarantineAllocator implements Allocator {
 
   /** Wraps `inner`. */
   constructor(inner: OwningAllocator, options: QuarantineAllocatorOptions = {}) {
+    assertOptions(options);
     const { maxBytes = MAX_BYTES, maxBlocks = MAX_BLOCKS, stacks = false } = options;
     if (maxBytes !== Infinity) assertSize(maxBytes, "maxBytes");
     if (maxBlocks !== Infinity) assertSize(maxBlocks, "maxBlocks");

@@ -27,7 +27,7 @@ import type {
   TypedArrayConstructor,
 } from "./allocator.ts";
 import { type AllocatorMemory, assertAttached } from "./allocator_memory.ts";
-import { assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { formatAddress, OutOfMemoryError, UnsupportedPlatformError } from "./errors.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
@@ -116,6 +116,7 @@ export class SharedHeap implements Allocator {
    * @throws {UnsupportedPlatformError} When `source` is not the system's, or the system's cannot be loaded.
    */
   static create(options: SharedHeapOptions = {}): SharedHeap {
+    assertOptions(options);
     const { reserve = RESERVE_MAX, source } = options;
     assertSize(reserve, "reserve");
     if (reserve < 2 ** 20 || reserve > RESERVE_MAX || reserve % CONTROL_BYTES !== 0) {

@@ -16,6 +16,7 @@
  *
  * @module
  */
+import { assertOptions } from "./arguments.ts";
 import { BucketAllocator, type BucketOptions } from "./bucket_allocator.ts";
 import { contiguousPageSource } from "./contiguous_page_source.ts";
 import { defaultPageSource } from "./default_page_source.ts";
@@ -26,6 +27,7 @@ import { FreeListAllocator, type FreeListOptions } from "./free_list_allocator.t
  * across mappings that touch. `free(address, size)` has the size checked.
  */
 export function basicalloc(options: FreeListOptions = {}): FreeListAllocator {
+  assertOptions(options);
   return new FreeListAllocator({
     order: "address",
     header: 0,
@@ -41,6 +43,7 @@ export function basicalloc(options: FreeListOptions = {}): FreeListAllocator {
  * buffer is a reservation of the system's, or what `source` gives: `brkPageSource`, `fixedPageSource`, or your own.
  */
 export function rustyMalloc(options: FreeListOptions = {}): FreeListAllocator {
+  assertOptions(options);
   return new FreeListAllocator({
     order: "lifo",
     header: 8,
@@ -54,6 +57,7 @@ export function rustyMalloc(options: FreeListOptions = {}): FreeListAllocator {
 
 /** As MemAlloc: linked blocks with long headers, a FIFO free list, and regions that are unmapped when their only block is free. */
 export function memAlloc(options: FreeListOptions = {}): FreeListAllocator {
+  assertOptions(options);
   return new FreeListAllocator({
     order: "fifo",
     header: 40,
@@ -66,5 +70,6 @@ export function memAlloc(options: FreeListOptions = {}): FreeListAllocator {
 
 /** As Rulloc: a bucket with its own regions and free list for each of `sizes`, and a dynamic one for larger blocks. */
 export function rulloc(sizes?: readonly number[], options: Omit<BucketOptions, "sizes"> = {}): BucketAllocator {
+  assertOptions(options);
   return new BucketAllocator(sizes === undefined ? options : { ...options, sizes });
 }

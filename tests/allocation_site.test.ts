@@ -47,6 +47,29 @@ describe("captureStack()", () => {
     }
   });
 
+  it("does without a limit that the program has made an accessor which throws", () => {
+    const errors = Error as { stackTraceLimit?: number };
+    const { stackTraceLimit: before } = errors;
+    const refuse = (): never => {
+      throw new Error("the program's own");
+    };
+    const accessors: readonly PropertyDescriptor[] = [
+      { get: refuse, set: () => {} },
+      { get: () => 5, set: refuse },
+      { get: () => 5, set: (limit: number) => limit === 5 && refuse() },
+    ];
+    for (const accessor of accessors) {
+      Object.defineProperty(errors, "stackTraceLimit", { ...accessor, configurable: true });
+      try {
+        assert(captureStack("allocated", 3) instanceof Error);
+        using debug = new DebugAllocator(new Heap());
+        debug.free(debug.allocate(10));
+      } finally {
+        Object.defineProperty(errors, "stackTraceLimit", { value: before, writable: true, configurable: true });
+      }
+    }
+  });
+
   it("captures nothing at depth 0", () => {
     assertEquals(captureStack("allocated", 0), undefined);
     assertEquals(framesOf(undefined), []);
@@ -142,6 +165,41 @@ describe("framesOf()", () => {
       errors.prepareStackTrace = before;
     }
     assertEquals(leaked, 1);
+  });
+});
+
+describe("totals: true", () => {
+  it("counts blocks whose stacks cannot be read, and leaves none behind", () => {
+    const errors = Error as { prepareStackTrace?: unknown };
+    const { prepareStackTrace: before } = errors;
+    const inner = new Heap();
+    using debug = new DebugAllocator(inner, { totals: true });
+    const hostile = [
+      () => {
+        throw new Error("the program's own");
+      },
+      () => ({
+        get length() {
+          throw new Error("no length");
+        },
+      }),
+      () => "    at (((:1:2:3)\n    at \n    at %zz:1:1",
+    ];
+    for (const prepare of hostile) {
+      errors.prepareStackTrace = prepare;
+      try {
+        const address = debug.allocate(100);
+        debug.resize(address, 120);
+        debug.free(debug.reallocate(address, 5000));
+      } finally {
+        errors.prepareStackTrace = before;
+      }
+    }
+    assertEquals([debug.stats().liveBlocks, inner.stats().liveBlocks], [0, 0]);
+    let bytes = 0;
+    for (const { size } of debug.heapProfile("total").samples) bytes += size;
+    assertEquals(bytes, 3 * (120 + 5000));
+    debug.check();
   });
 });
 

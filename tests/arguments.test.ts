@@ -6,6 +6,28 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import {
+  Arena,
+  basicalloc,
+  BucketAllocator,
+  BumpAllocator,
+  DebugAllocator,
+  describe as draw,
+  failingPageSource,
+  fixedPageSource,
+  FreeListAllocator,
+  GuardAllocator,
+  Heap,
+  heapMap,
+  memAlloc,
+  PoolAllocator,
+  QuarantineAllocator,
+  rulloc,
+  rustyMalloc,
+  SharedHeap,
+  systemPageSource,
+  Vec,
+} from "../mod.ts";
+import {
   alignDown,
   alignUp,
   assertAddress,
@@ -128,5 +150,42 @@ describe("alignUp() and alignDown()", () => {
         assertEquals([alignUp(last, alignment), alignDown(last, alignment)], [base + alignment, base]);
       }
     }
+  });
+});
+
+describe("options", () => {
+  it("that are no object are refused everywhere, by name, before anything is taken", () => {
+    using heap = new Heap();
+    using lists = new FreeListAllocator();
+    const takers: readonly ((options: never) => unknown)[] = [
+      (options) => new Heap(options),
+      (options) => new Arena(options),
+      (options) => new BumpAllocator(options),
+      (options) => new PoolAllocator(options),
+      (options) => new FreeListAllocator(options),
+      (options) => new BucketAllocator(options),
+      (options) => new GuardAllocator(options),
+      (options) => new DebugAllocator(heap, options),
+      (options) => new QuarantineAllocator(heap, options),
+      (options) => SharedHeap.create(options),
+      (options) => new Vec(Uint8Array, options),
+      (options) => heap.buffer(8, options),
+      (options) => lists.buffer(8, options),
+      basicalloc,
+      rustyMalloc,
+      memAlloc,
+      (options) => rulloc(undefined, options),
+      (options) => fixedPageSource(new ArrayBuffer(65_536), options),
+      (options) => failingPageSource(systemPageSource(), 1, options),
+      (options) => draw(lists, options),
+      (options) => heapMap(heap.layout(), options),
+    ];
+    for (const take of takers) {
+      for (const [options, said] of [[null, "null"], [16, "16"], ["limit", '"limit"'], [true, "true"]] as const) {
+        const message = `Cannot use ${said} as options: they must be an object`;
+        assertRejected(() => take(options as never), TypeError, message);
+      }
+    }
+    assertEquals([heap.stats().liveBlocks, lists.stats().liveBlocks], [0, 0]);
   });
 });
