@@ -70,13 +70,14 @@ export class OwnPages {
     this.#peak = Math.max(this.#peak, this.residentBytes());
   }
 
-  /** Counts now. */
-  residentBytes(): number {
+  /** Counts now: all, or what lies from `start` to `end`, which are whole OS pages. */
+  residentBytes(start = 0, end = Infinity): number {
     let pages = 0;
     const step = this.#vector.length * this.#pageSize;
-    for (const [start, end] of this.#committed) {
-      for (let at = start; at < end; at += step) {
-        const byteLength = Math.min(step, end - at);
+    for (const [from, to] of this.#committed) {
+      const last = Math.min(to, end);
+      for (let at = Math.max(from, start); at < last; at += step) {
+        const byteLength = Math.min(step, last - at);
         const address = detectRuntime() === "deno" ? BigInt(at) : at;
         if (this.#libc.mincore(address, BigInt(byteLength), this.#vector) !== 0) continue;
         const count = byteLength / this.#pageSize;

@@ -110,7 +110,7 @@ function assertOption(exports: Exports, name: string, option: string): void {
 }
 
 /** Allocators whose regions hold many blocks. */
-function heapSubject(allocator: Allocator): AddressSubject {
+export function heapSubject(allocator: Allocator): AddressSubject {
   const regions = new RegionViews(allocator);
   return { ...plainSubject(allocator), touch: (address, size, step) => regions.touch(address, size, step) };
 }
