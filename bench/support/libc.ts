@@ -41,6 +41,8 @@ export interface Libc<A extends RawAddress> {
   mincore(address: A, byteLength: bigint, vector: Uint8Array): number;
   /** `int clock_gettime(clockid_t, struct timespec *)` */
   clock_gettime(clock: number, timespec: Uint8Array): number;
+  /** `int getrusage(int, struct rusage *)` */
+  getrusage(who: number, usage: Uint8Array): number;
 }
 
 interface Signature {
@@ -58,6 +60,7 @@ const SYMBOLS: { readonly [name: string]: Signature } = {
   memset: { parameters: ["address", "i32", "u32"], result: "address" },
   mincore: { parameters: ["address", "u64", "buffer"], result: "i32" },
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
+  getrusage: { parameters: ["i32", "buffer"], result: "i32" },
 };
 
 /** The little of Deno's namespace that is used here; typed here because Bun's type check has no such global. */

@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { Children, progress } from "./children.ts";
 import type { Figure } from "./figures.ts";
@@ -35,6 +35,8 @@ export interface Run {
   readonly children: Children;
   /** A directory that is removed in the end. */
   readonly scratch: string;
+  /** The module that exports `Heap`, as a URL. */
+  readonly module: string;
   readonly quick: boolean;
   /** Processes per figure, if somebody said so. */
   readonly processes: number | undefined;
@@ -79,6 +81,9 @@ async function run(program: Program, scratch: string): Promise<void> {
   const figures = await program.measure({
     children,
     scratch,
+    module: values.module === undefined
+      ? new URL("../../mod.ts", import.meta.url).href
+      : pathToFileURL(resolve(values.module)).href,
     quick: values.quick,
     processes: values.processes === undefined ? undefined : Number(values.processes),
     wants: (part) => chosen.includes(part),

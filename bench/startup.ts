@@ -1,0 +1,86 @@
+/**
+ * What it takes until a program has its first block, above what an empty program takes: starts small programs that go one
+ * step further each, prints the table, and writes `bench/results/DATE-startup-HOST.json` and `.csv`. Linux only.
+ *
+ *     deno run -A bench/startup.ts [--quick] [--processes 31] [--runtimes deno,bun] [--module FILE]
+ *
+ * All programs run once, one after the other, then all again; before that each runs once unmeasured, which fills the
+ * runtimes' caches and the file system's. What a step costs is the difference to another program's time in the same round, and the
+ * figure the median of the differences, so that what the machine does meanwhile falls on both.
+ *
+ * @module
+ */
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { openChildUsage } from "./support/child_usage.ts";
+import { progress } from "./support/children.ts";
+import { type Figure, hasFigures } from "./support/figures.ts";
+import { type Program, type Run, runProgram } from "./support/program.ts";
+import { formatStartup, STARTUP } from "./support/report_startup.ts";
+import { EMPTY, type Step, STEPS } from "./support/startup_steps.ts";
+
+const PROGRAM: Program = {
+  name: "startup.ts",
+  parts: ["steps"],
+  measure: measureSteps,
+  sections: (results) => hasFigures(results, STARTUP) ? [formatStartup(results)] : [],
+};
+
+/** A program that was written, on a runtime. */
+interface Player {
+  readonly side: string;
+  readonly step: string;
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+async function measureSteps(run: Run): Promise<Figure[]> {
+  const { children, quick, processes = quick ? 5 : 31 } = run;
+  const measure = await openChildUsage();
+  const players: Player[] = [];
+  for (const step of STEPS) {
+    const file = writeStep(run, step);
+    if (file === undefined) continue;
+    for (const side of children.runtimes) {
+      const head = side === "deno" ? ["run", "-A", "--quiet", "--no-config"] : ["run"];
+      players.push({ side, step: step.name, command: children.binaryOf(side), args: [...head, file] });
+    }
+  }
+  for (const { command, args } of players) measure(command, args);
+  const figures: Figure[] = [];
+  for (let round = 0; round < processes; round++) {
+    const empty = new Map<string, { readonly [clock: string]: number }>();
+    for (const { side, step, command, args } of players) {
+      progress(`${step}, ${side}, ${round + 1} of ${processes}`);
+      const usage: { readonly [clock: string]: number } = { ...measure(command, args) };
+      if (step === EMPTY) empty.set(side, usage);
+      for (const [clock, value] of Object.entries(usage)) {
+        const figure = { kind: STARTUP, subject: step, side, allocator: "heap", round };
+        figures.push(
+          { ...figure, metric: `${clock} ms`, value },
+          { ...figure, metric: `${clock} ms above empty`, value: value - empty.get(side)![clock]! },
+        );
+      }
+    }
+  }
+  return figures;
+}
+
+/** Writes the program of a step and returns its path; `undefined` when it cannot be made here. */
+function writeStep({ children, scratch, module }: Run, { name, source, bundled = false }: Step): string | undefined {
+  const base = join(scratch, `startup-${name.replaceAll(/\W+/g, "-")}`);
+  writeFileSync(`${base}.ts`, source(fileURLToPath(module)));
+  if (!bundled) return `${base}.ts`;
+  if (!children.runtimes.includes("bun")) {
+    children.missing.push({ what: `start-up, ${name}`, why: "bun bundles it, and is not there" });
+    return undefined;
+  }
+  const args = ["build", "--minify", "--target=bun", `--outfile=${base}.js`, `${base}.ts`];
+  const built = spawnSync(children.binaryOf("bun"), args, { encoding: "utf8" });
+  if (built.status !== 0) throw new Error(`bun build failed on ${name}: ${built.stderr}`);
+  return `${base}.js`;
+}
+
+await runProgram(PROGRAM);
