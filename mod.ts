@@ -104,4 +104,5 @@ export { InvalidHandleError, type SharedHeapHandle } from "./src/shared_handle.t
 export { SharedHeap, type SharedHeapOptions } from "./src/shared_heap.ts";
 export { basicalloc, memAlloc, rulloc, rustyMalloc } from "./src/systems.ts";
 export { Vec, type VecOptions } from "./src/vec.ts";
+export type { ViewedAllocator } from "./src/viewed_allocator.ts";
 export { setViolationHook, type ViolationHook } from "./src/violations.ts";

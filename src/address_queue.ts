@@ -54,6 +54,11 @@ export class AddressQueue<T extends { readonly address: Address }> {
     return undefined;
   }
 
+  /** Removes the oldest records until `most` are left. */
+  keep(most: number): void {
+    while (this.#byAddress.size > most) this.#byAddress.delete(this.oldest()!.address);
+  }
+
   /** Removes the record with an address, wherever it is; does nothing when there is none. */
   delete(address: Address): void {
     this.#byAddress.delete(address);

@@ -20,14 +20,7 @@
  *
  * @module
  */
-import type {
-  Allocator,
-  AllocatorStats,
-  BlockInfo,
-  BufferOptions,
-  TypedArray,
-  TypedArrayConstructor,
-} from "./allocator.ts";
+import type { Allocator, AllocatorStats, BlockInfo, TypedArray, TypedArrayConstructor } from "./allocator.ts";
 import { AllocatorMemory, assertAttached, type InvalidAddress } from "./allocator_memory.ts";
 import { ArenaChunks } from "./arena_chunks.ts";
 import { ArenaMark, ArenaScope, assertMark, MarkStack } from "./arena_mark.ts";
@@ -38,13 +31,12 @@ import {
   bytesToKeep,
   DEFAULT_CHUNK_SIZE,
 } from "./arena_options.ts";
-import { assertAddress, assertAlignment, assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { assertAlignment, assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { BUMP_GRANULE, type BumpRegion } from "./bump_region.ts";
 import { defaultPageSource } from "./default_page_source.ts";
-import { formatAddress, OutOfMemoryError } from "./errors.ts";
-import type { NativeBuffer } from "./native_buffer.ts";
+import { OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { tryAllocate } from "./try_allocate.ts";
+import { ViewedAllocator } from "./viewed_allocator.ts";
 import { reportViolation, throwReported } from "./violations.ts";
 
 /**
@@ -77,7 +69,7 @@ import { reportViolation, throwReported } from "./violations.ts";
  * arena.reset("keep-capacity");
  * ```
  */
-export class Arena implements Allocator {
+export class Arena extends ViewedAllocator implements Allocator {
   /** Where the memory comes from. */
   readonly source: PageSource;
   readonly #chunks: ArenaChunks;
@@ -92,6 +84,7 @@ export class Arena implements Allocator {
 
   /** Takes no memory yet. */
   constructor(options: ArenaOptions = {}) {
+    super();
     assertOptions(options);
     const { source = defaultPageSource(), chunkSize = DEFAULT_CHUNK_SIZE, limit = Infinity } = options;
     assertSize(chunkSize, "chunkSize");
@@ -161,11 +154,6 @@ export class Arena implements Allocator {
     } finally {
       this.#current = this.#chunks.current;
     }
-  }
-
-  /** See {@link Allocator.tryAllocate}. */
-  tryAllocate(size: number, alignment?: number): Address {
-    return tryAllocate(this, size, alignment);
   }
 
   /** See {@link Allocator.allocateZeroed}. Memory that nobody had before is not cleared again. */
@@ -239,7 +227,7 @@ export class Arena implements Allocator {
     if (index === -1) {
       chunk = this.#chunks.around(address);
       index = chunk === undefined ? -1 : chunk.indexOf(address);
-      if (index === -1) return this.#rejectFree(address);
+      if (index === -1) return this.#memory.rejectFree(address);
     }
     if (this.#memory.ownedBlocks !== 0) this.#memory.revoke(address);
     const before = chunk!.requestedBytes;
@@ -250,12 +238,6 @@ export class Arena implements Allocator {
       this.#chunks.emptied(chunk!, this.#pinnedChunk());
       this.#current = this.#chunks.current;
     }
-  }
-
-  #rejectFree(address: Address): void {
-    assertAddress(address);
-    this.#memory.assertNotDisposed(`free ${formatAddress(address)}`);
-    if (address !== 0) reportViolation(this.#memory.invalid(address, "free"));
   }
 
   /** The place that the arena is at: {@link Arena.rewind} comes back to it. */
@@ -331,42 +313,6 @@ export class Arena implements Allocator {
     } finally {
       this.#current = this.#chunks.current;
     }
-  }
-
-  /** See {@link Allocator.usableSize}. */
-  usableSize(address: Address): number {
-    return this.#memory.live(address, "measure").usableSize;
-  }
-
-  /** See {@link Allocator.owns}. */
-  owns(address: Address): boolean {
-    this.#memory.assertNotDisposed(`look up ${formatAddress(address)}`);
-    return this.#find(address) !== undefined;
-  }
-
-  /** See {@link Allocator.view}. A view is empty once `trim` or `reset` gave its chunk back. */
-  view(address: Address, byteLength?: number): Uint8Array {
-    return this.#memory.view(address, byteLength);
-  }
-
-  /** See {@link Allocator.array}. */
-  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
-    return this.#memory.array(type, length);
-  }
-
-  /** See {@link Allocator.freeArray}. */
-  freeArray(array: ArrayBufferView): void {
-    this.#memory.freeArray(array);
-  }
-
-  /** See {@link Allocator.addressOf}. */
-  addressOf(view: ArrayBufferView): Address {
-    return this.#memory.addressOf(view);
-  }
-
-  /** See {@link Allocator.buffer}. */
-  buffer(byteLength: number, options: BufferOptions = {}): NativeBuffer {
-    return this.#memory.buffer(byteLength, options);
   }
 
   /** See {@link Allocator.blocks}. In order of allocation, large ones last. */

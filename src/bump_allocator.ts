@@ -14,22 +14,15 @@
  *
  * @module
  */
-import type {
-  Allocator,
-  AllocatorStats,
-  BlockInfo,
-  BufferOptions,
-  TypedArray,
-  TypedArrayConstructor,
-} from "./allocator.ts";
+import type { Allocator, AllocatorStats, BlockInfo } from "./allocator.ts";
 import { AllocatorMemory, assertAttached } from "./allocator_memory.ts";
-import { assertAddress, assertAlignment, assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { assertAlignment, assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { BUMP_GRANULE, BumpRegion, largestRegion, regionBytes } from "./bump_region.ts";
 import { defaultPageSource } from "./default_page_source.ts";
-import { formatAddress, OutOfMemoryError } from "./errors.ts";
-import type { NativeBuffer } from "./native_buffer.ts";
+import { OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { reportViolation, throwReported } from "./violations.ts";
+import { ViewedAllocator } from "./viewed_allocator.ts";
+import { throwReported } from "./violations.ts";
 
 /** The size of the arena in the article that this allocator is after: 1 MiB. */
 const DEFAULT_SIZE = 2 ** 20;
@@ -70,7 +63,7 @@ export interface BumpAllocatorOptions {
  * bump.reset();
  * ```
  */
-export class BumpAllocator implements Allocator {
+export class BumpAllocator extends ViewedAllocator implements Allocator {
   /** Where the memory came from. */
   readonly source: PageSource;
   readonly #region: BumpRegion;
@@ -83,6 +76,7 @@ export class BumpAllocator implements Allocator {
    * @throws {OutOfMemoryError} When it cannot be had.
    */
   constructor(options: BumpAllocatorOptions = {}) {
+    super();
     assertOptions(options);
     const { source = defaultPageSource(), size = DEFAULT_SIZE } = options;
     assertSize(size);
@@ -147,7 +141,7 @@ export class BumpAllocator implements Allocator {
   }
 
   /** See {@link Allocator.tryAllocate}. */
-  tryAllocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
+  override tryAllocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
     assertSize(size);
     assertAlignment(alignment);
     this.#memory.assertNotDisposed("allocate");
@@ -193,15 +187,9 @@ export class BumpAllocator implements Allocator {
   free(address: Address): void {
     const region = this.#region;
     const index = region.indexOf(address);
-    if (index === -1) return this.#rejectFree(address);
+    if (index === -1) return this.#memory.rejectFree(address);
     if (this.#memory.ownedBlocks !== 0) this.#memory.revoke(address);
     region.free(index);
-  }
-
-  #rejectFree(address: Address): void {
-    assertAddress(address);
-    this.#memory.assertNotDisposed(`free ${formatAddress(address)}`);
-    if (address !== 0) reportViolation(this.#memory.invalid(address, "free"));
   }
 
   /** Frees every block: the cursor goes back to the start. Views stay readable and show what is allocated next. */
@@ -210,42 +198,6 @@ export class BumpAllocator implements Allocator {
     // Revokes all owned buffers; the memory object stays usable.
     this.#memory.dispose();
     this.#region.truncate(0);
-  }
-
-  /** See {@link Allocator.usableSize}. */
-  usableSize(address: Address): number {
-    return this.#memory.live(address, "measure").usableSize;
-  }
-
-  /** See {@link Allocator.owns}. */
-  owns(address: Address): boolean {
-    this.#memory.assertNotDisposed(`look up ${formatAddress(address)}`);
-    return this.#region.indexOf(address) !== -1;
-  }
-
-  /** See {@link Allocator.view}. */
-  view(address: Address, byteLength?: number): Uint8Array {
-    return this.#memory.view(address, byteLength);
-  }
-
-  /** See {@link Allocator.array}. */
-  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
-    return this.#memory.array(type, length);
-  }
-
-  /** See {@link Allocator.freeArray}. */
-  freeArray(array: ArrayBufferView): void {
-    this.#memory.freeArray(array);
-  }
-
-  /** See {@link Allocator.addressOf}. */
-  addressOf(view: ArrayBufferView): Address {
-    return this.#memory.addressOf(view);
-  }
-
-  /** See {@link Allocator.buffer}. */
-  buffer(byteLength: number, options: BufferOptions = {}): NativeBuffer {
-    return this.#memory.buffer(byteLength, options);
   }
 
   /** See {@link Allocator.blocks}. In order of address. */

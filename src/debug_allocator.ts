@@ -18,14 +18,7 @@
  * @module
  */
 import { captureStack } from "./allocation_site.ts";
-import type {
-  Allocator,
-  AllocatorStats,
-  BlockInfo,
-  BufferOptions,
-  TypedArray,
-  TypedArrayConstructor,
-} from "./allocator.ts";
+import type { Allocator, AllocatorStats, BlockInfo } from "./allocator.ts";
 import { assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { Attempts, reportAll } from "./attempts.ts";
 import { CANARY_SIZE, drawCanaries, drawTail, findDamage, FRESH, overwrite, watchedEnd } from "./canary.ts";
@@ -37,10 +30,10 @@ import { atExit } from "./exit_hook.ts";
 import { type HeapProfile, type HeapProfileKind, makeHeapProfile, SiteTotals } from "./heap_profile.ts";
 import { type LeakReport, leakReport } from "./leak_report.ts";
 import { LeakScope } from "./leak_scope.ts";
-import type { NativeBuffer, OwningAllocator } from "./native_buffer.ts";
+import type { OwningAllocator } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { FREED_BYTE } from "./poison.ts";
-import { tryAllocate } from "./try_allocate.ts";
+import { ViewedAllocator } from "./viewed_allocator.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 import { assertWrappable, WrapperMemory } from "./wrapper_memory.ts";
 import { isStillThere, lostBlock, notFreed } from "./wrapper_reports.ts";
@@ -75,7 +68,7 @@ import { isStillThere, lostBlock, notFreed } from "./wrapper_reports.ts";
  * debug.free(kept);
  * ```
  */
-export class DebugAllocator implements Allocator {
+export class DebugAllocator extends ViewedAllocator implements Allocator {
   readonly #inner: OwningAllocator;
   readonly #blocks: DebugBlocks;
   readonly #memory: WrapperMemory;
@@ -89,6 +82,7 @@ export class DebugAllocator implements Allocator {
 
   /** Wraps `inner`. */
   constructor(inner: OwningAllocator, options: DebugAllocatorOptions = {}) {
+    super();
     const settings = readDebugOptions(options);
     assertWrappable(inner);
     this.#inner = inner;
@@ -116,11 +110,6 @@ export class DebugAllocator implements Allocator {
   /** See {@link Allocator.allocate}. */
   allocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
     return this.#place(size, alignment, 0, false);
-  }
-
-  /** See {@link Allocator.tryAllocate}. */
-  tryAllocate(size: number, alignment?: number): Address {
-    return tryAllocate(this, size, alignment);
   }
 
   /** See {@link Allocator.allocateZeroed}. */
@@ -308,41 +297,6 @@ export class DebugAllocator implements Allocator {
     }
     this.#blocks.remove(block, captureStack("freed", this.#stackDepth));
     return true;
-  }
-
-  /** See {@link Allocator.usableSize}: the size that was asked for. */
-  usableSize(address: Address): number {
-    return this.#memory.live(address, "measure").usableSize;
-  }
-
-  /** See {@link Allocator.owns}. */
-  owns(address: Address): boolean {
-    return this.#memory.owns(address);
-  }
-
-  /** See {@link Allocator.view}. */
-  view(address: Address, byteLength?: number): Uint8Array {
-    return this.#memory.view(address, byteLength);
-  }
-
-  /** See {@link Allocator.array}. */
-  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
-    return this.#memory.array(type, length);
-  }
-
-  /** See {@link Allocator.freeArray}. */
-  freeArray(array: ArrayBufferView): void {
-    this.#memory.freeArray(array);
-  }
-
-  /** See {@link Allocator.addressOf}. */
-  addressOf(view: ArrayBufferView): Address {
-    return this.#memory.addressOf(view);
-  }
-
-  /** See {@link Allocator.buffer}. */
-  buffer(byteLength: number, options?: BufferOptions): NativeBuffer {
-    return this.#memory.buffer(byteLength, options);
   }
 
   /** See {@link Allocator.blocks}. In order of allocation. */

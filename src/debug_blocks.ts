@@ -11,6 +11,7 @@
  *
  * @module
  */
+import { AddressQueue } from "./address_queue.ts";
 import { historyOf } from "./allocation_site.ts";
 import type { BlockInfo } from "./allocator.ts";
 import { CANARY_SIZE, type Placement } from "./canary.ts";
@@ -75,6 +76,7 @@ export class DebugBlock implements WrappedBlock, Placement {
 
 /** A block that was freed. */
 interface FreedBlock extends BlockHistory {
+  readonly address: Address;
   readonly size: number;
   readonly alignment: number;
 }
@@ -88,7 +90,7 @@ export class DebugBlocks {
   readonly #name: string;
   readonly #remembered: number;
   readonly #live = new Map<Address, DebugBlock>();
-  readonly #freed = new Map<Address, FreedBlock>();
+  readonly #freed = new AddressQueue<FreedBlock>();
 
   /** Starts with none. `name` is for messages; `remembered` is how many freed blocks are kept. */
   constructor(name: string, remembered: number) {
@@ -125,13 +127,8 @@ export class DebugBlocks {
     this.#live.delete(address);
     this.liveBytes -= size;
     if (this.#remembered === 0) return;
-    this.#freed.delete(address); // so that it comes last again
-    this.#freed.set(address, { size, alignment, allocatedAt, freedAt });
-    if (this.#freed.size <= this.#remembered) return;
-    for (const oldest of this.#freed.keys()) {
-      this.#freed.delete(oldest);
-      break;
-    }
+    this.#freed.push({ address, size, alignment, allocatedAt, freedAt });
+    this.#freed.keep(this.#remembered);
   }
 
   /** The live blocks as they are now. Those that are freed during the walk do not come; those allocated neither. */

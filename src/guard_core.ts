@@ -12,34 +12,20 @@
  * @module
  */
 import { captureStack } from "./allocation_site.ts";
-import type {
-  Allocator,
-  AllocatorStats,
-  BlockInfo,
-  BufferOptions,
-  TypedArray,
-  TypedArrayConstructor,
-} from "./allocator.ts";
-import {
-  assertAlignment,
-  assertArrayLength,
-  assertSize,
-  assertTypedArrayConstructor,
-  DEFAULT_ALIGNMENT,
-} from "./arguments.ts";
+import type { Allocator, AllocatorStats, BlockInfo, TypedArray, TypedArrayConstructor } from "./allocator.ts";
+import { assertAlignment, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { Attempts, reportAll } from "./attempts.ts";
 import { InvalidFreeError } from "./errors.ts";
 import type { GuardSettings } from "./guard_options.ts";
 import { GuardedBlocks } from "./guarded_blocks.ts";
 import type { GuardedBlock } from "./guarded_memory.ts";
-import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { tryAllocate } from "./try_allocate.ts";
+import { ViewedAllocator } from "./viewed_allocator.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 import { WrapperMemory } from "./wrapper_memory.ts";
 
 /** Every block guarded. The methods are those of {@link Allocator}. */
-export class GuardCore implements Allocator {
+export class GuardCore extends ViewedAllocator implements Allocator {
   /** Where the memory comes from. */
   readonly source: PageSource;
   /** The blocks, live and freed. */
@@ -53,6 +39,7 @@ export class GuardCore implements Allocator {
 
   /** Takes nothing from the source yet. */
   constructor(source: PageSource, settings: GuardSettings) {
+    super();
     this.source = source;
     this.guarded = new GuardedBlocks(source, settings);
     this.#alignment = settings.precise ? 1 : DEFAULT_ALIGNMENT;
@@ -76,10 +63,6 @@ export class GuardCore implements Allocator {
     assertAlignment(alignment);
     this.#memory.assertNotDisposed("allocate");
     return this.#place(size, Math.max(alignment, this.#alignment));
-  }
-
-  tryAllocate(size: number, alignment?: number): Address {
-    return tryAllocate(this, size, alignment);
   }
 
   /** As `allocate`: the memory is fresh, so it is zero. */
@@ -123,58 +106,20 @@ export class GuardCore implements Allocator {
     this.guarded.free(block, this.#capture("freed"));
   }
 
-  usableSize(address: Address): number {
-    return this.#live(address, "measure").requestedSize;
-  }
-
-  owns(address: Address): boolean {
-    return this.#memory.owns(address);
-  }
-
   /** Whether `address` is in the pages of a block, live or freed, or in a guard page of it. Time in all blocks. */
   knows(address: Address): boolean {
     return this.guarded.explain(address, "find") !== undefined;
   }
 
-  view(address: Address, byteLength?: number): Uint8Array {
-    return this.#memory.view(address, byteLength);
-  }
-
   /** Aligned to its elements at least, also when blocks are placed precisely. */
-  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
-    assertSize(length, "length");
+  override array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
     assertTypedArrayConstructor(type);
-    const byteLength = length * type.BYTES_PER_ELEMENT;
-    const address = this.allocate(byteLength, Math.max(this.#alignment, type.BYTES_PER_ELEMENT));
-    try {
-      const { buffer, byteOffset } = this.view(address);
-      const array = new type(buffer, byteOffset, length);
-      assertArrayLength(array, byteLength);
-      return array;
-    } catch (error) {
-      this.free(address);
-      throw error;
-    }
-  }
-
-  freeArray(array: ArrayBufferView): void {
-    this.#memory.freeArray(array);
-  }
-
-  addressOf(view: ArrayBufferView): Address {
-    return this.#memory.addressOf(view);
+    return this.#memory.array(type, length, Math.max(this.#alignment, type.BYTES_PER_ELEMENT));
   }
 
   /** Whether a view is of a block of this allocator, live or freed. */
   covers(view: ArrayBufferView): boolean {
     return this.#memory.covers(view);
-  }
-
-  /**
-   * Aligned to 16 bytes unless asked otherwise, also when blocks are placed precisely: its views may be of any type.
-   */
-  buffer(byteLength: number, options?: BufferOptions): NativeBuffer {
-    return this.#memory.buffer(byteLength, options);
   }
 
   blocks(): IterableIterator<BlockInfo> {

@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { AddressQueue } from "./address_queue.ts";
 import { alignUp } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
 import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
@@ -42,7 +43,7 @@ export interface HugeBlock {
 export class HugeBlocks {
   readonly #source: PageSource;
   readonly #blocks = new Map<Address, HugeBlock>();
-  readonly #freed = new Set<Address>();
+  readonly #freed = new AddressQueue<{ readonly address: Address }>();
   /** Bytes of all live huge blocks. */
   byteLength = 0;
   /** Bytes of the wraps of live huge blocks. */
@@ -93,7 +94,7 @@ export class HugeBlocks {
 
   /** Whether a block at `address` was freed and none started there since (the last {@link REMEMBERED} are known). */
   wasFreed(address: Address): boolean {
-    return this.#freed.has(address);
+    return this.#freed.get(address) !== undefined;
   }
 
   /** The live block that has `address` inside it. Linear in the number of huge blocks: for error messages only. */
@@ -174,13 +175,8 @@ export class HugeBlocks {
     this.unreleased.unmap(block);
     this.#blocks.delete(block.address);
     this.byteLength -= block.byteLength;
-    if (this.#freed.size === REMEMBERED) {
-      for (const oldest of this.#freed) {
-        this.#freed.delete(oldest);
-        break;
-      }
-    }
-    this.#freed.add(block.address);
+    this.#freed.push({ address: block.address });
+    this.#freed.keep(REMEMBERED);
   }
 
   #unwrap(block: HugeBlock): void {
@@ -211,7 +207,7 @@ export class HugeBlocks {
     let bytes = 0;
     let wrapped = 0;
     for (const [key, { address, byteLength, requested, alignment, wrapped: wrap }] of this.#blocks) {
-      if (key !== address || address % alignment !== 0 || requested > byteLength || this.#freed.has(address)) {
+      if (key !== address || address % alignment !== 0 || requested > byteLength || this.wasFreed(address)) {
         throw new CorruptionError(
           `Cannot trust the huge block at ${formatAddress(key)}: its record disagrees with itself`,
         );

@@ -19,14 +19,7 @@
  *
  * @module
  */
-import type {
-  Allocator,
-  AllocatorStats,
-  BlockInfo,
-  BufferOptions,
-  TypedArray,
-  TypedArrayConstructor,
-} from "./allocator.ts";
+import type { Allocator, AllocatorStats, BlockInfo } from "./allocator.ts";
 import { AllocatorMemory, assertAttached } from "./allocator_memory.ts";
 import type * as args from "./arguments.ts";
 import { assertAddress, assertAlignment, assertSize } from "./arguments.ts";
@@ -34,14 +27,13 @@ import { alignmentLog2At, type BlockLayout, corrupt, sizeOfLive, slackAt, writeL
 import type { Bucket } from "./bucket.ts";
 import { type BucketLayout, type FreeStats, layoutOf } from "./bucket_layout.ts";
 import { clearBytes, copyBytes } from "./bytes.ts";
-import { formatAddress, SizeMismatchError } from "./errors.ts";
+import { SizeMismatchError } from "./errors.ts";
 import { takeFresh } from "./fresh_region.ts";
 import { explainAddress } from "./invalid_address.ts";
 import type * as marks from "./marks.ts";
-import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import type { Region, RegionList } from "./region_list.ts";
-import { tryAllocate } from "./try_allocate.ts";
+import { ViewedAllocator } from "./viewed_allocator.ts";
 import { isViolation, reportViolation, throwReported } from "./violations.ts";
 
 const GRANULE = 16 satisfies typeof marks.GRANULE;
@@ -66,7 +58,7 @@ export interface InBandParts {
 }
 
 /** An allocator whose metadata lies in its memory. Not made itself: see `FreeListAllocator` and `BucketAllocator`. */
-export abstract class InBandAllocator implements Allocator {
+export abstract class InBandAllocator extends ViewedAllocator implements Allocator {
   /** Where the memory comes from. */
   readonly source: PageSource;
   readonly #memory: AllocatorMemory;
@@ -86,6 +78,7 @@ export abstract class InBandAllocator implements Allocator {
    * @internal
    */
   constructor(parts: InBandParts) {
+    super();
     const { name, regions, buckets, sizes, growDown } = parts;
     this.source = regions.source;
     this.#regions = regions;
@@ -148,11 +141,6 @@ export abstract class InBandAllocator implements Allocator {
     return region.address + p * GRANULE;
   }
 
-  /** See {@link Allocator.tryAllocate}. */
-  tryAllocate(size: number, alignment?: number): Address {
-    return tryAllocate(this, size, alignment);
-  }
-
   /** See {@link Allocator.allocateZeroed}. */
   allocateZeroed(size: number, alignment?: number): Address {
     const address = this.allocate(size, alignment);
@@ -170,7 +158,7 @@ export abstract class InBandAllocator implements Allocator {
   free(address: Address, size?: number): void {
     if (this.#disposed || typeof address !== "number") {
       assertAddress(address);
-      this.#memory.assertNotDisposed(`free ${formatAddress(address)}`);
+      this.#memory.assertUsable("free", address);
     }
     if (address === 0) return;
     if (size !== undefined) assertSize(size);
@@ -274,42 +262,6 @@ export abstract class InBandAllocator implements Allocator {
       throwReported(error);
     }
     return moved;
-  }
-
-  /** See {@link Allocator.usableSize}. */
-  usableSize(address: Address): number {
-    return this.#memory.live(address, "measure").usableSize;
-  }
-
-  /** See {@link Allocator.owns}. */
-  owns(address: Address): boolean {
-    this.#memory.assertNotDisposed(`look up ${formatAddress(address)}`);
-    return typeof address === "number" && this.#find(address) !== undefined;
-  }
-
-  /** See {@link Allocator.view}. A view is empty once its region is given back. */
-  view(address: Address, byteLength?: number): Uint8Array {
-    return this.#memory.view(address, byteLength);
-  }
-
-  /** See {@link Allocator.array}. */
-  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
-    return this.#memory.array(type, length);
-  }
-
-  /** See {@link Allocator.freeArray}. */
-  freeArray(array: ArrayBufferView): void {
-    this.#memory.freeArray(array);
-  }
-
-  /** See {@link Allocator.addressOf}. */
-  addressOf(view: ArrayBufferView): Address {
-    return this.#memory.addressOf(view);
-  }
-
-  /** See {@link Allocator.buffer}. */
-  buffer(byteLength: number, options?: BufferOptions): NativeBuffer {
-    return this.#memory.buffer(byteLength, options);
   }
 
   /** See {@link Allocator.blocks}. The walk is over the blocks of its start. */

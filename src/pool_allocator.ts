@@ -21,34 +21,19 @@
  *
  * @module
  */
-import type {
-  Allocator,
-  AllocatorStats,
-  BlockInfo,
-  BufferOptions,
-  TypedArray,
-  TypedArrayConstructor,
-} from "./allocator.ts";
+import type { Allocator, AllocatorStats, BlockInfo, TypedArray, TypedArrayConstructor } from "./allocator.ts";
 import { AllocatorMemory, assertAttached, type MemoryRegion } from "./allocator_memory.ts";
-import {
-  alignUp,
-  assertAddress,
-  assertAlignment,
-  assertSize,
-  assertTypedArrayConstructor,
-  DEFAULT_ALIGNMENT,
-} from "./arguments.ts";
+import { alignUp, assertAlignment, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { defaultPageSource } from "./default_page_source.ts";
 import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
-import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { ALIGNMENT_SHIFT, checkLinks, linksWithout, LIVE, REQUESTED_MASK } from "./pool_links.ts";
 import { type PoolAllocatorOptions, poolRules } from "./pool_options.ts";
 import { GROUP_SHIFT, GROUP_SLOTS, KEYS_PER_BYTE, PLACE, PLACE_END, PLACE_FIRST, PLACE_START } from "./pool_index.ts";
 import { explainSlot, idleRegions, poolStats, searchSlot, slotInfo } from "./pool_lookup.ts";
 import { PoolRegions } from "./pool_regions.ts";
-import { tryAllocate } from "./try_allocate.ts";
-import { reportViolation, throwReported } from "./violations.ts";
+import { ViewedAllocator } from "./viewed_allocator.ts";
+import { throwReported } from "./violations.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
 const LIVE_DEFAULT = LIVE + (4 << ALIGNMENT_SHIFT);
@@ -84,7 +69,7 @@ const FIRST_AT = PLACE_FIRST;
  * pool.freeArray(point);
  * ```
  */
-export class PoolAllocator implements Allocator {
+export class PoolAllocator extends ViewedAllocator implements Allocator {
   /** Where the memory comes from. */
   readonly source: PageSource;
   /** Bytes of a slot, as asked for. */
@@ -118,6 +103,7 @@ export class PoolAllocator implements Allocator {
    * @throws {OutOfMemoryError} When it cannot be had.
    */
   constructor(options: PoolAllocatorOptions) {
+    super();
     const { slotSize, alignment, capacity, growable } = poolRules(options);
     this.source = options.source ?? defaultPageSource();
     this.slotSize = slotSize;
@@ -246,11 +232,6 @@ export class PoolAllocator implements Allocator {
     this.#groups = groups;
   }
 
-  /** See {@link Allocator.tryAllocate}. */
-  tryAllocate(size: number, alignment?: number): Address {
-    return tryAllocate(this, size, alignment);
-  }
-
   /** See {@link Allocator.allocateZeroed}. A slot that nobody had before is not cleared again. */
   allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
     const isNew = this.#head === 0;
@@ -294,33 +275,11 @@ export class PoolAllocator implements Allocator {
   /** See {@link Allocator.free}. Constant time. */
   free(address: Address): void {
     const slot = this.#liveSlot(address);
-    if (slot === -1) return this.#rejectFree(address);
+    if (slot === -1) return this.#memory.rejectFree(address);
     if (this.#memory.ownedBlocks !== 0) this.#memory.revoke(address);
     this.#links[slot] = this.#head;
     this.#head = slot + 1;
     this.#free++;
-  }
-
-  #rejectFree(address: Address): void {
-    assertAddress(address);
-    this.#memory.assertNotDisposed(`free ${formatAddress(address)}`);
-    if (address !== 0) reportViolation(this.#memory.invalid(address, "free"));
-  }
-
-  /** See {@link Allocator.usableSize}. Always `slotSize`. */
-  usableSize(address: Address): number {
-    return this.#memory.live(address, "measure").usableSize;
-  }
-
-  /** See {@link Allocator.owns}. */
-  owns(address: Address): boolean {
-    this.#memory.assertNotDisposed(`look up ${formatAddress(address)}`);
-    return this.#liveSlot(address) !== -1;
-  }
-
-  /** See {@link Allocator.view}. A view is empty once `trim` gave its region back. */
-  view(address: Address, byteLength?: number): Uint8Array {
-    return this.#memory.view(address, byteLength);
   }
 
   /**
@@ -328,7 +287,7 @@ export class PoolAllocator implements Allocator {
    *
    * @throws {RangeError} When the array does not fit in a slot.
    */
-  array<T extends TypedArray>(type: TypedArrayConstructor<T>, ...lengths: [length?: number]): T {
+  override array<T extends TypedArray>(type: TypedArrayConstructor<T>, ...lengths: [length?: number]): T {
     assertTypedArrayConstructor(type);
     const most = Math.floor(this.slotSize / type.BYTES_PER_ELEMENT);
     const length = lengths.length === 0 ? most : lengths[0];
@@ -340,21 +299,6 @@ export class PoolAllocator implements Allocator {
       );
     }
     return this.#memory.array(type, length);
-  }
-
-  /** See {@link Allocator.freeArray}. */
-  freeArray(array: ArrayBufferView): void {
-    this.#memory.freeArray(array);
-  }
-
-  /** See {@link Allocator.addressOf}. */
-  addressOf(view: ArrayBufferView): Address {
-    return this.#memory.addressOf(view);
-  }
-
-  /** See {@link Allocator.buffer}. */
-  buffer(byteLength: number, options: BufferOptions = {}): NativeBuffer {
-    return this.#memory.buffer(byteLength, options);
   }
 
   /** See {@link Allocator.blocks}. In order of slots. */

@@ -130,7 +130,7 @@ export class Quarantine {
   /** Remembers a block that the inner allocator has freed. */
   remember(block: FreedBlock): void {
     this.#remembered.push(block);
-    if (this.#remembered.size > REMEMBERED) this.#remembered.delete(this.#remembered.oldest()!.address);
+    this.#remembered.keep(REMEMBERED);
   }
 
   /**

@@ -12,14 +12,7 @@
  * @module
  */
 import { captureStack, historyOf, stackDepth } from "./allocation_site.ts";
-import type {
-  Allocator,
-  AllocatorStats,
-  BlockInfo,
-  BufferOptions,
-  TypedArray,
-  TypedArrayConstructor,
-} from "./allocator.ts";
+import type { Allocator, AllocatorStats, BlockInfo } from "./allocator.ts";
 import { assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { Attempts, reportAll } from "./attempts.ts";
 import {
@@ -30,10 +23,10 @@ import {
   InvalidFreeError,
   OutOfMemoryError,
 } from "./errors.ts";
-import type { NativeBuffer, OwningAllocator } from "./native_buffer.ts";
+import type { OwningAllocator } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { Quarantine } from "./quarantine.ts";
-import { tryAllocate } from "./try_allocate.ts";
+import { ViewedAllocator } from "./viewed_allocator.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 import { assertWrappable, type WrappedBlock, WrapperMemory } from "./wrapper_memory.ts";
 import { isStillThere, lostBlock, notFreed } from "./wrapper_reports.ts";
@@ -105,7 +98,7 @@ interface LiveBlock extends WrappedBlock, BlockHistory {
  * stale[0] = 0xdf; // any other value would be a CorruptionError at the end of this scope
  * ```
  */
-export class QuarantineAllocator implements Allocator {
+export class QuarantineAllocator extends ViewedAllocator implements Allocator {
   readonly #inner: OwningAllocator;
   readonly #live = new Map<Address, LiveBlock>();
   readonly #quarantine: Quarantine;
@@ -117,6 +110,7 @@ export class QuarantineAllocator implements Allocator {
 
   /** Wraps `inner`. */
   constructor(inner: OwningAllocator, options: QuarantineAllocatorOptions = {}) {
+    super();
     assertOptions(options);
     const { maxBytes = MAX_BYTES, maxBlocks = MAX_BLOCKS, stacks = false } = options;
     if (maxBytes !== Infinity) assertSize(maxBytes, "maxBytes");
@@ -153,11 +147,6 @@ export class QuarantineAllocator implements Allocator {
     this.#memory.assertNotDisposed("allocate");
     const address = this.#insist(() => this.#inner.allocate(size, alignment));
     return this.#add(address, size, alignment);
-  }
-
-  /** See {@link Allocator.tryAllocate}. */
-  tryAllocate(size: number, alignment?: number): Address {
-    return tryAllocate(this, size, alignment);
   }
 
   /** See {@link Allocator.allocateZeroed}. */
@@ -254,41 +243,6 @@ export class QuarantineAllocator implements Allocator {
     else this.#quarantine.remember(freed);
     this.#remove(block);
     return true;
-  }
-
-  /** See {@link Allocator.usableSize}. */
-  usableSize(address: Address): number {
-    return this.#memory.live(address, "measure").usableSize;
-  }
-
-  /** See {@link Allocator.owns}. No for a block in quarantine. */
-  owns(address: Address): boolean {
-    return this.#memory.owns(address);
-  }
-
-  /** See {@link Allocator.view}. */
-  view(address: Address, byteLength?: number): Uint8Array {
-    return this.#memory.view(address, byteLength);
-  }
-
-  /** See {@link Allocator.array}. */
-  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
-    return this.#memory.array(type, length);
-  }
-
-  /** See {@link Allocator.freeArray}. */
-  freeArray(array: ArrayBufferView): void {
-    this.#memory.freeArray(array);
-  }
-
-  /** See {@link Allocator.addressOf}. */
-  addressOf(view: ArrayBufferView): Address {
-    return this.#memory.addressOf(view);
-  }
-
-  /** See {@link Allocator.buffer}. */
-  buffer(byteLength: number, options?: BufferOptions): NativeBuffer {
-    return this.#memory.buffer(byteLength, options);
   }
 
   /** See {@link Allocator.blocks}. In order of allocation. */

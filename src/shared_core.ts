@@ -172,7 +172,7 @@ export class SharedCore {
   /** Frees the block at `address`; does nothing for 0. */
   free(address: Address): void {
     assertAddress(address);
-    this.memory.assertNotDisposed(`free ${formatAddress(address)}`);
+    this.memory.assertUsable("free", address);
     if (address === 0) return;
     const block = this.#findToFree(address);
     if (block === undefined) {

@@ -28,7 +28,7 @@ import type {
 } from "./allocator.ts";
 import { type AllocatorMemory, assertAttached } from "./allocator_memory.ts";
 import { assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
-import { formatAddress, OutOfMemoryError, UnsupportedPlatformError } from "./errors.ts";
+import { OutOfMemoryError, UnsupportedPlatformError } from "./errors.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { FREE_MASK, GRANULES_MASK, INVERSE_SHIFT, LINKS, LIVE, ONE_USED, OWNED, SHAPE, STATE } from "./page_table.ts";
@@ -298,7 +298,7 @@ export class SharedHeap implements Allocator {
 
   /** See {@link Allocator.owns}. Constant time. The block may be any worker's. */
   owns(address: Address): boolean {
-    this.#memory.assertNotDisposed(`look up ${formatAddress(address)}`);
+    this.#memory.assertUsable("look up", address);
     return typeof address === "number" && this.#core.blocks.find(address) !== undefined;
   }
 

@@ -8,7 +8,7 @@ import { OutOfMemoryError } from "./errors.ts";
 import type { Address } from "./page_source.ts";
 
 /** `allocate` of an allocator that has no shorter way: 0 instead of `OutOfMemoryError`. */
-export function tryAllocate(allocator: Allocator, size: number, alignment?: number): Address {
+export function tryAllocate(allocator: Pick<Allocator, "allocate">, size: number, alignment?: number): Address {
   try {
     return allocator.allocate(size, alignment);
   } catch (error) {

@@ -23,7 +23,6 @@
  *
  * @module
  */
-import type { Address } from "./page_source.ts";
 import type { Allocator, BlockInfo, BufferOptions, TypedArray, TypedArrayConstructor } from "./allocator.ts";
 import { assertAddress, assertArrayLength, assertSize, assertTypedArrayConstructor } from "./arguments.ts";
 import {
@@ -35,6 +34,8 @@ import {
   UseAfterFreeError,
 } from "./errors.ts";
 import { type NativeBuffer, OwnedBlocks, type OwningAllocator } from "./native_buffer.ts";
+import type { Address } from "./page_source.ts";
+import { provideMemory } from "./viewed_allocator.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 
 /** What {@link ViewedMemory} needs to know of its allocator. None of these is called after `dispose`, but `isDisposed`. */
@@ -83,6 +84,7 @@ export class ViewedMemory<Block extends BlockInfo> {
     this.#allocator = allocator;
     this.#hooks = hooks;
     this.#bytes = bytes;
+    provideMemory(allocator, this);
     this.#owned = new OwnedBlocks(allocator, {
       setOwned: (address, owned) => {
         this.ownedBlocks += owned ? 1 : -1;
@@ -126,8 +128,15 @@ export class ViewedMemory<Block extends BlockInfo> {
     assertAddress(address);
     this.assertUsable("free", address);
     const block = this.#hooks.find(address);
-    if (block === undefined && address !== 0) reportViolation(this.invalid(address, "free"));
+    if (block === undefined) this.rejectFree(address);
     return block;
+  }
+
+  /** Reports that there is no live block at `address` to free; does nothing for address 0. */
+  rejectFree(address: Address): void {
+    assertAddress(address);
+    this.assertUsable("free", address);
+    if (address !== 0) reportViolation(this.invalid(address, "free"));
   }
 
   /** Whether `address` is that of a live block: see {@link Allocator.owns}. */
@@ -149,12 +158,12 @@ export class ViewedMemory<Block extends BlockInfo> {
     return this.#bytes.viewAt(address, Uint8Array, byteLength);
   }
 
-  /** See {@link Allocator.array}. */
-  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
+  /** See {@link Allocator.array}. With `alignment`, at that. */
+  array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number, alignment?: number): T {
     assertSize(length, "length");
     assertTypedArrayConstructor(type);
     const byteLength = length * type.BYTES_PER_ELEMENT;
-    const address = this.#allocator.allocate(byteLength);
+    const address = this.#allocator.allocate(byteLength, alignment);
     try {
       const array = this.#bytes.viewAt(address, type, length);
       assertArrayLength(array, byteLength);
@@ -214,7 +223,7 @@ export class ViewedMemory<Block extends BlockInfo> {
 
   /** The address of the first byte of a view, or the violation that it is of no memory of this allocator. */
   #addressOf(view: ArrayBufferView, action: string): Address | AllocatorError {
-    this.assertNotDisposed(`${action} a view`);
+    if (this.#hooks.isDisposed()) this.assertNotDisposed(`${action} a view`);
     if (!ArrayBuffer.isView(view)) {
       throw new TypeError(`Cannot ${action} ${describeValue(view)}: it must be a typed array or DataView`);
     }

@@ -30,6 +30,10 @@ describe("AddressQueue", () => {
           const oldest = queue.oldest();
           assertEquals(oldest, list.shift(), `seed ${seed}, step ${number}`);
           if (oldest !== undefined) queue.delete(oldest.address);
+        } else if (choice < 8) {
+          const most = Math.max(0, list.length - random.below(3));
+          queue.keep(most);
+          list = list.slice(list.length - most);
         } else if (choice < 9) {
           queue.delete(address);
           list = list.filter((other) => other.address !== address);
