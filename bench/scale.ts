@@ -40,7 +40,7 @@ function ageOf(live: number): number {
 }
 
 function measureLoops({ children, quick, processes = quick ? 1 : 3 }: Run): Figure[] {
-  const counts = quick ? LIVE.filter((live) => live <= 1e5) : LIVE;
+  const counts = quick ? [1e3, 1e5] : LIVE;
   const times = quick ? ["3", "10"] : ["10", "50"];
   const figures: Figure[] = [];
   for (const sizes of SIZE_SETS) {

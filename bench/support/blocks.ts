@@ -15,11 +15,15 @@
  */
 import { findBars, formatBars } from "./bars.ts";
 import { GROUPS } from "./catalogue.ts";
+import { hasFigures } from "./figures.ts";
 import { formatGuide } from "./guide.ts";
 import { formatColdReplays, formatMemory, formatMicro, formatMissing, formatReplays, formatWall } from "./report.ts";
+import { COLLECTOR, formatCollector } from "./report_collector.ts";
 import { formatGroup } from "./report_groups.ts";
 import { formatGrowth, formatShared } from "./report_growth.ts";
 import { formatWorkers } from "./report_workers.ts";
+import { formatLoop, formatSpace, SCALE } from "./report_scale.ts";
+import { formatStartup, STARTUP } from "./report_startup.ts";
 import type { Results } from "./results.ts";
 import { formatSummary } from "./summary.ts";
 import type { Section } from "./text.ts";
@@ -29,6 +33,11 @@ type Maker = (results: Results) => readonly Section[];
 
 function when(measured: (results: Results) => boolean, make: (results: Results) => Section): Maker {
   return (results) => measured(results) ? [make(results)] : [];
+}
+
+/** Blocks of a program of its own, by the kind of its figures. */
+function of(kind: string, make: Maker): Maker {
+  return (results) => hasFigures(results, kind) ? make(results) : [];
 }
 
 function hasReplays(results: Results): boolean {
@@ -60,6 +69,10 @@ const OTHER_BLOCKS: { readonly [name: string]: Maker } = {
   growth: when(({ growth = [] }) => growth.length > 0, formatGrowth),
   workers: when(({ shared = [] }) => shared.length > 0, formatShared),
   "shared-heap": (results) => (results.workers ?? []).length > 0 ? formatWorkers(results) : [],
+  "scale-loop": of(SCALE, formatLoop),
+  "scale-space": of(SCALE, formatSpace),
+  startup: of(STARTUP, (results) => [formatStartup(results)]),
+  collector: of(COLLECTOR, formatCollector),
   bars: when((results) => hasReplays(results) && results.micro.length > 0, (results) => formatBars(findBars(results))),
   guide: when((results) => hasReplays(results) && (results.growth ?? []).length > 0, formatGuide),
 };
