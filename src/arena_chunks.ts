@@ -312,22 +312,14 @@ export class ArenaChunks {
   dispose(): void {
     const regions = this.all();
     for (const region of regions) region.unwrap();
-    const failures: unknown[] = [];
     for (const region of regions) region.forget();
-    for (const { address, byteLength } of [...this.unreleased.drain(), ...regions]) {
-      try {
-        this.#source.unmap(address, byteLength);
-      } catch (error) {
-        failures.push(error);
-      }
-    }
     this.chunks.length =
       this.#spares.length =
       this.#sorted.length =
       this.index =
         0;
     this.#large.clear();
-    if (failures.length > 0) throw failures[0];
+    this.unreleased.dispose(regions);
   }
 
   #map(byteLength: number, alignment: number, records: number): BumpRegion {

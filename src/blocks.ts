@@ -19,6 +19,7 @@
  */
 import { AddressRange, RANGE_MAX } from "./address_range.ts";
 import { alignDown, alignUp } from "./arguments.ts";
+import { Attempts } from "./attempts.ts";
 import { BlockLookup, checkLargeBlocks, type LiveBlock, UNIT_GRANULES } from "./block_lookup.ts";
 import { DelayedFrees, type DelayRules } from "./delayed_frees.ts";
 import { CorruptionError, type InvalidFreeKind, OutOfMemoryError, reasonOf } from "./errors.ts";
@@ -424,13 +425,7 @@ export class Blocks {
 
 /** Calls `all` with a function that goes on when what it is given fails; throws what failed first, at the end. */
 function giveAllBack(all: (attempt: (giveBack: () => void) => void) => void): void {
-  const failures: unknown[] = [];
-  all((giveBack) => {
-    try {
-      giveBack();
-    } catch (error) {
-      failures.push(error);
-    }
-  });
-  if (failures.length > 0) throw failures[0];
+  const attempts = new Attempts();
+  all((giveBack) => attempts.make(giveBack));
+  attempts.end();
 }

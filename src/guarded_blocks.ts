@@ -26,7 +26,6 @@
  * @module
  */
 import { AddressQueue } from "./address_queue.ts";
-import { Attempts } from "./attempts.ts";
 import { CorruptionError, type InvalidFreeError, OutOfMemoryError } from "./errors.ts";
 import { type GuardLayout, guardLayout, type GuardPlacement } from "./guard_layout.ts";
 import { besideBlock, detachedOutside, freedTwice, type ReportedBlock } from "./guard_reports.ts";
@@ -262,7 +261,7 @@ export class GuardedBlocks {
 
   /** Detaches all views, then gives everything back. What fails does not keep the rest from being given back. */
   dispose(): void {
-    const mappings: Mapping[] = [...this.#unreleased.drain()];
+    const mappings: Mapping[] = [];
     for (const { base, reserved } of this.#freed.values()) mappings.push({ address: base, byteLength: reserved });
     for (const block of this.#live.values()) {
       this.memory.detach(block);
@@ -270,9 +269,7 @@ export class GuardedBlocks {
     }
     this.#live.clear();
     this.#freed.clear();
-    const attempts = new Attempts();
-    for (const { address, byteLength } of mappings) attempts.make(() => this.#source.unmap(address, byteLength));
-    attempts.end();
+    this.#unreleased.dispose(mappings);
   }
 }
 

@@ -13,6 +13,7 @@
  *
  * @module
  */
+import { copyMemory } from "./copy_memory.ts";
 import { type CorruptionError, formatAddress } from "./errors.ts";
 import type { GuardLayout } from "./guard_layout.ts";
 import { detachedOutside, overrun, type ReportedBlock } from "./guard_reports.ts";
@@ -46,9 +47,6 @@ export interface GuardedBlock extends ReportedBlock {
 
 /** Blocks up to this size are wrapped when they are allocated. */
 const WRAPPED_UP_TO = 2 ** 26;
-
-/** The most bytes that are copied through one pair of wraps. */
-const COPY_PIECE = 2 ** 30;
 
 /** Nothing to wrap. */
 const NO_BYTES = new Uint8Array(0);
@@ -136,18 +134,7 @@ export class GuardedMemory {
 
   /** Copies `length` bytes between two places that are committed, whatever they are in. */
   copy(from: Address, to: Address, length: number): void {
-    const source = this.#source;
-    for (let offset = 0; offset < length; offset += COPY_PIECE) {
-      const piece = Math.min(COPY_PIECE, length - offset);
-      const target = source.wrap(to + offset, piece);
-      try {
-        const origin = source.wrap(from + offset, piece);
-        target.set(origin);
-        source.unwrap(origin);
-      } finally {
-        source.unwrap(target);
-      }
-    }
+    copyMemory(this.#source, from, to, length);
   }
 
   /** What is wrong with the slack of a block, if anything: its lowest byte that has changed. */

@@ -12,6 +12,7 @@
 import { AddressQueue } from "./address_queue.ts";
 import { alignUp } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
+import { clearMemory, copyMemory } from "./copy_memory.ts";
 import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { Unreleased } from "./unreleased.ts";
@@ -19,9 +20,6 @@ import { throwAfterReport } from "./violations.ts";
 
 /** Addresses of freed huge blocks that are remembered, so that freeing one twice is told from freeing a stranger. */
 const REMEMBERED = 1024;
-
-/** The most bytes of a block above `maxWrapBytes` that are copied through one wrap. */
-const COPY_PIECE = 2 ** 30;
 
 /** One huge block. */
 export interface HugeBlock {
@@ -146,27 +144,12 @@ export class HugeBlocks {
 
   /** Copies `length` bytes between two blocks of whatever kind, through wraps of their own. */
   copy(from: Address, to: Address, length: number): void {
-    const source = this.#source;
-    for (let offset = 0; offset < length; offset += COPY_PIECE) {
-      const piece = Math.min(COPY_PIECE, length - offset);
-      const target = source.wrap(to + offset, piece);
-      try {
-        const origin = source.wrap(from + offset, piece);
-        target.set(origin);
-        source.unwrap(origin);
-      } finally {
-        source.unwrap(target);
-      }
-    }
+    copyMemory(this.#source, from, to, length);
   }
 
   /** Clears `length` bytes of a block that may be longer than one wrap. */
   clear(address: Address, length: number): void {
-    for (let offset = 0; offset < length; offset += COPY_PIECE) {
-      const piece = this.#source.wrap(address + offset, Math.min(COPY_PIECE, length - offset));
-      piece.fill(0);
-      this.#source.unwrap(piece);
-    }
+    clearMemory(this.#source, address, length);
   }
 
   /** Detaches a block's views and unmaps it. */
@@ -223,11 +206,11 @@ export class HugeBlocks {
     }
   }
 
-  /** Gives everything back, one `attempt` each; the views are detached already. */
+  /** Gives everything back as one `attempt`; the views are detached already. */
   dispose(attempt: (giveBack: () => void) => void): void {
-    const mappings = [...this.unreleased.drain(), ...this.#blocks.values()];
+    const blocks = [...this.#blocks.values()];
     this.#blocks.clear();
     this.byteLength = 0;
-    for (const { address, byteLength } of mappings) attempt(() => this.#source.unmap(address, byteLength));
+    attempt(() => this.unreleased.dispose(blocks));
   }
 }

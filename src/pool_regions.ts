@@ -222,18 +222,11 @@ export class PoolRegions {
    */
   dispose(): void {
     for (const { memory } of this.inOrder) this.#source.unwrap(memory.bytes);
-    const failures: unknown[] = [];
     for (const region of this.inOrder) region.used = 0;
-    for (const { address, byteLength } of [...this.unreleased.drain(), ...this.inOrder]) {
-      try {
-        this.#source.unmap(address, byteLength);
-      } catch (error) {
-        failures.push(error);
-      }
-    }
+    const regions = [...this.inOrder];
     this.inOrder.length = this.#byAddress.length = 0;
     this.#number();
-    if (failures.length > 0) throw failures[0];
+    this.unreleased.dispose(regions);
   }
 }
 

@@ -328,23 +328,15 @@ export class RegionList {
     }
   }
 
-  /** Detaches everything, then unmaps it. What fails first is thrown, after everything was tried. */
+  /** Detaches everything, then unmaps it. What fails is thrown when everything was tried. */
   dispose(): void {
-    const failures: unknown[] = [];
     for (const region of this.sorted) this.#unwrapAll(region);
-    const mappings = [...this.#unreleased.drain(), ...this.sorted.flatMap((region) => region.mappings)];
-    for (const { address, byteLength } of mappings.reverse()) {
-      try {
-        this.source.unmap(address, byteLength);
-      } catch (error) {
-        failures.push(error);
-      }
-    }
+    const mappings = this.sorted.flatMap((region) => region.mappings).reverse();
     this.sorted.length = 0;
     this.byNumber.length = 1;
     this.#last = undefined;
     this.committedBytes = 0;
     this.#mappedBytes = 0;
-    if (failures.length > 0) throw failures[0];
+    this.#unreleased.dispose(mappings);
   }
 }

@@ -19,6 +19,7 @@
  *
  * @module
  */
+import { Attempts } from "./attempts.ts";
 import type { Address, PageSource } from "./page_source.ts";
 
 /** A mapping as it was reserved. */
@@ -58,12 +59,24 @@ export class Unreleased {
   retry(): number {
     if (this.#mappings.length === 0) return 0;
     let given = 0;
-    for (const mapping of this.drain()) given += this.unmap(mapping);
+    for (const mapping of this.#drain()) given += this.unmap(mapping);
     return given;
   }
 
-  /** Hands all that are kept over to `dispose`, which reports what fails. */
-  drain(): readonly Mapping[] {
+  /**
+   * The end: unmaps `mappings`, none of which is wrapped, and all that are kept. What fails is thrown when everything was
+   * tried.
+   */
+  dispose(mappings: Iterable<Mapping>): void {
+    const attempts = new Attempts();
+    for (const { address, byteLength } of [...mappings, ...this.#drain()]) {
+      attempts.make(() => this.#source.unmap(address, byteLength));
+    }
+    attempts.end();
+  }
+
+  /** Those that were kept, which are not any more. */
+  #drain(): readonly Mapping[] {
     const mappings = this.#mappings;
     this.#mappings = [];
     this.byteLength = 0;

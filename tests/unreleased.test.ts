@@ -38,14 +38,16 @@ describe("Unreleased", () => {
     assertEquals(recorder.complaint(), "");
   });
 
-  it("drain() hands everything over", () => {
+  it("dispose() unmaps what is left and what was kept, and throws what fails when everything was tried", () => {
     const { recorder, source } = failingUnmaps();
     const kept = new Unreleased(source);
-    const mapping = { address: source.reserve(source.granularity, 16), byteLength: source.granularity };
-    source.rearm(0, 1);
-    kept.unmap(mapping);
-    assertEquals([kept.drain(), kept.byteLength, kept.drain()], [[mapping], 0, []]);
-    source.unmap(mapping.address, mapping.byteLength);
+    const size = source.granularity;
+    const [a, b, c] = [1, 2, 3].map((n) => ({ address: source.reserve(n * size, 16), byteLength: n * size }));
+    source.rearm(0, 2);
+    kept.unmap(c!);
+    assertThrows(() => kept.dispose([a!, b!]), OutOfMemoryError);
+    assertEquals([recorder.reservedBytes, kept.byteLength], [size, 0]);
+    kept.dispose([a!]);
     assertEquals(recorder.complaint(), "");
   });
 
