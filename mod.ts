@@ -96,7 +96,7 @@ export type { LeakedBlock, LeakReport, LeakSite } from "./src/leak_report.ts";
 export type { LeakScope } from "./src/leak_scope.ts";
 export { type LimitedPageSource, limitedPageSource } from "./src/limited_page_source.ts";
 export { NativeBuffer } from "./src/native_buffer.ts";
-export type { Address, NativePointer, PageSource, Protection } from "./src/page_source.ts";
+export type { Address, BufferWraps, NativePointer, PageSource, Protection } from "./src/page_source.ts";
 export { PoolAllocator } from "./src/pool_allocator.ts";
 export type { PoolAllocatorOptions } from "./src/pool_options.ts";
 export { QuarantineAllocator, type QuarantineAllocatorOptions } from "./src/quarantine_allocator.ts";

@@ -203,6 +203,7 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
     unmap,
     wrap,
     unwrap,
+    buffers: wraps.buffers({ wrap, unwrap }),
     toPointer,
   };
 }

@@ -186,6 +186,7 @@ export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions
     unmap,
     wrap,
     unwrap,
+    buffers: wraps.buffers({ wrap, unwrap }),
     toPointer,
   };
 }

@@ -76,6 +76,7 @@ export class HeapCore {
       refuses: false,
       setOwned: (address, owned) => this.#setOwned(address, owned),
       replace: (address, size) => this.#replace(this.live(address, "resize"), size),
+      freesAnyLive: true,
     });
   }
 

@@ -2,7 +2,7 @@
  * Owned blocks: memory with an ArrayBuffer of its own, which is detached when the block is freed.
  *
  * ```text
- *   NativeBuffer ──▶ OwnedBlock { address, bytes } ◀── OwnedBlocks of the allocator, by address
+ *   NativeBuffer ──▶ OwnedBlock { address, buffer } ◀── OwnedBlocks of the allocator, by address
  *                                   │
  *                                   ▼ wrapped by the page source for exactly the block
  *                    ArrayBuffer ◀── every view made from it: length 0 after free
@@ -17,6 +17,7 @@
  *
  * @module
  */
+import { AddressMap } from "./address_map.ts";
 import type { Allocator, BufferOptions, TypedArray, TypedArrayConstructor, ViewConstructor } from "./allocator.ts";
 import {
   assertAlignment,
@@ -27,15 +28,20 @@ import {
 } from "./arguments.ts";
 import { type ClaimKeeper, keepClaims } from "./block_claims.ts";
 import { CorruptionError, describeValue, formatAddress, InvalidFreeError, UseAfterFreeError } from "./errors.ts";
-import type { Address, PageSource, RuntimePointer } from "./page_source.ts";
+import { type Address, buffersOf, type BufferWraps, type PageSource, type RuntimePointer } from "./page_source.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 
-/** One owned block as its allocator knows it. `bytes` is undefined once it is freed. */
+/** One owned block as its allocator knows it. */
 interface OwnedBlock {
   /** Where it starts; another after `resize`. */
   address: Address;
-  /** The size that was asked for; that of `bytes` is 0 when somebody transferred its ArrayBuffer. */
+  /** The size that was asked for; that of `buffer` is 0 when somebody transferred it. */
   byteLength: number;
+  /** Undefined once the block is freed. */
+  buffer: ArrayBufferLike | undefined;
+  /** Where in `buffer` the block starts: 0 where it is its own. */
+  byteOffset: number;
+  /** All of the block, from the first time that it is asked for, or from the start where the source gives no less. */
   bytes: Uint8Array | undefined;
   /** Whether bytes that `resize` adds are zero. */
   readonly zeroed: boolean;
@@ -55,15 +61,23 @@ export interface OwnerHooks {
   setOwned(address: Address, owned: boolean): void;
   /** Allocates the block that is about to take the place of the one at `address`, whose alignment it has. */
   replace(address: Address, size: number): Address;
+  /**
+   * Whether nothing can keep a live block from being freed, so that its views may be detached before the allocator is
+   * asked to. @defaultValue false
+   */
+  readonly freesAnyLive?: boolean;
 }
 
 /** The owned blocks of one allocator: those of its NativeBuffers, and those that a wrapper around it claims. */
 export class OwnedBlocks implements ClaimKeeper {
   readonly #allocator: OwningAllocator;
   readonly #hooks: OwnerHooks;
-  readonly #blocks = new Map<Address, OwnedBlock>();
+  readonly #blocks = new AddressMap<OwnedBlock>();
   /** What to call before a claimed block goes; nobody claims blocks of most allocators. */
-  #claims: Map<Address, () => void> | undefined;
+  #claims: AddressMap<() => void> | undefined;
+  /** Where ArrayBuffers come from; undefined where only `wrap` of the source makes them, and before the first. */
+  #wraps: BufferWraps | undefined;
+  #source: PageSource | undefined;
   /**
    * Addresses by ArrayBuffer, for `addressOf`: kept once somebody has asked, as an entry costs more than all else here
    * but the wrap, most of it at the next garbage collection.
@@ -90,14 +104,14 @@ export class OwnedBlocks implements ClaimKeeper {
     const address = zeroed
       ? allocator.allocateZeroed(byteLength, alignment)
       : allocator.allocate(byteLength, alignment);
-    const block: OwnedBlock = { address, byteLength, bytes: undefined, zeroed };
+    const block: OwnedBlock = { address, byteLength, buffer: undefined, byteOffset: 0, bytes: undefined, zeroed };
     this.#attach(block, address, byteLength);
     return new NativeBuffer(this.#allocator, this, block);
   }
 
   /** Whether `address` is that of an owned block. */
   has(address: Address): boolean {
-    return this.#blocks.has(address) || this.#claims?.has(address) === true;
+    return this.#blocks.get(address) !== undefined || this.#claims?.get(address) !== undefined;
   }
 
   /** See {@link ClaimKeeper.refuses}. */
@@ -107,7 +121,7 @@ export class OwnedBlocks implements ClaimKeeper {
 
   /** See {@link ClaimKeeper.claim}. */
   claim(address: Address, recall: () => void): (() => void) | undefined {
-    this.#claims ??= new Map();
+    this.#claims ??= new AddressMap();
     const before = this.#claims.get(address);
     this.#claims.set(address, recall);
     if (before === undefined) this.#hooks.setOwned(address, true);
@@ -116,7 +130,7 @@ export class OwnedBlocks implements ClaimKeeper {
 
   /** See {@link ClaimKeeper.endClaim}. */
   endClaim(address: Address): boolean {
-    if (this.#claims?.delete(address) !== true) return false;
+    if (this.#claims?.delete(address) === undefined) return false;
     this.#hooks.setOwned(address, false);
     return true;
   }
@@ -139,23 +153,30 @@ export class OwnedBlocks implements ClaimKeeper {
   }
 
   /** Enters the ArrayBuffer of a block that is its alone. */
-  #noteOrigin({ address, bytes }: OwnedBlock): void {
-    if (this.#allocator.source.isolating) this.#origins?.set(bytes!.buffer, address);
+  #noteOrigin({ address, buffer }: OwnedBlock): void {
+    if (this.#allocator.source.isolating) this.#origins?.set(buffer!, address);
   }
 
   /** Detaches the views of the owned block at `address`, which is about to be freed. */
   revoke(address: Address): void {
-    const block = this.#blocks.get(address);
+    const block = this.#blocks.delete(address);
     if (block === undefined) return this.#recall(address);
-    this.#blocks.delete(address);
     this.#hooks.setOwned(address, false);
     this.#detach(block);
   }
 
+  /** Frees an owned block that is live. */
+  free(block: OwnedBlock): void {
+    const { address } = block;
+    // The allocator would look for the block, come back to `revoke`, and look again.
+    if (this.#hooks.freesAnyLive === true) this.revoke(address);
+    this.#allocator.free(address);
+  }
+
   /** Detaches the views of every owned block; the allocator is being disposed. */
   revokeAll(): void {
-    const blocks = [...this.#blocks.values()];
-    const recalls = this.#claims === undefined ? [] : [...this.#claims.values()];
+    const blocks = this.#blocks.values();
+    const recalls = this.#claims?.values() ?? [];
     this.#blocks.clear();
     this.#claims = undefined;
     for (const block of blocks) this.#detach(block);
@@ -167,11 +188,8 @@ export class OwnedBlocks implements ClaimKeeper {
     assertSize(byteLength, "byteLength");
     const allocator = this.#allocator;
     const old = { ...block };
-    const oldBytes = block.bytes!;
-    if (oldBytes.byteLength !== block.byteLength) {
-      throwAfterReport(transferred("resize", block.address));
-    }
-    const next: OwnedBlock = { ...block, bytes: undefined };
+    if (isTransferred(block)) throwAfterReport(transferred("resize", block.address));
+    const next: OwnedBlock = { ...block, buffer: undefined, bytes: undefined };
     this.#attach(next, this.#hooks.replace(old.address, byteLength), byteLength);
     try {
       // Through views of our own: those of the buffer are the holder's, who can have changed what they do. A view can be
@@ -210,29 +228,48 @@ export class OwnedBlocks implements ClaimKeeper {
    * was.
    */
   #attach(block: OwnedBlock, address: Address, byteLength: number): void {
-    let bytes: Uint8Array;
     try {
-      // A wrap of no bytes is an error in one runtime and a null pointer in another.
-      bytes = byteLength === 0 ? new Uint8Array(0) : this.#allocator.source.wrap(address, byteLength);
+      this.#wrap(block, address, byteLength);
     } catch (error) {
       this.#allocator.free(address);
       throw error;
     }
     block.address = address;
     block.byteLength = byteLength;
-    block.bytes = bytes;
     this.#blocks.set(address, block);
     if (this.#origins !== undefined) this.#noteOrigin(block);
     this.#hooks.setOwned(address, true);
   }
 
-  #detach(block: OwnedBlock): void {
-    const bytes = block.bytes!;
-    block.bytes = undefined;
-    // Also when `bytes` is empty because its ArrayBuffer was transferred: the source must know that the memory is still
-    // seen.
-    if (block.byteLength > 0) this.#allocator.source.unwrap(bytes);
+  #wrap(block: OwnedBlock, address: Address, byteLength: number): void {
+    if (this.#source === undefined) {
+      this.#source = this.#allocator.source;
+      this.#wraps = buffersOf(this.#source);
+    }
+    if (this.#wraps !== undefined && byteLength > 0) {
+      block.buffer = this.#wraps.wrap(address, byteLength);
+      return;
+    }
+    // A wrap of no bytes is an error in one runtime and a null pointer in another.
+    const bytes = byteLength === 0 ? new Uint8Array(0) : this.#source.wrap(address, byteLength);
+    block.buffer = bytes.buffer;
+    block.byteOffset = bytes.byteOffset;
+    block.bytes = bytes;
   }
+
+  #detach(block: OwnedBlock): void {
+    const { address, byteLength, buffer, bytes } = block;
+    block.buffer = block.bytes = undefined;
+    // Also when `buffer` is empty because somebody transferred it: the source must know that the memory is still seen.
+    if (byteLength === 0) return;
+    if (this.#wraps !== undefined) this.#wraps.unwrap(buffer as ArrayBuffer, address, byteLength);
+    else this.#source!.unwrap(bytes!);
+  }
+}
+
+/** Whether somebody has moved the memory of a block to an ArrayBuffer that we do not know. */
+function isTransferred({ buffer, byteOffset, byteLength }: OwnedBlock): boolean {
+  return buffer!.byteLength < byteOffset + byteLength;
 }
 
 /**
@@ -264,7 +301,7 @@ export class NativeBuffer implements Disposable {
 
   /** Whether the block is freed. The one accessor that never throws. */
   get freed(): boolean {
-    return this.#block.bytes === undefined;
+    return this.#block.buffer === undefined;
   }
 
   /** Whether `arrayBuffer` covers this block alone and is detached when it is freed. */
@@ -286,12 +323,18 @@ export class NativeBuffer implements Disposable {
 
   /** All bytes of the block. */
   get bytes(): Uint8Array {
-    return this.#live("view");
+    const buffer = this.#live("view");
+    const block = this.#block;
+    // Of an ArrayBuffer that was transferred there is an empty view, as there would be if it had been made before.
+    block.bytes ??= isTransferred(block)
+      ? new Uint8Array(0)
+      : new Uint8Array(buffer, block.byteOffset, block.byteLength);
+    return block.bytes;
   }
 
   /** The block's own ArrayBuffer. */
   get arrayBuffer(): ArrayBufferLike {
-    return this.#live("view").buffer;
+    return this.#live("view");
   }
 
   /**
@@ -309,8 +352,9 @@ export class NativeBuffer implements Disposable {
   /** A `DataView` of the whole block. */
   view(type: DataViewConstructor): DataView;
   view<T extends ArrayBufferView>(type: ViewConstructor<T> & { readonly BYTES_PER_ELEMENT?: number }): T {
-    const { buffer, byteOffset, byteLength } = this.#live("view");
-    if (byteLength !== this.#block.byteLength) throwAfterReport(transferred("view", this.#block.address));
+    const buffer = this.#live("view");
+    const { address, byteOffset, byteLength } = this.#block;
+    if (isTransferred(this.#block)) throwAfterReport(transferred("view", address));
     if (type as unknown !== DataView) assertTypedArrayConstructor(type);
     return new type(buffer, byteOffset, Math.floor(byteLength / (type.BYTES_PER_ELEMENT ?? 1)));
   }
@@ -333,21 +377,21 @@ export class NativeBuffer implements Disposable {
    * @throws {InvalidFreeError} When it is freed already.
    */
   free(): void {
-    if (this.#block.bytes === undefined) {
+    if (this.#block.buffer === undefined) {
       const { address } = this.#block;
       return reportViolation(new InvalidFreeError("free", address, "double", "the buffer is already freed"));
     }
-    this.#allocator.free(this.#block.address);
+    this.#owner.free(this.#block);
   }
 
   /** Frees the block unless it is freed already: the end of a `using` scope. */
   [Symbol.dispose](): void {
-    if (this.#block.bytes !== undefined) this.#allocator.free(this.#block.address);
+    if (this.#block.buffer !== undefined) this.#owner.free(this.#block);
   }
 
-  #live(action: string): Uint8Array {
-    const bytes = this.#block.bytes;
-    if (bytes !== undefined) return bytes;
+  #live(action: string): ArrayBufferLike {
+    const { buffer } = this.#block;
+    if (buffer !== undefined) return buffer;
     const where = formatAddress(this.#block.address);
     return throwAfterReport(new UseAfterFreeError(`Cannot ${action} the buffer at ${where}: it is freed`));
   }

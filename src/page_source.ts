@@ -49,6 +49,22 @@ export type RuntimePointer = typeof globalThis extends
   : NativePointer | null;
 
 /**
+ * The `wrap` and `unwrap` of a page source for who wants the ArrayBuffer and no view of it: half of what a wrap costs is
+ * the view, and what is noted on it to end the wrap.
+ */
+export interface BufferWraps {
+  /**
+   * The methods that these do the same as. A source with others has to be asked through them: it is a variation of the
+   * source that this came from.
+   */
+  readonly standsFor: Pick<PageSource, "wrap" | "unwrap">;
+  /** An ArrayBuffer over committed memory. */
+  wrap(address: Address, byteLength: number): ArrayBuffer;
+  /** Ends a wrap, once: detaches the buffer. `address` and `byteLength` are those of the wrap. */
+  unwrap(buffer: ArrayBuffer, address: Address, byteLength: number): void;
+}
+
+/**
  * Gives address space and memory to allocators, in whole OS pages.
  *
  * All sizes and addresses are in bytes and multiples of {@link PageSource.pageSize}. Methods throw
@@ -110,6 +126,14 @@ export interface PageSource {
   wrap(address: Address, byteLength: number): Uint8Array;
   /** Ends a `wrap`: an isolating source detaches the buffer, and every view of it has length 0 from then on. */
   unwrap(bytes: Uint8Array): void;
+  /** A cheaper form of `wrap` and `unwrap`, of isolating sources that have one; see `buffersOf`. */
+  readonly buffers?: BufferWraps;
   /** The address as the runtime's foreign function interface takes it. */
   toPointer(address: Address): NativePointer;
+}
+
+/** The cheaper form of the wraps of a source, if it has one that stands for its own `wrap` and `unwrap`. */
+export function buffersOf({ buffers, wrap, unwrap, isolating }: PageSource): BufferWraps | undefined {
+  if (buffers === undefined || !isolating) return undefined;
+  return buffers.standsFor.wrap === wrap && buffers.standsFor.unwrap === unwrap ? buffers : undefined;
 }

@@ -23,6 +23,7 @@ import {
   UnsupportedPlatformError,
   UseAfterFreeError,
 } from "../mod.ts";
+import { Prng } from "./support/prng.ts";
 import { Recorder } from "./support/recording_source.ts";
 
 const MIB = 2 ** 20;
@@ -181,6 +182,64 @@ describe("NativeBuffer", () => {
     assertThrows(() => buffer.bytes, UseAfterFreeError);
     assertThrows(() => heap.buffer(1), DisposedError, "Cannot allocate a buffer: the heap is disposed");
     buffer[Symbol.dispose]();
+  });
+});
+
+describe("NativeBuffer and its page source", () => {
+  it("is wrapped through a `wrap` or `unwrap` that a variation of the source has", () => {
+    const system = systemPageSource();
+    for (const method of ["wrap", "unwrap"] as const) {
+      let calls = 0;
+      const source = {
+        ...system,
+        [method]: (...args: [number, number]) => (calls++, system[method](...args as [never, never])),
+      };
+      using heap = new Heap({ source });
+      heap.allocate(1);
+      const before = calls;
+      const buffer = heap.buffer(100);
+      const { bytes } = buffer;
+      buffer.free();
+      assertEquals([calls - before, bytes.length], [1, 0], method);
+    }
+  });
+
+  it("is detached although somebody has replaced what detaching is made of", () => {
+    using heap = new Heap();
+    const [first, second] = [heap.buffer(100), heap.buffer(100)];
+    const own = first.arrayBuffer as ArrayBuffer;
+    own.transfer = () => new ArrayBuffer(0);
+    Object.defineProperty(own, "byteLength", { value: 100 });
+    const views = [first.bytes, second.bytes];
+    const { call } = Function.prototype;
+    Function.prototype.call = () => undefined;
+    try {
+      first.free();
+      second.free();
+    } finally {
+      Function.prototype.call = call;
+    }
+    assertEquals(views.map((view) => view.length), [0, 0]);
+  });
+
+  it("a thousand of them, freed and made again in every order", () => {
+    using heap = new Heap();
+    const random = new Prng(6);
+    const buffers = Array.from({ length: 1000 }, (_, i) => heap.buffer(16 + i));
+    buffers.forEach((buffer, place) => buffer.bytes.fill(place));
+    for (let turn = 0; turn < 5000; turn++) {
+      const place = random.below(buffers.length);
+      const old = buffers[place]!;
+      const { bytes, address } = old;
+      if (turn % 2 === 0) old.free();
+      else heap.free(address);
+      assertEquals([old.freed, bytes.length, heap.owns(address)], [true, 0, false]);
+      buffers[place] = heap.buffer(16 + place);
+      buffers[place].bytes.fill(place);
+    }
+    buffers.forEach((buffer, place) => assert(buffer.bytes.every((byte) => byte === (place & 255))));
+    assertEquals(heap.stats().liveBlocks, 1000);
+    heap.check();
   });
 });
 

@@ -20,7 +20,7 @@ import { detectPlatform } from "../ffi/detect.ts";
 import { fromPointer, toPointer } from "../ffi/pointer.ts";
 import { nativeInterface, openPageSource, systemPageSource } from "../ffi/system_page_source.ts";
 import { AllocatorError, OutOfMemoryError } from "../src/errors.ts";
-import type { Address, PageSource, Protection } from "../src/page_source.ts";
+import { type Address, buffersOf, type PageSource, type Protection } from "../src/page_source.ts";
 import { RangeSet } from "../src/range_set.ts";
 import { isLinux, isWindows, mappingCount, rootUrl, rssBytes, runSource, runtimeName } from "./support/runtime.ts";
 
@@ -317,6 +317,28 @@ describe("memory that escaped from a wrap", () => {
     }
   });
 
+  it("is noticed by `buffers` too, and what they detach themselves is none", () => {
+    const address = source.reserve(4 * pageSize, 1);
+    source.commit(address, 4 * pageSize);
+    const { wrap, unwrap } = source.buffers!;
+    const taken = wrap(address, pageSize);
+    const stolen = new Uint8Array(taken.transfer());
+    const left = wrap(address + 2 * pageSize, 100);
+    const view = new Uint8Array(left).fill(9);
+    assertEquals([stolen.length, view.length, left.byteLength], [pageSize, 100, 100]);
+    unwrap(taken, address, pageSize);
+    unwrap(left, address + 2 * pageSize, 100);
+    assertEquals([left.byteLength, view.length, view[0]], [0, 0, undefined]);
+    source.unmap(address, 4 * pageSize);
+    stolen.fill(3);
+    assert(stolen.every((byte) => byte === 3));
+    if (isLinux) {
+      const kept = mappedRanges();
+      assertEquals(kept.covered(address, address + pageSize), pageSize);
+      assertEquals(kept.covered(address + pageSize, address + 4 * pageSize), 0);
+    }
+  });
+
   it("stays accessible after decommit(), and its neighbours work on", () => {
     const total = 8 * pageSize;
     const address = source.reserve(total, 1);
@@ -342,6 +364,19 @@ describe("memory that escaped from a wrap", () => {
     source.unwrap(bytes); // detached, but by us: this is no escape
     source.unmap(address, 4 * pageSize);
     assertEquals(mappedRanges().covered(address, address + 4 * pageSize), 0);
+  });
+});
+
+describe("buffersOf()", () => {
+  it("is the source's `buffers`, unless that stands for another wrap or unwrap", () => {
+    const { buffers } = source;
+    assertStrictEquals(buffersOf(source), buffers);
+    assertStrictEquals(buffersOf({ ...source, commit: () => {} }), buffers);
+    assertEquals(buffersOf({ ...source, wrap: (address, byteLength) => source.wrap(address, byteLength) }), undefined);
+    assertEquals(buffersOf({ ...source, unwrap: (bytes) => source.unwrap(bytes) }), undefined);
+    assertEquals(buffersOf({ ...source, isolating: false }), undefined);
+    assertThrows(() => buffers!.wrap(4096, 0), RangeError);
+    assertThrows(() => buffers!.wrap(4096, source.maxWrapBytes + 1), RangeError);
   });
 });
 
