@@ -41,9 +41,6 @@ const RUN_ALIGNMENT_MAX = 2 ** 20;
 /** Bytes of the first range over a source where reserving is spending; each further one doubles. */
 const FIRST_BUDGET_RANGE = 2 ** 20;
 
-/** The base-2 logarithm of the alignment of blocks for which none was asked. */
-const DEFAULT_ALIGNMENT_LOG = 4;
-
 /** How the memory of freed blocks is used again. */
 export interface ReuseRules {
   /** What decides the order of the slots of a page; undefined for the fastest order. */
@@ -243,16 +240,6 @@ export class Blocks {
   /** The live blocks: by range and address, then the huge ones. Blocks may come and go during the walk. */
   live(): IterableIterator<LiveBlock> {
     return this.#lookup.live();
-  }
-
-  /** The fast path for large blocks of the least alignment: the address of one that was parked, or 0. */
-  allocateParked(size: number): Address {
-    const { range } = this.ranges[0]!;
-    const count = Math.ceil(size / UNIT);
-    const unit = range.runs.unpark(count);
-    if (unit === -1) return 0;
-    range.runs.describe(unit, count * UNIT - size, DEFAULT_ALIGNMENT_LOG);
-    return range.base + unit * UNIT;
   }
 
   /**

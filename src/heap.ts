@@ -77,6 +77,9 @@ const CURRENT_AT = CURRENT;
 const STATE_AT = STATE;
 const SHAPE_AT = SHAPE;
 const LINKS_AT = LINKS;
+const SHAPE_IN = SHAPE - STATE;
+const LINKS_IN = LINKS - STATE;
+const RECORD_BITS = 0x0ffffff0;
 const FREE_BITS = FREE_MASK;
 const GRANULES_BITS = GRANULES_MASK;
 const INVERSE_FROM = INVERSE_SHIFT;
@@ -86,6 +89,7 @@ const LIVE_SPAN = OWNED - LIVE;
 const ANY_SPAN = DELAYED_LINK - LIVE;
 const SLACK_BITS = SLACK_MASK;
 const DEFAULT = DEFAULT_ALIGNMENT;
+const DEFAULT_ALIGNMENT_LOG = 4;
 /** The units of the first 2 GiB: offsets of bytes there are 32-bit integers. */
 const NEAR_UNITS = 2 ** 19;
 
@@ -115,6 +119,8 @@ export class Heap implements Allocator {
   readonly #first: SmallPages;
   /** Where the first range starts; the fields that follow are copies of what it has. */
   #base: Address = 0;
+  /** Where a page would start whose record were at word 0: a page's address follows from its record. */
+  #origin: Address = 0;
   #pages: Int32Array = new Int32Array(0);
   #links: Uint16Array = new Uint16Array(0);
   /** The largest size that `allocate` may place by itself. */
@@ -152,16 +158,17 @@ export class Heap implements Allocator {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
     if (bytes === size && bytes <= this.#fastSize && alignment === DEFAULT) {
       const pages = this.#pages;
-      const page = pages[CURRENT_AT + ((bytes + 15) >>> 4)]!;
-      const state = pages[page + STATE_AT]!;
+      // The mask says that sums with it cannot overflow, which V8 would test at each.
+      const record = pages[CURRENT_AT + ((bytes + 15) >>> 4)]! & RECORD_BITS;
+      const state = pages[record]!;
       const free = state & FREE_BITS;
       if (free !== 0) {
         const links = this.#links;
-        const index = pages[page + LINKS_AT]! + free - 1;
-        const granules = pages[page + SHAPE_AT]! & GRANULES_BITS;
-        pages[page + STATE_AT] = state + ONE_MORE - free + links[index]!;
+        const index = (pages[record + LINKS_IN]! + free - 1) >>> 0;
+        const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
+        pages[record] = state + ONE_MORE - free + links[index]!;
         links[index] = LIVE_FROM + (granules << 4) - bytes;
-        return this.#base + ((page << 8) + Math.imul(free - 1, granules)) * 16;
+        return this.#origin + ((record << 8) + (free - 1) * granules) * 16;
       }
     }
     // The plus says that the result is a number: without it V8 keeps the address of every fast call as a boxed value (5 to
@@ -171,25 +178,26 @@ export class Heap implements Allocator {
 
   /** See {@link Allocator.free}. Constant time. */
   free(address: Address): void {
-    const distance = typeof address === "number" ? address - this.#base : NaN;
+    const distance = typeof address === "number" ? address - this.#base : 0.5;
     const at = distance | 0;
-    if (at === distance && (at & 15) === 0 && (at >>> 12) < this.#fastUnits) {
+    const unit = at >>> 12;
+    if (at === distance && (at & 15) === 0 && unit < this.#fastUnits) {
       const pages = this.#pages;
-      const page = (at >>> 12) & -16;
+      const record = (unit & -16) + STATE_AT;
       const offset = (at >>> 4) & 4095;
-      const shape = pages[page + SHAPE_AT]!;
-      const slot = Math.imul(offset, shape >>> INVERSE_FROM) >>> 16;
-      if (Math.imul(slot, shape & GRANULES_BITS) === offset) {
+      const shape = pages[record + SHAPE_IN]!;
+      const slot = (offset * (shape >>> INVERSE_FROM)) >>> 16;
+      if (slot * (shape & GRANULES_BITS) === offset) {
         const links = this.#links;
-        const index = pages[page + LINKS_AT]! + slot;
+        const index = (pages[record + LINKS_IN]! + slot) >>> 0;
         // Live, and not owned: one comparison for both ends.
         if (((links[index]! - LIVE_FROM) >>> 0) < LIVE_SPAN) {
-          const state = pages[page + STATE_AT]!;
+          const state = pages[record]!;
           const free = state & FREE_BITS;
-          const after = state - ONE_MORE - free + slot + 1;
+          const after = (state - ONE_MORE - free + slot + 1) | 0;
           links[index] = free;
-          pages[page + STATE_AT] = after;
-          if (after < ONE_MORE) this.#first.settle(page);
+          pages[record] = after;
+          if (after < ONE_MORE) this.#first.settle(record - STATE_AT);
           return;
         }
       }
@@ -208,18 +216,23 @@ export class Heap implements Allocator {
   }
 
   /** See {@link Allocator.allocateZeroed}. Memory fresh from the operating system is not cleared again. */
-  allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
+  allocateZeroed(size: number, alignment: number = DEFAULT): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
-    if (bytes === size && bytes <= this.#fastSize && alignment === DEFAULT_ALIGNMENT) {
-      const granule = this.#takeSlot(bytes);
-      if (granule !== -1) {
-        const address = this.#base + granule * GRANULE;
-        const region = this.#first.range.regionOf(granule >>> 8);
-        if (region.bytes.byteLength > 0) clearBytes(region, (granule - (region.firstUnit << 8)) * GRANULE, bytes);
-        else this.#core.clear(address, bytes);
-        return address;
-      }
-    }
+    const isUsual = bytes === size && bytes <= this.#fastSize && alignment === DEFAULT;
+    return isUsual ? this.#zeroedSmall(bytes) : this.#zeroed(size, alignment);
+  }
+
+  #zeroedSmall(size: number): Address {
+    const granule = this.#takeSlot(size);
+    if (granule === -1) return this.#zeroed(size, DEFAULT_ALIGNMENT);
+    const address = this.#base + granule * GRANULE;
+    const region = this.#first.range.regionOf(granule >>> 8);
+    if (region.bytes.byteLength > 0) clearBytes(region, (granule - (region.firstUnit << 8)) * GRANULE, size);
+    else this.#core.clear(address, size);
+    return address;
+  }
+
+  #zeroed(size: number, alignment: number): Address {
     const { blocks } = this.#core;
     blocks.isFresh = false;
     const address = this.allocate(size, alignment);
@@ -241,31 +254,29 @@ export class Heap implements Allocator {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
     const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
-    if (
-      bytes === size && bytes <= this.#fastSize && bytes > 0 &&
-      granule === quotient && (granule >>> 8) < this.#units
-    ) {
-      const index = this.#first.liveLink(granule);
-      const link = this.#links[index]!;
-      if (index !== 0 && link < OWNED) {
-        const usable = this.#first.slotSize(granule);
-        const requested = usable - (link & SLACK_BITS);
-        if ((bytes * 2 > usable || usable === GRANULE) && slotHolds(usable, bytes)) {
-          // What is cut off may have to be cleared, in a heap that is not plain.
-          if (bytes >= requested || this.#fastUnits !== 0) {
-            this.#links[index] = (link & ~SLACK_BITS) + usable - bytes;
-            return address;
-          }
-        } else if (link < LIVE * 2) {
-          const target = this.#takeSlot(bytes);
-          if (target !== -1) {
-            this.#moveSmall(granule, target, requested < bytes ? requested : bytes);
-            return this.#base + target * GRANULE;
-          }
-        }
-      }
-    }
+    const isUsual = granule === quotient && (granule >>> 8) < this.#units && bytes === size && bytes <= this.#fastSize;
+    const moved = isUsual ? this.#reallocateSmall(granule, bytes) : 0;
+    if (moved !== 0) return moved;
     return address === 0 ? this.allocate(size) : this.#core.reallocate(address, size);
+  }
+
+  /** The new address of a small block of the first range, where there is a short way to one; 0 where there is none. */
+  #reallocateSmall(granule: number, size: number): Address {
+    const index = this.#first.liveLink(granule);
+    const link = this.#links[index]!;
+    if (index === 0 || link >= OWNED || size === 0) return 0;
+    const usable = this.#first.slotSize(granule);
+    const requested = usable - (link & SLACK_MASK);
+    if ((size * 2 > usable || usable === GRANULE) && slotHolds(usable, size)) {
+      // What is cut off may have to be cleared, in a heap that is not plain.
+      if (size < requested && this.#fastUnits === 0) return 0;
+      this.#links[index] = (link & ~SLACK_MASK) + usable - size;
+      return this.#base + granule * GRANULE;
+    }
+    const target = link < LIVE * 2 ? this.#takeSlot(size) : -1;
+    if (target === -1) return 0;
+    this.#moveSmall(granule, target, requested < size ? requested : size);
+    return this.#base + target * GRANULE;
   }
 
   /** Copies `length` bytes between two small blocks of the first range, and frees the one at `granule`. */
@@ -422,6 +433,7 @@ export class Heap implements Allocator {
     const { isCounted, isPlain } = this.#core;
     this.#seen = NO_REGION;
     this.#base = range.base;
+    this.#origin = range.base - STATE * UNIT;
     this.#pages = range.pages;
     this.#links = links;
     this.#units = range.endUnit;
@@ -429,49 +441,57 @@ export class Heap implements Allocator {
     this.#fastUnits = isPlain ? Math.min(range.endUnit, NEAR_UNITS) : 0;
   }
 
-  /** What `allocate` does when the free list of the current page is empty, and for all other blocks. */
+  /**
+   * What `allocate` does when the free list of the current page is empty, and for all other blocks.
+   *
+   * One long method on purpose: V8 inlines callees of up to 460 bytes of bytecode, and what it has inlined into `allocate`
+   * counts when it asks whether `allocate` itself still fits into its caller. With this one inside it did not.
+   */
   #allocateSlow(size: number, alignment: number): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
-    if (this.#fastSize > 0 && alignment === DEFAULT_ALIGNMENT && bytes === size) {
-      if (size > SMALL_MAX) {
-        const address = this.#core.blocks.allocateParked(size);
-        if (address !== 0) return address;
-      } else if (this.#refill(CLASS_OF[(size + 15) >>> 4]!)) {
-        return this.allocate(size, alignment);
+    if (bytes !== size || this.#fastSize < 0) return this.#core.allocate(size, alignment);
+    const first = this.#first;
+    const { range } = first;
+    let sizeClass = -1;
+    if (size <= SMALL_MAX && alignment === DEFAULT_ALIGNMENT) {
+      sizeClass = CLASS_OF[(size + 15) >>> 4]!;
+    } else if (size <= SMALL_MAX && typeof alignment === "number" && isPowerOfTwo(alignment)) {
+      sizeClass = classFor(size, alignment);
+    } else if (alignment === DEFAULT_ALIGNMENT) {
+      // A run of the same length that was freed and kept.
+      const { runs } = range;
+      const count = Math.ceil(size / UNIT);
+      const unit = runs.unpark(count);
+      if (unit !== -1) {
+        runs.describe(unit, count * UNIT - size, DEFAULT_ALIGNMENT_LOG);
+        return range.base + unit * UNIT;
       }
     }
-    if (this.#fastSize > 0 && bytes === size && alignment > DEFAULT_ALIGNMENT && isPowerOfTwo(alignment)) {
-      const sizeClass = classFor(size, alignment);
-      if (sizeClass !== -1 && this.#mayTake(sizeClass)) {
-        const link = liveLink(alignment, CLASS_GRANULES[sizeClass]! * GRANULE - size);
-        return this.#base + this.#first.allocate(sizeClass, link) * GRANULE;
+    if (sizeClass !== -1) {
+      const isReady = (this.#pages[first.current(sizeClass) + STATE]! & FREE_MASK) !== 0;
+      if (isReady || first.refill(sizeClass) !== NO_PAGE) {
+        const link = liveLink(Math.max(alignment, GRANULE), CLASS_GRANULES[sizeClass]! * GRANULE - size);
+        const granule = first.allocate(sizeClass, link);
+        if (this.#isStale()) this.#core.renew();
+        return this.#base + granule * GRANULE;
       }
+      if (this.#isStale()) this.#core.renew();
     }
     return this.#core.allocate(size, alignment);
+  }
+
+  /** Whether the copies for the fast paths are no longer what the first range has. */
+  #isStale(): boolean {
+    const { range, links } = this.#first;
+    return range.pages !== this.#pages || links !== this.#links || range.endUnit !== this.#units;
   }
 
   /** Takes a slot of the first range for a block of the least alignment; its granule, or -1 when none can be had. */
   #takeSlot(size: number): number {
     const sizeClass = CLASS_OF[(size + 15) >>> 4]!;
-    if (!this.#mayTake(sizeClass)) return -1;
-    return this.#first.allocate(sizeClass, LIVE + CLASS_GRANULES[sizeClass]! * GRANULE - size);
-  }
-
-  /** Whether the class has a current page with a free slot, or can be given one. */
-  #mayTake(sizeClass: number): boolean {
-    const page = this.#first.current(sizeClass);
-    return (this.#pages[page + STATE]! & FREE_MASK) !== 0 || this.#refill(sizeClass);
-  }
-
-  /** Gives a class a current page with a free slot; false when none can be had. */
-  #refill(sizeClass: number): boolean {
-    const first = this.#first;
-    const found = first.refill(sizeClass) !== NO_PAGE;
-    const { range } = first;
-    if (range.pages !== this.#pages || first.links !== this.#links || range.endUnit !== this.#units) {
-      this.#core.renew();
-    }
-    return found;
+    const granule = this.#first.allocate(sizeClass, LIVE + CLASS_GRANULES[sizeClass]! * GRANULE - size);
+    if (this.#isStale()) this.#core.renew();
+    return granule;
   }
 
   /** What `free` does for all but live small blocks of the first range. */

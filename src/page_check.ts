@@ -95,9 +95,9 @@ function checkHeader(small: SmallPages): void {
   }
   for (let granules = 0; granules < CLASS_OF.length; granules++) {
     const sizeClass = CLASS_OF[granules]!;
-    if (pages[CURRENT + granules] !== small.current(sizeClass)) {
+    if (pages[CURRENT + granules]! - STATE !== small.current(sizeClass)) {
       const what = `it is current for ${granules} granules, and not for all of class ${sizeClass}`;
-      throw corrupt(pages[CURRENT + granules]!, what);
+      throw corrupt(pages[CURRENT + granules]! - STATE, what);
     }
   }
 }

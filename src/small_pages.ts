@@ -90,6 +90,7 @@ export class SmallPages {
     this.range = range;
     this.#random = random;
     this.#table = new LinkTable(source, range.byteLength);
+    for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) this.#setCurrent(sizeClass, NO_PAGE);
   }
 
   /** The links of all slots; another array after the table grew. */
@@ -128,7 +129,7 @@ export class SmallPages {
 
   /** The page that the class allocates from. */
   current(sizeClass: number): number {
-    return this.range.pages[CURRENT + CLASS_GRANULES[sizeClass]!]!;
+    return this.range.pages[CURRENT + CLASS_GRANULES[sizeClass]!]! - STATE;
   }
 
   #setCurrent(sizeClass: number, page: number): void {
@@ -136,8 +137,9 @@ export class SmallPages {
     const from = CURRENT + (sizeClass === 0 ? 0 : CLASS_GRANULES[sizeClass - 1]! + 1);
     const to = CURRENT + CLASS_GRANULES[sizeClass]! + 1;
     // A call of fill costs as much as ten words.
-    if (to - from > 8) pages.fill(page, from, to);
-    else for (let at = from; at < to; at++) pages[at] = page;
+    const record = page + STATE;
+    if (to - from > 8) pages.fill(record, from, to);
+    else for (let at = from; at < to; at++) pages[at] = record;
   }
 
   /**
@@ -240,20 +242,27 @@ export class SmallPages {
     return pages[page + LINKS]! + slot;
   }
 
-  /** After a free left STATE below one used slot: a full page is partial now, or a partial page is empty. */
+  /**
+   * After a free left STATE below one used slot: a full page is partial now, or a partial page is empty. Short, because V8
+   * inlines it into `heap.free`, which must stay small enough to be inlined itself.
+   */
   settle(page: number): void {
     const pages = this.range.pages;
-    if (pages[page + STATE]! < 0) {
-      pages[page + STATE] = pages[page + STATE]! + FULL;
-      this.#insertPartial(page);
-      return;
-    }
+    const at = page + STATE;
+    const state = pages[at]!;
+    if (state >= 0) return this.#retire(page);
+    pages[at] = state + FULL;
+    this.#insertPartial(page);
+  }
+
+  /** Takes an empty page out of its class's list: it is idle, or free memory. */
+  #retire(page: number): void {
     this.#removePartial(page);
     if (this.#idleCount === IDLE_MAX) {
       this.#releasePage(page);
       return;
     }
-    pages[page + NEXT] = this.#idle;
+    this.range.pages[page + NEXT] = this.#idle;
     this.#idle = page;
     this.#idleCount++;
   }

@@ -194,6 +194,17 @@ describe("Heap recycling", () => {
     assert(heap.tryAllocate(MIB) !== 0);
     heap.check();
   });
+
+  it("alignments below the least are as good as it", () => {
+    using heap = new Heap();
+    for (const alignment of [1, 2, 4, 8, 16]) {
+      const address = heap.allocate(24, alignment);
+      assertEquals(address % 16, 0);
+      assertEquals([...heap.blocks()].map((block) => block.alignment), [16]);
+      heap.free(address);
+    }
+    heap.check();
+  });
 });
 
 describe("Heap.allocateZeroed()", () => {

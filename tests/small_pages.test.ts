@@ -616,10 +616,10 @@ describe("SmallPages.check()", () => {
     // 14,337 to 16,384 bytes: the entries of one class.
     for (let granules = 897; granules <= 1024; granules++) {
       const at = 96 + granules;
-      assertEquals(table[at], current);
-      table[at] = NO_PAGE;
+      assertEquals(table[at], current + STATE);
+      table[at] = NO_PAGE + STATE;
       const found = finds(pages);
-      table[at] = current;
+      table[at] = current + STATE;
       if (!found) fail(`the current page for ${granules} granules was changed, and nothing was found`);
     }
   });
