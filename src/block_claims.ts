@@ -26,8 +26,8 @@ import type { Address } from "./page_source.ts";
 
 /** Whoever knows which blocks of an allocator are owned, and is asked before one goes. */
 export interface ClaimKeeper {
-  /** Whether the allocator can refuse to free a live block, for what it finds in it or around it. */
-  readonly refuses: boolean;
+  /** Whether the allocator frees every live block, and none is refused for what is found in it or around it. */
+  readonly freesAnyLive: boolean;
   /**
    * Marks the live block at `address` as owned, and has `recall` called when it is about to go; the claim has ended then.
    *
@@ -66,7 +66,7 @@ export function freeClaimed(
   leave: () => void,
 ): boolean {
   const keeper = claimKeeper(inner, address);
-  if (keeper === undefined || !(isOwned || keeper.refuses)) {
+  if (keeper === undefined || (keeper.freesAnyLive && !isOwned)) {
     leave();
     inner.free(address);
     return true;

@@ -73,7 +73,6 @@ export class HeapCore {
     this.#first = this.blocks.ranges[0]!;
     this.memory = new BlockMemory(this.blocks);
     this.owned = new OwnedBlocks(heap, {
-      refuses: false,
       setOwned: (address, owned) => this.#setOwned(address, owned),
       replace: (address, size) => this.#replace(this.live(address, "resize"), size),
       freesAnyLive: true,

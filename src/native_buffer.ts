@@ -55,8 +55,6 @@ export interface OwningAllocator extends Allocator {
 
 /** What owned blocks need of their allocator besides its public methods. */
 export interface OwnerHooks {
-  /** See {@link ClaimKeeper.refuses}. @defaultValue true */
-  readonly refuses?: boolean;
   /** Marks a block as owned, or not: `free` of an owned block's address calls `revoke` first. */
   setOwned(address: Address, owned: boolean): void;
   /** Allocates the block that is about to take the place of the one at `address`, whose alignment it has. */
@@ -114,9 +112,9 @@ export class OwnedBlocks implements ClaimKeeper {
     return this.#blocks.get(address) !== undefined || this.#claims?.get(address) !== undefined;
   }
 
-  /** See {@link ClaimKeeper.refuses}. */
-  get refuses(): boolean {
-    return this.#hooks.refuses ?? true;
+  /** See {@link ClaimKeeper.freesAnyLive}. */
+  get freesAnyLive(): boolean {
+    return this.#hooks.freesAnyLive === true;
   }
 
   /** See {@link ClaimKeeper.claim}. */
@@ -169,7 +167,7 @@ export class OwnedBlocks implements ClaimKeeper {
   free(block: OwnedBlock): void {
     const { address } = block;
     // The allocator would look for the block, come back to `revoke`, and look again.
-    if (this.#hooks.freesAnyLive === true) this.revoke(address);
+    if (this.freesAnyLive) this.revoke(address);
     this.#allocator.free(address);
   }
 
