@@ -196,15 +196,12 @@ export class ArenaChunks {
     let freed = 0;
     for (let i = index; i < this.chunks.length; i++) {
       const chunk = this.chunks[i]!;
-      freed += chunk.requestedBytes;
       chunk.floor = i === index ? count : 0;
-      chunk.truncate(chunk.floor);
-      freed -= chunk.requestedBytes;
+      freed += chunk.truncate(chunk.floor);
     }
     for (const [region, number] of this.#large) {
       if (number <= serial) continue;
-      freed += region.requestedBytes;
-      region.truncate(0);
+      freed += region.truncate(0);
       this.#large.delete(region);
       this.#spares.push(region);
     }
@@ -224,8 +221,13 @@ export class ArenaChunks {
 
   /** Frees all blocks and keeps all chunks. */
   reset(): void {
-    this.rewind(0, 0, 0);
-    this.serial = 0;
+    for (const chunk of this.chunks) chunk.reset();
+    for (const region of this.#large.keys()) {
+      region.reset();
+      this.#spares.push(region);
+    }
+    this.#large.clear();
+    this.index = this.serial = 0;
   }
 
   /** Gives chunks back until at most `keep` bytes are left, of which the largest stay. There are no blocks. */
