@@ -120,6 +120,7 @@ describe("examples/", () => {
         "guard.ts",
         "leaks.ts",
         "pool.ts",
+        "server.ts",
         "share_array.ts",
         "workers.ts",
       )
