@@ -5,8 +5,8 @@
  *     bun bench/workers.ts --load churn --subject heap --workers 1 --module file:///other/mod.ts
  *     bun bench/workers.ts --list
  *
- * The loads are in support/worker_loads.ts, and in native/workers.c for threads. All workers run all the time, from a warm-up
- * of two rounds on; a round is what the main thread sees them do between two readings of the clocks. No block's memory is
+ * The loads are in support/worker_loads.ts, and in native/workers.c for threads. All workers run all the time; after a warm-up
+ * a round is what the main thread sees them do between two readings of the clocks. No block's memory is
  * touched: what is measured is the allocators.
  *
  * @module
@@ -57,6 +57,13 @@ interface Length {
   readonly rounds: number;
   readonly roundMs: number;
 }
+
+/** The workers warm up for so many rounds, */
+const WARM_UP_ROUNDS = 2;
+/** and until they have done so much: on a busy machine their code would not be compiled yet, */
+const WARM_UP_OPERATIONS = 8_000_000;
+/** but no longer than this many rounds. */
+const WARM_UP_MOST = 30;
 
 /** Address space of the shared heap: granules from twice as far below fit 32 bits. */
 const RESERVE = 2 ** 32;
@@ -145,7 +152,10 @@ async function measureRounds(figures: Float64Array, rounds: number, roundMs: num
     }
     return { times: clock(), sums };
   }
-  await sleep(2 * roundMs);
+  for (let round = 0; round < WARM_UP_ROUNDS || read().sums[OPERATIONS]! < WARM_UP_OPERATIONS; round++) {
+    if (round === WARM_UP_MOST) break;
+    await sleep(roundMs);
+  }
   const measured: WorkersRound[] = [];
   for (let start = read(); measured.length < rounds;) {
     await sleep(roundMs);

@@ -30,7 +30,7 @@ import {
 } from "./page_table.ts";
 import { UNIT } from "./runs.ts";
 import { type SharedBlock, SharedBlocks } from "./shared_blocks.ts";
-import { OWNER } from "./shared_layout.ts";
+import { OWNER, OWNER_MASK } from "./shared_layout.ts";
 import { SharedPages } from "./shared_pages.ts";
 import { freeRemotely, isFreedRemotely } from "./shared_remote.ts";
 import type { SharedSpace } from "./shared_space.ts";
@@ -202,7 +202,9 @@ export class SharedCore {
     if (link === 0) return this.space.freeLarge(granule >>> 8);
     const { tables } = this.space;
     const page = (granule >>> 8) & -16;
-    if (tables.pages[page + OWNER] !== this.space.number) return freeRemotely(tables, granule);
+    if ((tables.pages[page + OWNER]! & OWNER_MASK) !== this.space.number) {
+      return freeRemotely(tables, page, link - tables.pages[page + LINKS]!);
+    }
     this.pages.free(page, link - tables.pages[page + LINKS]!);
     return true;
   }

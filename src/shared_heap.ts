@@ -13,8 +13,8 @@
  *            └─ SharedTables    this worker's wraps of what all share              shared_tables.ts, shared_layout.ts
  * ```
  *
- * The fast paths are those of heap.ts, on pages that this attachment owns, with one load more: NEWS, which says whether
- * others have freed blocks of the page (shared_remote.ts). There is no atomic read-modify-write on them. docs/shared-heap.md has the whole design.
+ * The fast paths are those of heap.ts, on pages that this attachment owns, with one load more: OWNER, which says whether
+ * the page is ours and whether others have freed blocks of it (shared_remote.ts). There is no atomic read-modify-write on them. docs/shared-heap.md has the whole design.
  *
  * @module
  */
@@ -28,26 +28,25 @@ import type {
 } from "./allocator.ts";
 import { type AllocatorMemory, assertAttached } from "./allocator_memory.ts";
 import { assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
-import { OutOfMemoryError, UnsupportedPlatformError } from "./errors.ts";
+import { UnsupportedPlatformError } from "./errors.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { FREE_MASK, GRANULES_MASK, INVERSE_SHIFT, LINKS, LIVE, ONE_USED, OWNED, SHAPE, STATE } from "./page_table.ts";
 import { type Attachment, createAttachment, joinAttachment } from "./shared_attachment.ts";
 import { SharedCore } from "./shared_core.ts";
 import { copyHandle, type SharedHeapHandle } from "./shared_handle.ts";
-import { CONTROL_BYTES, DIRTY_WORDS, NEWS, OWNER } from "./shared_layout.ts";
+import { CONTROL_BYTES, DIRTY_WORDS, OWNER } from "./shared_layout.ts";
 import type { SharedPages } from "./shared_pages.ts";
 import { sharedPlatform } from "./shared_platform.ts";
-import { freeRemotely } from "./shared_remote.ts";
 import type { SharedTables } from "./shared_tables.ts";
 import { CLASS_OF, GRANULE, SMALL_MAX } from "./size_class.ts";
+import { tryAllocate } from "./try_allocate.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
 const STATE_AT = STATE;
 const SHAPE_AT = SHAPE;
 const LINKS_AT = LINKS;
 const OWNER_AT = OWNER;
-const NEWS_AT = NEWS;
 const FREE_BITS = FREE_MASK;
 const GRANULES_BITS = GRANULES_MASK;
 const INVERSE_FROM = INVERSE_SHIFT;
@@ -186,7 +185,10 @@ export class SharedHeap implements Allocator {
       if (free !== 0) {
         const slot = free - 1;
         // Set when two workers have freed the block at the same moment, and this one took it back first.
-        if (table[page + NEWS_AT] === 0 || ((this.#remote[BITMAPS + (page << 3) + (slot >>> 5)]! >>> slot) & 1) === 0) {
+        if (
+          table[page + OWNER_AT] === this.#number ||
+          ((this.#remote[BITMAPS + (page << 4) + (slot >>> 4)]! >>> (slot & 15)) & 1) === 0
+        ) {
           const links = this.#links;
           const index = table[page + LINKS_AT]! + slot;
           const granules = table[page + SHAPE_AT]! & GRANULES_BITS;
@@ -199,24 +201,22 @@ export class SharedHeap implements Allocator {
     return +this.#allocateSlow(size, alignment);
   }
 
-  /** See {@link Allocator.free}. Constant time; a block of another worker's page takes one atomic operation or two. */
+  /** See {@link Allocator.free}. Constant time; a block of another worker's page takes an atomic operation, seldom more. */
   free(address: Address): void {
-    const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
-    const granule = quotient | 0;
-    if (granule === quotient && (granule >>> 8) < this.#fastUnits) {
+    const distance = typeof address === "number" ? address - this.#base : NaN;
+    const at = distance | 0;
+    if (at === distance && (at & 15) === 0 && (at >>> 12) < this.#fastUnits) {
       const table = this.#table;
-      const page = (granule >>> 8) & -16;
-      const offset = granule & 4095;
+      const page = (at >>> 12) & -16;
+      const offset = (at >>> 4) & 4095;
       const shape = table[page + SHAPE_AT]!;
       const slot = Math.imul(offset, shape >>> INVERSE_FROM) >>> 16;
       if (Math.imul(slot, shape & GRANULES_BITS) === offset) {
+        // Ours, and without news.
         if (table[page + OWNER_AT] === this.#number) {
           const links = this.#links;
           const index = table[page + LINKS_AT]! + slot;
-          if (
-            ((links[index]! - LIVE_FROM) >>> 0) < LIVE_SPAN &&
-            (table[page + NEWS_AT] === 0 || ((this.#remote[BITMAPS + (page << 3) + (slot >>> 5)]! >>> slot) & 1) === 0)
-          ) {
+          if (((links[index]! - LIVE_FROM) >>> 0) < LIVE_SPAN) {
             const state = table[page + STATE_AT]!;
             const free = state & FREE_BITS;
             const after = state - ONE_MORE - free + slot + 1;
@@ -225,9 +225,7 @@ export class SharedHeap implements Allocator {
             if (after < ONE_MORE) this.#pages.settle(page);
             return;
           }
-        } else if (shape !== 0 && table[page + LINKS_AT]! + slot < this.#links.length) {
-          if (freeRemotely(this.#tables, granule)) return;
-        }
+        } else if (shape !== 0 && this.#pages.freeAny(page, slot)) return;
       }
     }
     this.#freeSlow(address);
@@ -235,14 +233,8 @@ export class SharedHeap implements Allocator {
 
   /** See {@link Allocator.tryAllocate}. */
   tryAllocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
-    try {
-      return this.allocate(size, alignment);
-    } catch (error) {
-      if (error instanceof OutOfMemoryError) return 0;
-      throw error;
-    }
+    return tryAllocate(this, size, alignment);
   }
-
   /** See {@link Allocator.allocateZeroed}. Memory fresh from the operating system is not cleared again. */
   allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
     this.#core.isFresh = false;
@@ -438,8 +430,17 @@ export class SharedHeap implements Allocator {
     }
   }
 
-  /** What `free` does for all but live small blocks that nobody owns. */
+  /** What `free` does for all but small blocks of our own, in pages without news and below 2 GiB. */
   #freeSlow(address: Address): void {
+    const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
+    const granule = quotient | 0;
+    if (granule === quotient && (granule >>> 8) < this.#fastUnits) {
+      const page = (granule >>> 8) & -16;
+      const offset = granule & 4095;
+      const shape = this.#table[page + SHAPE_AT]!;
+      const slot = Math.imul(offset, shape >>> INVERSE_FROM) >>> 16;
+      if (shape !== 0 && Math.imul(slot, shape & GRANULES_BITS) === offset && this.#pages.freeAny(page, slot)) return;
+    }
     try {
       this.#core.free(address);
     } finally {

@@ -12,7 +12,7 @@
  *   tables, one reservation          byte 0 of each: a multiple of 64 KiB
  *         ┌──────────────────┬──────────────────┬───────────────────────┬──────────────────────────────┐
  *         │ units            │ pages            │ remote                │ links                        │
- *         │ 16 bytes a unit  │ 64 bytes a page  │ 64 KiB + 512 a page   │ 2 bytes a slot, in chunks    │
+ *         │ 16 bytes a unit  │ 64 bytes a page  │ 64 KiB + 1 KiB a page │ 2 bytes a slot, in chunks    │
  *         └──────────────────┴──────────────────┴───────────────────────┴──────────────────────────────┘
  *   data, one reservation            regions, contiguous from its start
  * ```
@@ -22,10 +22,10 @@
  * - the header: who makes the heap, before anybody else knows of it;
  * - units, counters, bins, regions: the holder of LOCK;
  * - a page's record and its links: the attachment in OWNER of the record; OWNER itself: the holder of LOCK;
- * - remote, and NEWS of a page's record: anybody, with atomic operations only;
+ * - remote, and NEWS in OWNER: anybody, with atomic operations only;
  * - the link of a live block: also who holds the block, by compare-and-exchange.
  *
- * The record of a page is that of page_table.ts with four more words, and the words before the records, which hold the
+ * The record of a page is that of page_table.ts with three more words, and the words before the records, which hold the
  * lists of a `Heap`, are not used: here the lists belong to an attachment and are in its own memory.
  *
  * @module
@@ -108,25 +108,33 @@ export const CONTROL_WORDS = 3072;
 /** "ofh1". */
 export const MAGIC_LIVE = 0x6f666831;
 /** The version of this layout. */
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 
-/** In a page's record: the attachment that owns it; 0 when it is abandoned. */
+/**
+ * In a page's record: the attachment that owns it, 0 when it is abandoned; and {@link NEWS}. One word for both, so that the
+ * owner sees by one comparison that the page is its own and that nobody else has freed anything there.
+ */
 export const OWNER: number = STATE + 8;
+/** The bits of OWNER that are the attachment. */
+export const OWNER_MASK = 255;
+/** Set in OWNER when the bitmap of the page may have bits that its owner has not seen. */
+export const NEWS = 256;
 /** In a page's record: 1 while it is its owner's current page, whose STATE counts one slot too many. */
 export const HELD: number = STATE + 9;
 /** In a page's record: how many links it has from LINKS on; kept when the page is given up. */
 export const CHUNK: number = STATE + 10;
-
-/** In a page's record: 1 when its bitmap may have bits that its owner has not seen. Anybody sets it, atomically. */
-export const NEWS: number = STATE + 11;
 
 /**
  * Words of the remote table before the bitmaps: a bit for each page, set after NEWS of its record: where the owner
  * looks for pages with news.
  */
 export const DIRTY_WORDS = 16_384;
-/** Words of a page's bitmap: a bit for each slot, set by who frees the block and is not the page's owner. */
-export const BITMAP_WORDS = 128;
+/** Words of a page's bitmap: 16 slots each, set by who frees the block and is not the page's owner; and {@link ANNOUNCED}. */
+export const BITMAP_WORDS = 256;
+/** The bits of a word of a bitmap that are slots. */
+export const SLOT_BITS = 0xffff;
+/** Set in a word of a bitmap that has slots when NEWS is known to be set: so a free is one atomic operation. */
+export const ANNOUNCED = 0x10000;
 
 /** The first link that a page can have. */
 export const FIRST_LINK = 8;

@@ -30,14 +30,15 @@ import {
   NEXT,
   NO_PAGE,
   ONE_USED,
+  OWNED,
   PREV,
   SHAPE,
   shapeOf,
   SLACK_MASK,
   STATE,
 } from "./page_table.ts";
-import { attachmentAt, HELD, NEWS, OWNER, SIGNAL } from "./shared_layout.ts";
-import { acknowledgeNews, collectSlots, countFreed, isFreedRemotely } from "./shared_remote.ts";
+import { ANNOUNCED, attachmentAt, HELD, OWNER, OWNER_MASK, SIGNAL, SLOT_BITS } from "./shared_layout.ts";
+import { acknowledgeNews, bitmapAt, countFreed, freeRemotely, isFreedRemotely } from "./shared_remote.ts";
 import { restorePage } from "./shared_restore.ts";
 import type { SharedSpace } from "./shared_space.ts";
 import type { SharedTables } from "./shared_tables.ts";
@@ -49,6 +50,10 @@ const EXTEND_BYTES = 4096;
 /** Idle pages kept for the next class that needs one; half of them go back to the space when there are more. */
 const IDLE_MAX = 16;
 
+// V8 reads an imported constant from memory at each use, but folds one of this file.
+const OWNER_AT = OWNER;
+const OWNER_BITS = OWNER_MASK;
+
 /** The pages of one attachment. */
 export class SharedPages {
   /** The page that each size is allocated from, by granules. */
@@ -57,6 +62,7 @@ export class SharedPages {
   readonly doubles: number[] = [];
   readonly #space: SharedSpace;
   readonly #tables: SharedTables;
+  readonly #number: number;
   readonly #partial = new Int32Array(CLASS_COUNT).fill(NO_PAGE);
   readonly #last = new Int32Array(CLASS_COUNT).fill(NO_PAGE);
   readonly #idle: number[] = [];
@@ -67,6 +73,7 @@ export class SharedPages {
   constructor(space: SharedSpace) {
     this.#space = space;
     this.#tables = space.tables;
+    this.#number = space.number;
     this.#signal = attachmentAt(space.number) + SIGNAL;
   }
 
@@ -75,7 +82,7 @@ export class SharedPages {
     let page = this.current[CLASS_GRANULES[sizeClass]!]!;
     let { pages } = this.#tables;
     if (page !== NO_PAGE) {
-      if (pages[page + NEWS] !== 0) this.collect(page);
+      if (pages[page + OWNER] !== this.#number) this.collect(page);
       if ((pages[page + STATE]! & FREE_MASK) !== 0) return true;
       if (pages[page + EXTENDED]! < pages[page + CAPACITY]!) {
         this.#extend(page);
@@ -100,7 +107,7 @@ export class SharedPages {
     this.#setCurrent(sizeClass, page);
     pages[page + HELD] = 1;
     pages[page + STATE] = pages[page + STATE]! + ONE_USED;
-    if (pages[page + NEWS] !== 0) this.collect(page);
+    if (pages[page + OWNER] !== this.#number) this.collect(page);
     if ((pages[page + STATE]! & FREE_MASK) === 0) this.#extend(page);
     return true;
   }
@@ -146,6 +153,17 @@ export class SharedPages {
     }
   }
 
+  /** Frees a slot of a page, whoever owns that; false when the slot is not live, or a NativeBuffer owns the block. */
+  freeAny(page: number, slot: number): boolean {
+    const tables = this.#tables;
+    const { pages, links } = tables;
+    if ((pages[page + OWNER_AT]! & OWNER_BITS) !== this.#number) return freeRemotely(tables, page, slot);
+    const link = links[pages[page + LINKS]! + slot]!;
+    if (link < LIVE || link >= OWNED || isFreedRemotely(tables, page, slot)) return false;
+    this.free(page, slot);
+    return true;
+  }
+
   /** Frees a live slot of a page of ours. */
   free(page: number, slot: number): void {
     const { pages, links } = this.#tables;
@@ -187,28 +205,41 @@ export class SharedPages {
     for (let word = 0; word < words; word++) {
       for (let bits = Atomics.load(remote, word); bits !== 0; bits &= bits - 1) {
         const page = (word * 32 + 31 - Math.clz32(bits & -bits)) * 16;
-        if (pages[page + OWNER] === this.#space.number) this.collect(page);
+        if ((pages[page + OWNER]! & OWNER_MASK) === this.#number) this.collect(page);
       }
     }
   }
 
-  /** Collects what others have freed of one page of ours. */
+  /**
+   * Collects what others have freed of one page of ours. As collectSlots in shared_remote.ts, which is for all other pages,
+   * written out: half of the time that a block of another worker's takes is spent here.
+   */
   collect(page: number): void {
     const tables = this.#tables;
-    const { pages, links } = tables;
+    const { pages, links, remote } = tables;
     const base = pages[page + LINKS]!;
+    const start = bitmapAt(page);
+    const end = start + ((pages[page + CAPACITY]! + 15) >>> 4);
     acknowledgeNews(tables, page);
-    collectSlots(tables, page, (slot) => {
-      if (links[base + slot]! < LIVE) {
-        this.doubles.push((page << 8) + slot * (pages[page + SHAPE]! & GRANULES_MASK));
-        return;
+    let state = pages[page + STATE]!;
+    for (let at = start; at < end; at++) {
+      for (let seen = remote[at]!; seen !== 0;) {
+        for (let bits = seen & SLOT_BITS; bits !== 0; bits &= bits - 1) {
+          const slot = (at - start) * 16 + 31 - Math.clz32(bits & -bits);
+          if (links[base + slot]! < LIVE) {
+            this.doubles.push((page << 8) + slot * (pages[page + SHAPE]! & GRANULES_MASK));
+            continue;
+          }
+          const free = state & FREE_MASK;
+          links[base + slot] = free;
+          state += slot + 1 - free - ONE_USED;
+        }
+        pages[page + STATE] = state;
+        const clear = ~(seen | ANNOUNCED);
+        seen = Atomics.and(remote, at, clear) & clear;
       }
-      const state = pages[page + STATE]!;
-      const free = state & FREE_MASK;
-      links[base + slot] = free;
-      pages[page + STATE] = state - ONE_USED - free + slot + 1;
-    });
-    if (pages[page + STATE]! < ONE_USED && !this.#isListedAsIs(page)) this.settle(page);
+    }
+    if (state < ONE_USED && !this.#isListedAsIs(page)) this.settle(page);
   }
 
   /** Whether a page whose STATE is below one used slot is where it belongs: full without a free slot, or idle. */
@@ -262,7 +293,7 @@ export class SharedPages {
   /** The same without looking at what other workers have freed meanwhile: exact for a page of ours at any moment. */
   #usedSlots(page: number): number {
     const { pages, links } = this.#tables;
-    if (pages[page + OWNER] === 0) {
+    if ((pages[page + OWNER]! & OWNER_MASK) === 0) {
       // Its STATE may be what a terminated worker left.
       let used = 0;
       const base = pages[page + LINKS]!;
@@ -296,7 +327,7 @@ export class SharedPages {
     const chunks: [number, number][] = [];
     for (const page of list) {
       const sizeClass = pages[page + CLASS]!;
-      const isOurs = pages[page + OWNER] === this.#space.number;
+      const isOurs = (pages[page + OWNER]! & OWNER_MASK) === this.#number;
       if (
         pages[page + SHAPE] !== shapeOf(CLASS_GRANULES[sizeClass]!) || pages[page + CAPACITY] !== CLASS_SLOTS[sizeClass]
       ) {

@@ -4,17 +4,25 @@
  * ```text
  *   who frees a block of another's page           the owner of the page
  *     link is not LIVE: not a live block            1  dirty bit := 0, then NEWS := 0
- *     1  old := or(bitmap, bit)     the free        2  for each bit of the bitmap:
+ *     1  old := or(word, bit)       the free        2  for each bit of each word:
  *        old has the bit: a double free                  link LIVE: free the slot, as one of its own
- *     2  if NEWS is 0: NEWS := 1,                        else: a double free
- *        then dirty bit := 1,                       3  bitmap := bitmap and not the bits it has seen
- *        then the owner's SIGNAL := 1
+ *     2  if old has not ANNOUNCED:                       else: a double free
+ *        if NEWS is 0: NEWS := 1, dirty bit := 1,   3  old := and(word, not ANNOUNCED and not the bits it has seen)
+ *                      the owner's SIGNAL := 1         old has more bits: 2 again with these
+ *        if the bit is still there: ANNOUNCED := 1
+ *
+ *   a word    bit 31 ...... 17   16          15 ................ 0
+ *            │ 0               │ ANNOUNCED │ sixteen slots        │
  * ```
  *
  * A single read-modify-write is both the claim of the block and its publication, so that of any number of frees exactly one
  * finds the bit clear; a bitmap has no links that a terminated worker could leave dangling, and an entry cannot be there
- * twice. What that costs the owner's own allocate and free is one load of NEWS, from a line that they have at hand; only
- * while there is news do they look into the bitmap.
+ * twice. ANNOUNCED makes it the only one for most frees: who finds it knows that NEWS is set, or that the owner has not yet
+ * come to this word since NEWS was. It is set only beside a bit that the owner has not collected, and goes with the bits: a
+ * word without slots is 0.
+ *
+ * What that costs the owner's own allocate and free is one load of OWNER, which has NEWS in it, from a line that they have at
+ * hand; only while there is news do they look into the bitmap.
  *
  * When the owner and another worker free the same block in the same nanoseconds, both can have looked before either wrote. The
  * slot is then in the free list with its bit set. The owner finds that out when it collects, or when it takes the slot from
@@ -22,92 +30,123 @@
  * that is delayed still longer between its look and its bit, until the slot is in use again, frees what is there then: as in
  * any heap, an address that is freed after its memory was given out again is that of the new block.
  *
- * All these words are read and written by `Atomics`: steps 1 and 2 on the left and 1 and 2 on the right must not be
- * reordered, and the dirty bit goes after NEWS on one side and before it on the other. tests/shared_model.test.ts goes through
- * all orders.
+ * All these words are written by `Atomics`: the steps on the left, and 1 and 2 on the right, must not be reordered, and the
+ * dirty bit goes after NEWS on one side and before it on the other. Words are read plainly where an atomic load came before
+ * that nothing may be read ahead of ({@link acknowledgeNews}), as V8 needs 8 ns for each. tests/shared_model.test.ts goes
+ * through all orders.
  *
  * @module
  */
-import { CAPACITY, GRANULES_MASK, INVERSE_SHIFT, LINKS, LIVE, OWNED, SHAPE } from "./page_table.ts";
-import { attachmentAt, BITMAP_WORDS, DIRTY_WORDS, NEWS, OWNER, SIGNAL } from "./shared_layout.ts";
+import { CAPACITY, LINKS, LIVE, OWNED } from "./page_table.ts";
+import {
+  ANNOUNCED,
+  attachmentAt,
+  BITMAP_WORDS,
+  DIRTY_WORDS,
+  NEWS,
+  OWNER,
+  OWNER_MASK,
+  SIGNAL,
+  SLOT_BITS,
+} from "./shared_layout.ts";
 import type { SharedTables } from "./shared_tables.ts";
-import { PAGE_GRANULES } from "./size_class.ts";
 
-/** Words of a bitmap for each unit of its page's number: `page * 8`. */
-const BITMAP_SHIFT = 3;
+// Folded by V8, which reads imported constants from memory.
+const LINKS_AT = LINKS;
+const LIVE_FROM = LIVE;
+const OWNED_FROM = OWNED;
+const BITMAPS = DIRTY_WORDS;
+const IS_ANNOUNCED = ANNOUNCED;
 
-/** Where the bitmap of a page begins. */
+/** Where the bitmap of a page begins: 256 words a page, whose number counts by 16. */
 export function bitmapAt(page: number): number {
-  return DIRTY_WORDS + (page << BITMAP_SHIFT);
+  return BITMAPS + (page << 4);
 }
 
 /** Whether another worker has freed the slot, and the owner not collected it. */
 export function isFreedRemotely({ remote }: SharedTables, page: number, slot: number): boolean {
-  return ((remote[DIRTY_WORDS + (page << BITMAP_SHIFT) + (slot >>> 5)]! >>> (slot & 31)) & 1) !== 0;
+  return ((remote[BITMAPS + (page << 4) + (slot >>> 4)]! >>> (slot & 15)) & 1) !== 0;
 }
 
 /**
- * Frees the live block at `granule`, in a page that is somebody else's, or nobody's. False when it is not live.
+ * Frees a slot of a page that is somebody else's, or nobody's. False when it is not live, as far as this worker's wraps reach,
+ * or a NativeBuffer owns the block.
  *
- * Nothing is looked at again once the bit is set: from then on the block is the owner's, who may have used its place for
- * another, or the page for another class, before this worker's next instruction.
+ * Nothing is looked at again once the bit is set, but the bit: from then on the block is the owner's, who may have used its
+ * place for another, or the page for another class, before this worker's next instruction.
  */
-export function freeRemotely(tables: SharedTables, granule: number): boolean {
+export function freeRemotely(tables: SharedTables, page: number, slot: number): boolean {
   const { pages, remote, links } = tables;
-  const page = (granule >>> 8) & -16;
-  const offset = granule & (PAGE_GRANULES - 1);
-  const shape = pages[page + SHAPE]!;
-  const slot = Math.imul(offset, shape >>> INVERSE_SHIFT) >>> 16;
-  const link = Math.imul(slot, shape & GRANULES_MASK) === offset ? links[pages[page + LINKS]! + slot]! : 0;
-  if (link < LIVE || link >= OWNED) return false;
-  const bit = 1 << (slot & 31);
-  if ((Atomics.or(remote, bitmapAt(page) + (slot >>> 5), bit) & bit) !== 0) return false;
-  announceNews(tables, page);
+  const link = links[pages[page + LINKS_AT]! + slot];
+  if (link === undefined || link < LIVE_FROM || link >= OWNED_FROM) return false;
+  const at = BITMAPS + (page << 4) + (slot >>> 4);
+  const bit = 1 << (slot & 15);
+  const old = Atomics.or(remote, at, bit);
+  if ((old & bit) !== 0) return false;
+  if ((old & IS_ANNOUNCED) === 0) announce(tables, page, at, bit);
   return true;
 }
 
+/** Says that the page's bitmap has news, and in the word that this has been said, unless the owner has collected the bit. */
+function announce(tables: SharedTables, page: number, at: number, bit: number): void {
+  raiseNews(tables, page);
+  const { remote } = tables;
+  const seen = remote[at]!;
+  // When others change the word meanwhile, they announce their bits by themselves.
+  if ((seen & bit) !== 0) Atomics.compareExchange(remote, at, seen, seen | ANNOUNCED);
+}
+
 /** Says that the page's bitmap has news, if nobody has yet. */
-export function announceNews(tables: SharedTables, page: number): void {
-  if (Atomics.load(tables.pages, page + NEWS) === 0) raiseNews(tables, page);
+export function raiseNews(tables: SharedTables, page: number): void {
+  const old = Atomics.or(tables.pages, page + OWNER, NEWS);
+  if ((old & NEWS) === 0) tellOwner(tables, page, old & OWNER_MASK);
 }
 
 /** Says so whatever was said before: on behalf of somebody who may have died in the middle of it. */
-export function raiseNews({ control, pages, remote }: SharedTables, page: number): void {
-  Atomics.store(pages, page + NEWS, 1);
+export function raiseNewsAgain(tables: SharedTables, page: number): void {
+  tellOwner(tables, page, Atomics.or(tables.pages, page + OWNER, NEWS) & OWNER_MASK);
+}
+
+function tellOwner({ control, remote }: SharedTables, page: number, owner: number): void {
   Atomics.or(remote, page >>> 9, 1 << ((page >>> 4) & 31));
-  const owner = Atomics.load(pages, page + OWNER);
   if (owner === 0) return;
   const signal = attachmentAt(owner) + SIGNAL;
   if (Atomics.load(control, signal) === 0) Atomics.store(control, signal, 1);
 }
 
-/** Takes that back: before looking at the bitmap. */
+/** Takes that back: before looking at the bitmap. Whatever is read after this call was read after it. */
 export function acknowledgeNews({ pages, remote }: SharedTables, page: number): void {
   const bit = 1 << ((page >>> 4) & 31);
   if ((Atomics.load(remote, page >>> 9) & bit) !== 0) Atomics.and(remote, page >>> 9, ~bit);
-  Atomics.store(pages, page + NEWS, 0);
+  Atomics.and(pages, page + OWNER, ~NEWS);
+  // Not for its value: on some processors a plain load can be served before an atomic operation is done, but not before this.
+  Atomics.load(pages, page + OWNER);
 }
 
-/** Calls `visit` with every slot of a page whose bit is set, then clears those bits. */
+/** Calls `visit` with every slot of a page whose bit is set, then clears those bits. The news must have been acknowledged. */
 export function collectSlots(tables: SharedTables, page: number, visit: (slot: number) => void): void {
   const { remote } = tables;
   const words = bitmapWords(tables, page);
   for (let word = 0, at = bitmapAt(page); word < words; word++, at++) {
-    const seen = Atomics.load(remote, at);
-    if (seen === 0) continue;
-    for (let bits = seen; bits !== 0; bits &= bits - 1) visit(word * 32 + 31 - Math.clz32(bits & -bits));
-    // Last: a worker that is terminated before this leaves bits of slots that are free, which is no harm to who adopts
-    // the page.
-    Atomics.and(remote, at, ~seen);
+    for (let seen = remote[at]!; seen !== 0;) {
+      for (let bits = seen & SLOT_BITS; bits !== 0; bits &= bits - 1) visit(word * 16 + 31 - Math.clz32(bits & -bits));
+      // Last: a worker that is terminated before this leaves bits of slots that are free, which is no harm to who adopts
+      // the page. Bits that have come since are the next to be visited, as who set them relies on ANNOUNCED.
+      const clear = ~(seen | ANNOUNCED);
+      seen = Atomics.and(remote, at, clear) & clear;
+    }
   }
 }
 
 /** How many slots of a page others have freed. */
 export function countFreed(tables: SharedTables, page: number): number {
+  const { remote } = tables;
   let count = 0;
   const words = bitmapWords(tables, page);
+  // Nothing is read ahead of an atomic load, see acknowledgeNews.
+  Atomics.load(tables.pages, page + OWNER);
   for (let at = bitmapAt(page), end = at + words; at < end; at++) {
-    for (let bits = Atomics.load(tables.remote, at); bits !== 0; bits &= bits - 1) count++;
+    for (let bits = remote[at]! & SLOT_BITS; bits !== 0; bits &= bits - 1) count++;
   }
   return count;
 }
@@ -115,12 +154,10 @@ export function countFreed(tables: SharedTables, page: number): number {
 /** Clears the bitmap of a page that is not yet anybody's. */
 export function clearBitmap(tables: SharedTables, page: number): void {
   const { remote } = tables;
-  for (let at = bitmapAt(page), end = at + BITMAP_WORDS; at < end; at++) {
-    if (Atomics.load(remote, at) !== 0) Atomics.store(remote, at, 0);
-  }
+  for (let at = bitmapAt(page), end = at + BITMAP_WORDS; at < end; at++) if (remote[at] !== 0) remote[at] = 0;
   acknowledgeNews(tables, page);
 }
 
 function bitmapWords({ pages }: SharedTables, page: number): number {
-  return (pages[page + CAPACITY]! + 31) >>> 5;
+  return (pages[page + CAPACITY]! + 15) >>> 4;
 }

@@ -41,8 +41,8 @@ import {
   LINK_END,
   LINK_TABLE,
   MAGIC,
-  NEWS,
   OWNER,
+  OWNER_MASK,
   REGION_COUNT,
   REGIONS,
 } from "./shared_layout.ts";
@@ -51,7 +51,7 @@ import { SharedLock } from "./shared_lock.ts";
 import { freePlace, isPlaceAbandoned, takenPlaces } from "./shared_places.ts";
 import { restorePage } from "./shared_restore.ts";
 import type { Scratch, SharedPlatform } from "./shared_platform.ts";
-import { clearBitmap, countFreed, raiseNews } from "./shared_remote.ts";
+import { clearBitmap, countFreed, raiseNewsAgain } from "./shared_remote.ts";
 import { SharedRegions } from "./shared_regions.ts";
 import { HELD_RUN, SharedRuns } from "./shared_runs.ts";
 import type { SharedTables } from "./shared_tables.ts";
@@ -210,7 +210,7 @@ export class SharedSpace {
       const abandoned = control[ABANDONED + sizeClass]!;
       if (abandoned !== 0) {
         const page = abandoned - 1;
-        pages[page + OWNER] = this.number;
+        Atomics.store(pages, page + OWNER, this.number);
         control[ABANDONED + sizeClass] = pages[page + NEXT]!;
         return { page, adopted: true };
       }
@@ -347,16 +347,15 @@ export class SharedSpace {
       pages[unit + OWNER] = 0;
       return false;
     }
-    const owner = pages[unit + OWNER]!;
+    const owner = pages[unit + OWNER]! & OWNER_MASK;
     if (owner === 0 || gone(owner)) {
       const list = ABANDONED + pages[unit + CLASS]!;
-      pages[unit + OWNER] = 0;
+      // Without NEWS: the owner can have died while it took them, or who brought them while it announced them.
+      Atomics.store(pages, unit + OWNER, 0);
       pages[unit + NEXT] = control[list]!;
       control[list] = unit + 1;
     }
-    // The owner can have died while it took the news, or who brought them while it announced them.
-    if (pages[unit + OWNER] === 0) Atomics.store(pages, unit + NEWS, 0);
-    if (countFreed(tables, unit) > 0) raiseNews(tables, unit);
+    if (countFreed(tables, unit) > 0) raiseNewsAgain(tables, unit);
     return true;
   }
 

@@ -302,7 +302,7 @@ describe("SharedHeap.attach()", () => {
       { nonce: [handle.nonce[0] ^ 1, handle.nonce[1]] },
       { check: handle.check ^ 1 },
       { processId: handle.processId + 1 },
-      { version: 2 },
+      { version: 99 },
     ];
     for (const change of changed) {
       assertThrows(() => SharedHeap.attach({ ...handle, ...change }), InvalidHandleError);

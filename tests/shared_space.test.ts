@@ -20,7 +20,7 @@ import {
 } from "../mod.ts";
 import { EXTENDED, LINKS, STATE } from "../src/page_table.ts";
 import { type Attachment, createAttachment, joinAttachment } from "../src/shared_attachment.ts";
-import { LOCK, NEWS } from "../src/shared_layout.ts";
+import { LOCK, NEWS, OWNER } from "../src/shared_layout.ts";
 import type { SharedPlatform } from "../src/shared_platform.ts";
 import { bitmapAt } from "../src/shared_remote.ts";
 import { Prng } from "./support/prng.ts";
@@ -174,7 +174,7 @@ describe("a block that two workers free in the same nanoseconds", () => {
       heap.free(address);
       // As if another worker had looked at the link before that, and set its bit after it.
       remote[bitmapAt(page)] = 1 << 1;
-      pages[page + NEWS] = 1;
+      pages[page + OWNER] = pages[page + OWNER]! | NEWS;
       remote[page >>> 9] = 1;
       const calls = (): unknown => finder === "allocate" ? heap.allocate(64) : (heap.trim(), heap.allocate(5000));
       const error = assertThrows(calls, InvalidFreeError, "at the same moment");

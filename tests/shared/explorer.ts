@@ -63,6 +63,12 @@ export class Memory {
     return this.#note(old);
   }
 
+  /** Writes a cell if it has the value that is expected. */
+  *compareExchange(name: string, expected: number, value: number): Generator<Step, void> {
+    yield NOW;
+    if (this.#note(this.cells[name]!) === expected) this.cells[name] = value;
+  }
+
   /** Waits until a cell is 0 and takes it. */
   *acquire(name: string): Generator<Step, void> {
     yield { ready: (cells) => cells[name] === 0 };
