@@ -3,6 +3,7 @@
  *
  * ```text
  *   Heap                       fast paths                                  this file
+ *    ├─ SmallMoves             short ways: zeroed, resized, moved          small_moves.ts
  *    └─ HeapCore               arguments, bad addresses, limit, clearing   heap_core.ts
  *        ├─ OwnedBlocks        blocks with an ArrayBuffer of their own     native_buffer.ts
  *        ├─ BlockMemory        the bytes of blocks                         block_memory.ts
@@ -14,8 +15,8 @@
  * ```
  *
  * `allocate` and `free` of small blocks are written out whole in one method each, on five fields that are copies of
- * what the first range has (`#copyFirst` renews them); `allocateZeroed`, `reallocate` and `view` have a short way for
- * the blocks of the first range, and everything else goes through `HeapCore`. What makes them fast:
+ * what the first range has (`#copyFirst` renews them); `allocateZeroed` and `reallocate` have a short way for such blocks
+ * in `SmallMoves`, `view` one here, and everything else goes through `HeapCore`. What makes them fast:
  *
  * - An address becomes an offset by one subtraction, and from there on everything is a 32-bit integer; `(x | 0) === x`
  *   rejects fractions, NaN and what is far away. It reaches 2 GiB: `free` has a second way for what lies beyond, and the
@@ -42,7 +43,6 @@ import {
   DEFAULT_ALIGNMENT,
   isPowerOfTwo,
 } from "./arguments.ts";
-import { clearBytes, copyBytes } from "./bytes.ts";
 import { defaultPageSource } from "./default_page_source.ts";
 import { OutOfMemoryError } from "./errors.ts";
 import { HeapCore } from "./heap_core.ts";
@@ -64,12 +64,12 @@ import {
   OWNED,
   SHAPE,
   SLACK_MASK,
-  slotHolds,
   STATE,
 } from "./page_table.ts";
 import { NO_REGION, type Region } from "./region.ts";
 import { UNIT } from "./runs.ts";
 import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, SMALL_MAX } from "./size_class.ts";
+import { SmallMoves } from "./small_moves.ts";
 import type { SmallPages } from "./small_pages.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
@@ -117,6 +117,7 @@ export class Heap implements Allocator {
   readonly #source: PageSource;
   readonly #core: HeapCore;
   readonly #first: SmallPages;
+  readonly #moves: SmallMoves;
   /** Where the first range starts; the fields that follow are copies of what it has. */
   #base: Address = 0;
   /** Where a page would start whose record were at word 0: a page's address follows from its record. */
@@ -143,6 +144,7 @@ export class Heap implements Allocator {
     this.#source = options.source ?? defaultPageSource();
     this.#core = new HeapCore(this, rules, () => this.#copyFirst());
     this.#first = this.#core.blocks.ranges[0]!;
+    this.#moves = new SmallMoves(this.#core);
     this.#copyFirst();
   }
 
@@ -219,25 +221,7 @@ export class Heap implements Allocator {
   allocateZeroed(size: number, alignment: number = DEFAULT): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
     const isUsual = bytes === size && bytes <= this.#fastSize && alignment === DEFAULT;
-    return isUsual ? this.#zeroedSmall(bytes) : this.#zeroed(size, alignment);
-  }
-
-  #zeroedSmall(size: number): Address {
-    const granule = this.#takeSlot(size);
-    if (granule === -1) return this.#zeroed(size, DEFAULT_ALIGNMENT);
-    const address = this.#base + granule * GRANULE;
-    const region = this.#first.range.regionOf(granule >>> 8);
-    if (region.bytes.byteLength > 0) clearBytes(region, (granule - (region.firstUnit << 8)) * GRANULE, size);
-    else this.#core.clear(address, size);
-    return address;
-  }
-
-  #zeroed(size: number, alignment: number): Address {
-    const { blocks } = this.#core;
-    blocks.isFresh = false;
-    const address = this.allocate(size, alignment);
-    if (!blocks.isFresh && size !== 0) this.#core.clear(address, size);
-    return address;
+    return (isUsual && this.#moves.zeroed(bytes)) || this.#core.allocateZeroed(size, alignment);
   }
 
   /**
@@ -255,44 +239,9 @@ export class Heap implements Allocator {
     const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
     const isUsual = granule === quotient && (granule >>> 8) < this.#units && bytes === size && bytes <= this.#fastSize;
-    const moved = isUsual ? this.#reallocateSmall(granule, bytes) : 0;
+    const moved = isUsual ? this.#moves.reallocate(granule, bytes) : 0;
     if (moved !== 0) return moved;
     return address === 0 ? this.allocate(size) : this.#core.reallocate(address, size);
-  }
-
-  /** The new address of a small block of the first range, where there is a short way to one; 0 where there is none. */
-  #reallocateSmall(granule: number, size: number): Address {
-    const index = this.#first.liveLink(granule);
-    const link = this.#links[index]!;
-    if (index === 0 || link >= OWNED || size === 0) return 0;
-    const usable = this.#first.slotSize(granule);
-    const requested = usable - (link & SLACK_MASK);
-    if ((size * 2 > usable || usable === GRANULE) && slotHolds(usable, size)) {
-      // What is cut off may have to be cleared, in a heap that is not plain.
-      if (size < requested && this.#fastUnits === 0) return 0;
-      this.#links[index] = (link & ~SLACK_MASK) + usable - size;
-      return this.#base + granule * GRANULE;
-    }
-    const target = link < LIVE * 2 ? this.#takeSlot(size) : -1;
-    if (target === -1) return 0;
-    this.#moveSmall(granule, target, requested < size ? requested : size);
-    return this.#base + target * GRANULE;
-  }
-
-  /** Copies `length` bytes between two small blocks of the first range, and frees the one at `granule`. */
-  #moveSmall(granule: number, target: number, length: number): void {
-    const first = this.#first;
-    const from = first.range.regionOf(granule >>> 8);
-    const to = first.range.regionOf(target >>> 8);
-    if (from.bytes.byteLength > 0 && to.bytes.byteLength > 0) {
-      const at = (granule - (from.firstUnit << 8)) * GRANULE;
-      copyBytes(from, at, to, (target - (to.firstUnit << 8)) * GRANULE, length);
-      if (this.#fastUnits !== 0) first.free(granule, first.linkIndex(granule));
-      else this.free(this.#base + granule * GRANULE);
-    } else {
-      const base = this.#base;
-      this.#core.move(base + granule * GRANULE, base + target * GRANULE, length);
-    }
   }
 
   /** See {@link Allocator.usableSize}. Constant time. */
@@ -486,18 +435,10 @@ export class Heap implements Allocator {
     return range.pages !== this.#pages || links !== this.#links || range.endUnit !== this.#units;
   }
 
-  /** Takes a slot of the first range for a block of the least alignment; its granule, or -1 when none can be had. */
-  #takeSlot(size: number): number {
-    const sizeClass = CLASS_OF[(size + 15) >>> 4]!;
-    const granule = this.#first.allocate(sizeClass, LIVE + CLASS_GRANULES[sizeClass]! * GRANULE - size);
-    if (this.#isStale()) this.#core.renew();
-    return granule;
-  }
-
   /** What `free` does for all but live small blocks of the first range. */
   #freeSlow(address: Address): void {
     const core = this.#core;
-    const isFar = address - this.#base >= NEAR_UNITS * UNIT;
+    const isFar = typeof address === "number" && address - this.#base >= NEAR_UNITS * UNIT;
     const done = ((isFar || this.#fastUnits === 0) && core.freeSmall(address)) ||
       (this.#fastUnits !== 0 && core.blocks.freeLarge(address));
     if (!done) core.free(address);

@@ -92,6 +92,14 @@ export class HeapCore {
     return this.#place(size, () => this.blocks.allocate(size, alignment));
   }
 
+  /** The same, zeroed; memory fresh from the operating system is not cleared again. */
+  allocateZeroed(size: number, alignment: number): Address {
+    this.blocks.isFresh = false;
+    const address = this.#allocator.allocate(size, alignment);
+    if (!this.blocks.isFresh && size !== 0) this.clear(address, size);
+    return address;
+  }
+
   /** Frees the block at `address`; does nothing for 0. */
   free(address: Address): void {
     assertAddress(address);
