@@ -15,6 +15,7 @@
  *
  * @module
  */
+import { AddressMap } from "./address_map.ts";
 import type { Address } from "./page_source.ts";
 
 /** Entries that may be gone or holes before the array is made anew; as many as there are records may be, too. */
@@ -22,7 +23,7 @@ const SPARE = 64;
 
 /** Records by address, first in, first out. */
 export class AddressQueue<T extends { readonly address: Address }> {
-  readonly #byAddress = new Map<Address, T>();
+  readonly #byAddress = new AddressMap<T>();
   #items: T[] = [];
   #head = 0;
 

@@ -11,6 +11,7 @@
  *
  * @module
  */
+import { AddressMap } from "./address_map.ts";
 import { AddressQueue } from "./address_queue.ts";
 import { historyOf } from "./allocation_site.ts";
 import type { BlockInfo } from "./allocator.ts";
@@ -89,7 +90,7 @@ export class DebugBlocks {
   lastNumber = 0;
   readonly #name: string;
   readonly #remembered: number;
-  readonly #live = new Map<Address, DebugBlock>();
+  readonly #live = new AddressMap<DebugBlock>();
   readonly #freed = new AddressQueue<FreedBlock>();
 
   /** Starts with none. `name` is for messages; `remembered` is how many freed blocks are kept. */
@@ -133,7 +134,7 @@ export class DebugBlocks {
 
   /** The live blocks as they are now. Those that are freed during the walk do not come; those allocated neither. */
   *walk(): IterableIterator<DebugBlock> {
-    for (const block of [...this.#live.values()]) {
+    for (const block of this.#live.values().sort((a, b) => a.number - b.number)) {
       if (this.#live.get(block.address) === block) yield block;
     }
   }
