@@ -191,9 +191,7 @@ export class Arena extends ViewedAllocator implements Allocator {
    * bytes.
    */
   resize(address: Address, size: number): boolean {
-    const block = this.#memory.live(address, "resize");
-    assertSize(size);
-    this.#memory.refuseOwned(address, "resize");
+    const block = this.#memory.liveToResize(address, size, "resize");
     return this.#resize(block, size);
   }
 
@@ -208,9 +206,7 @@ export class Arena extends ViewedAllocator implements Allocator {
   /** See {@link Allocator.reallocate}. In place wherever `resize` can. */
   reallocate(address: Address, size: number): Address {
     if (address === 0) return this.allocate(size);
-    const block = this.#memory.live(address, "reallocate");
-    assertSize(size);
-    this.#memory.refuseOwned(address, "reallocate");
+    const block = this.#memory.liveToResize(address, size, "reallocate");
     if (size === 0) {
       this.free(address);
       return 0;

@@ -164,18 +164,14 @@ export class BumpAllocator extends ViewedAllocator implements Allocator {
 
   /** See {@link Allocator.resize}. True for the last block as long as there is room, for others within their bytes. */
   resize(address: Address, size: number): boolean {
-    this.#memory.live(address, "resize");
-    assertSize(size);
-    this.#memory.refuseOwned(address, "resize");
+    this.#memory.liveToResize(address, size, "resize");
     return this.#region.resize(this.#region.indexOf(address), size);
   }
 
   /** See {@link Allocator.reallocate}. In place wherever `resize` can. */
   reallocate(address: Address, size: number): Address {
     if (address === 0) return this.allocate(size);
-    const block = this.#memory.live(address, "reallocate");
-    assertSize(size);
-    this.#memory.refuseOwned(address, "reallocate");
+    const block = this.#memory.liveToResize(address, size, "reallocate");
     if (size === 0) {
       this.free(address);
       return 0;

@@ -71,7 +71,7 @@ import { isStillThere, lostBlock, notFreed } from "./wrapper_reports.ts";
 export class DebugAllocator extends ViewedAllocator implements Allocator {
   readonly #inner: OwningAllocator;
   readonly #blocks: DebugBlocks;
-  readonly #memory: WrapperMemory;
+  readonly #memory: WrapperMemory<DebugBlock>;
   readonly #totals: SiteTotals | undefined;
   readonly #stackDepth: number;
   readonly #fills: boolean;
@@ -97,7 +97,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
       isDisposed: () => this.#disposed,
       find: (address) => this.#blocks.find(address),
       invalid: (address, action) => this.#blocks.invalid(address, action),
-      replace: (block, size) => this.#replace(this.#blocks.find(block.address)!, size).address,
+      replace: (block, size) => this.#replace(block, size).address,
     });
     if (settings.leaksAtExit) this.#forgetExit = atExit(() => this.#reportLeaks(this.leaks()));
   }
@@ -180,10 +180,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
 
   /** See {@link Allocator.resize}. Within the inner block, and beyond where the inner allocator can. */
   resize(address: Address, size: number): boolean {
-    this.#memory.live(address, "resize");
-    assertSize(size);
-    this.#memory.refuseOwned(address, "resize");
-    const block = this.#blocks.find(address)!;
+    const block = this.#memory.liveToResize(address, size, "resize");
     this.#assertIntact(block, "resize");
     return this.#resize(block, size);
   }
@@ -191,10 +188,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
   /** See {@link Allocator.reallocate}. A block that moves leaves 0xDF behind, where one ArrayBuffer can show it. */
   reallocate(address: Address, size: number): Address {
     if (address === 0) return this.allocate(size);
-    this.#memory.live(address, "reallocate");
-    assertSize(size);
-    this.#memory.refuseOwned(address, "reallocate");
-    const block = this.#blocks.find(address)!;
+    const block = this.#memory.liveToResize(address, size, "reallocate");
     this.#assertIntact(block, "reallocate");
     if (size === 0) {
       if (!this.#release(block)) throw notFreed("reallocate", address);
@@ -269,8 +263,8 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
   free(address: Address, size?: number, alignment?: number): void {
     if (size !== undefined) assertSize(size);
     if (alignment !== undefined) assertAlignment(alignment);
-    if (this.#memory.liveToFree(address) === undefined) return;
-    const block = this.#blocks.find(address)!;
+    const block = this.#memory.liveToFree(address);
+    if (block === undefined) return;
     const violation = mismatch(block, size, alignment) ?? this.#damage(block, "free");
     if (violation !== undefined) return reportViolation(violation);
     this.#release(block);

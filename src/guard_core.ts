@@ -71,18 +71,14 @@ export class GuardCore extends ViewedAllocator implements Allocator {
   }
 
   resize(address: Address, size: number): boolean {
-    const block = this.#live(address, "resize");
-    assertSize(size);
-    this.#memory.refuseOwned(address, "resize");
+    const block = this.#liveToResize(address, size, "resize");
     this.#refuseDamaged(block, "resize");
     return this.guarded.resize(block, size + 0); // -0 is 0
   }
 
   reallocate(address: Address, size: number): Address {
     if (address === 0) return this.allocate(size);
-    const block = this.#live(address, "reallocate");
-    assertSize(size);
-    this.#memory.refuseOwned(address, "reallocate");
+    const block = this.#liveToResize(address, size, "reallocate");
     if (size === block.requestedSize && size > 0) return address;
     this.#refuseDamaged(block, "reallocate");
     const moved = size === 0 ? 0 : this.#place(size, block.alignment);
@@ -181,8 +177,8 @@ export class GuardCore extends ViewedAllocator implements Allocator {
     return captureStack(what, this.#stackDepth);
   }
 
-  #live(address: Address, action: string): GuardedBlock {
-    return this.guarded.at(this.#memory.live(address, action).address)!;
+  #liveToResize(address: Address, size: number, action: string): GuardedBlock {
+    return this.guarded.at(this.#memory.liveToResize(address, size, action).address)!;
   }
 
   #refuseDamaged(block: GuardedBlock, action: string): void {

@@ -372,9 +372,7 @@ export abstract class InBandAllocator extends ViewedAllocator implements Allocat
 
   /** The same for `resize` and `reallocate`, which an owned block refuses. */
   #regionOfUsed(address: Address, size: number, action: string): Region {
-    this.#memory.live(address, action);
-    assertSize(size);
-    this.#memory.refuseOwned(address, action);
+    this.#memory.liveToResize(address, size, action);
     return this.#regions.find(address)!;
   }
 

@@ -242,9 +242,7 @@ export class PoolAllocator extends ViewedAllocator implements Allocator {
 
   /** See {@link Allocator.resize}. True for every size up to `slotSize`. */
   resize(address: Address, size: number): boolean {
-    this.#memory.live(address, "resize");
-    assertSize(size);
-    this.#memory.refuseOwned(address, "resize");
+    this.#memory.liveToResize(address, size, "resize");
     return this.#setSize(this.#liveSlot(address), size);
   }
 
@@ -257,9 +255,7 @@ export class PoolAllocator extends ViewedAllocator implements Allocator {
   /** See {@link Allocator.reallocate}. Always in place. */
   reallocate(address: Address, size: number): Address {
     if (address === 0) return this.allocate(size);
-    this.#memory.live(address, "reallocate");
-    assertSize(size);
-    this.#memory.refuseOwned(address, "reallocate");
+    this.#memory.liveToResize(address, size, "reallocate");
     if (size === 0) {
       this.free(address);
       return 0;

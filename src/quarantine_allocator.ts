@@ -102,7 +102,7 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
   readonly #inner: OwningAllocator;
   readonly #live = new Map<Address, LiveBlock>();
   readonly #quarantine: Quarantine;
-  readonly #memory: WrapperMemory;
+  readonly #memory: WrapperMemory<LiveBlock>;
   readonly #stackDepth: number;
   /** Usable bytes of all live blocks. */
   #liveBytes = 0;
@@ -158,18 +158,14 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
 
   /** See {@link Allocator.resize}. As the inner allocator can. */
   resize(address: Address, size: number): boolean {
-    const block = this.#live.get(this.#memory.live(address, "resize").address)!;
-    assertSize(size);
-    this.#memory.refuseOwned(address, "resize");
+    const block = this.#memory.liveToResize(address, size, "resize");
     return this.#resize(block, size);
   }
 
   /** See {@link Allocator.reallocate}. In place where `resize` can do it; else the old place goes into quarantine. */
   reallocate(address: Address, size: number): Address {
     if (address === 0) return this.allocate(size);
-    const block = this.#live.get(this.#memory.live(address, "reallocate").address)!;
-    assertSize(size);
-    this.#memory.refuseOwned(address, "reallocate");
+    const block = this.#memory.liveToResize(address, size, "reallocate");
     if (size === 0) {
       if (!this.#release(block)) throw notFreed("reallocate", address);
       return 0;
@@ -221,7 +217,8 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
 
   /** See {@link Allocator.free}. The block goes into quarantine, and the oldest ones may leave it. */
   free(address: Address): void {
-    if (this.#memory.liveToFree(address) !== undefined) this.#release(this.#live.get(address)!);
+    const block = this.#memory.liveToFree(address);
+    if (block !== undefined) this.#release(block);
   }
 
   /** Frees a live block; false when that is a violation and the hook returned. The block is as it was then. */

@@ -16,7 +16,7 @@
  * must do in return:
  *
  * - `free`: call {@link ViewedMemory.revoke} before the block goes, if {@link ViewedMemory.ownedBlocks} is not 0;
- * - `resize`, `reallocate`: call {@link ViewedMemory.refuseOwned}, likewise;
+ * - `resize`, `reallocate`: begin with {@link ViewedMemory.liveToResize}, as owned blocks refuse both;
  * - `dispose`: call {@link ViewedMemory.dispose} first, then see to it that all other views are detached.
  *
  * Nothing here is on the path of `allocate` and `free` of blocks that nobody owns.
@@ -129,6 +129,14 @@ export class ViewedMemory<Block extends BlockInfo> {
     this.assertUsable("free", address);
     const block = this.#hooks.find(address);
     if (block === undefined) this.rejectFree(address);
+    return block;
+  }
+
+  /** The live block at `address` that is to have `size` bytes; the violation is thrown also when somebody owns the block. */
+  liveToResize(address: Address, size: number, action: string): Block {
+    const block = this.live(address, action);
+    assertSize(size);
+    this.refuseOwned(address, action);
     return block;
   }
 

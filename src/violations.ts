@@ -9,6 +9,9 @@
  *   found in                                    the hook throws       the hook returns
  *   free, freeArray, a wrapper's own checks     so does the call      the call does nothing more, and returns
  *   reallocate, view, usableSize ...            so does the call      the call throws the violation: it has no result
+ *   check and dispose of a wrapper              what follows is       the call goes on
+ *                                               reported all the same,
+ *                                               and then thrown in one
  * ```
  *
  * Either way the allocator is as it was before the call and can be used on, by the hook too: nothing is half done when

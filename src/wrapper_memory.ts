@@ -43,7 +43,7 @@ export interface WrappedBlock extends BlockInfo {
 }
 
 /** What {@link WrapperMemory} needs to know of its wrapper, besides what is in {@link ViewHooks}. */
-export interface WrapperHooks extends ViewHooks<WrappedBlock> {
+export interface WrapperHooks<Block extends WrappedBlock = WrappedBlock> extends ViewHooks<Block> {
   /** The error that says why there is no live block at `address`. */
   invalid(address: Address, action: string): InvalidFreeError;
 }
@@ -58,13 +58,13 @@ export function assertWrappable(inner: OwningAllocator): void {
 }
 
 /** The memory of one wrapper, as its callers see it. `addressOf` takes constant time. */
-export class WrapperMemory extends ViewedMemory<WrappedBlock> {
+export class WrapperMemory<Block extends WrappedBlock = WrappedBlock> extends ViewedMemory<Block> {
   readonly #inner: OwningAllocator | InnerView;
-  readonly #hooks: WrapperHooks;
+  readonly #hooks: WrapperHooks<Block>;
   readonly #bytes: InnerBytes;
 
   /** For `allocator`, whose blocks lie in those of `inner`. Starts with no owned blocks. */
-  constructor(allocator: OwningAllocator, inner: OwningAllocator | InnerView, hooks: WrapperHooks) {
+  constructor(allocator: OwningAllocator, inner: OwningAllocator | InnerView, hooks: WrapperHooks<Block>) {
     const bytes = new InnerBytes(inner, hooks);
     super(allocator, hooks, bytes);
     this.#inner = inner;
