@@ -282,8 +282,12 @@ export class Heap implements Allocator {
       }
       const length = byteLength === undefined ? usable - slack : byteLength;
       if (usable > 0 && typeof length === "number" && length >>> 0 === length && length <= usable) {
-        const region = this.#regionOf(unit);
-        return new Uint8Array(region.buffer, region.byteOffset + (address - region.address), length);
+        let region = this.#seen;
+        if (unit < region.firstUnit || unit >= region.endUnit) region = this.#regionOf(unit);
+        const offset = ((granule - (region.firstUnit << 8)) << 4) >>> 0;
+        try {
+          return new Uint8Array(region.buffer, region.byteOffset + offset, length);
+        } catch { /* Somebody has detached the region: the error comes from below. */ }
       }
     }
     return this.#core.view(address, byteLength);
