@@ -99,7 +99,7 @@ const NEAR_UNITS = 2 ** 19;
  * Blocks never move, are 16-byte aligned at least, and are freed on purpose. Freeing what is not a live block is always
  * an error, never a corruption. `allocate` (up to 256 KiB), `free`, `usableSize` and `owns` take constant time;
  * `reallocate` copies when it cannot grow in place; `stats` takes time in the number of pages and large blocks,
- * `blocks` in that of live blocks, `check` in that of slots and units.
+ * `blocks` in that of slots, large blocks and huge ones, `check` in that of slots and units.
  *
  * Undisposed, a heap keeps its memory until the process ends: nothing is freed by the garbage collector.
  *
@@ -126,9 +126,9 @@ export class Heap implements Allocator {
   #links: Uint16Array = new Uint16Array(0);
   /** The largest size that `allocate` may place by itself. */
   #fastSize = -1;
-  /** The units whose blocks `free` may free by itself, and `reallocate` cut: none in a heap that is not plain. */
+  /** The units whose blocks `free` may free by itself: those of the first 2 GiB, none in a heap that is not plain. */
   #fastUnits = 0;
-  /** The units whose blocks may be looked at, and without a limit moved: all that are committed. */
+  /** The units whose blocks `view`, `array` and `reallocate` may look up by themselves: all that are committed. */
   #units = 0;
   /** The region of the last view. */
   #seen: Region = NO_REGION;

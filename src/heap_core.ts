@@ -1,9 +1,9 @@
 /**
  * The heap without its fast paths: every rule of the `Allocator` contract, for every kind of block.
  *
- * `Heap` answers the usual small calls by itself and comes here with all others: wrong arguments, bad addresses, blocks
- * that are large, aligned or owned, everything when there is a limit, and every free when freed memory is cleared or its
- * reuse delayed. What is decided here and nowhere else:
+ * `Heap` answers the usual calls by itself and comes here with all others: wrong arguments, bad addresses, blocks that a
+ * NativeBuffer owns, large blocks that no parked run serves, alignments above 1 KiB, every block when there is a limit, and
+ * every free when freed memory is cleared or its reuse delayed. What is decided here and nowhere else:
  *
  * - the limit: `#requested` is the sum of the sizes that were asked for; the fast paths do not keep it, so it is right
  *   only in a heap with a limit, which uses none of them;

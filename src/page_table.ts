@@ -27,8 +27,8 @@
  * Two words hold what four could, because each access of a typed array costs five instructions, and the bits cost one
  * each. CURRENT has an entry for every size in granules, not for every class: that saves the way from size to class.
  *
- * In a `Heap` an entry of CURRENT is where the record of the page starts, `page + STATE`, so that 0 stands for no page
- * and the fast path adds nothing; in the table of a worker of a `SharedHeap` it is the page.
+ * An entry of CURRENT is where the record of the page starts, `page + STATE`, so that 0 stands for no page and the fast
+ * path adds nothing. (A `SharedHeap` has records of the same form, and no header: see shared_layout.ts.)
  *
  * A page number times 16 is called `page` in the code; `NO_PAGE` is the number whose fields are read from the line of
  * zeros, so that the fast path needs no test for it: it looks like a page whose free list is empty.

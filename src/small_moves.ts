@@ -1,9 +1,10 @@
 /**
  * The short ways of a heap for small blocks that take more than a slot: zeroed ones, and those that change their size.
  *
- * Offsets are counted in granules from the start of the first range, and in bytes within a region, so that all of it is
- * 32-bit integers. Each method answers 0 where it has no short way (no page can be had, the block is owned or aligned,
- * what is cut off must be cleared), having changed nothing; `HeapCore` then does the same with all care.
+ * Places are counted in granules from the start of the first range, which are 32-bit integers, and in bytes only within a
+ * region. Each method answers 0 where it has no short way (no page can be had, the block is owned, it is to move and is
+ * aligned, or something is cut off it in a heap that is not plain), with all blocks as they were; `HeapCore` then does
+ * the same with all care.
  *
  * @module
  */

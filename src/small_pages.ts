@@ -4,9 +4,7 @@
  * What is in a page's record, and what a link means, is drawn in page_table.ts. This class holds everything but the
  * fastest path, which `Heap` has written out in its own methods (two small methods took 84 instead of 23 ns a pair on
  * one trace in Bun): `heap.allocate` takes a slot from the current page's free list, `heap.free` puts one back, and
- * both come here when a page runs out, fills up or empties. With random placement all slots of a page join its free
- * list at once, in random order, and a freed slot goes to a random place near its front; the fast path of `allocate` is
- * the same.
+ * both come here when a page runs out, is full no longer, or empties. Random placement is in random_slots.ts.
  *
  * ```text
  *                     take a page            list runs out
@@ -22,10 +20,10 @@
  * written before. Otherwise it becomes partial itself.
  *
  * Invariants, verified by {@link SmallPages.check}: STATE counts the live and delayed links (plus the hold, less FULL);
- * a page's free list holds exactly its free slots below EXTENDED; a full page has no slots that were never in the list; the
- * partial list of a class holds exactly its pages that are neither current, full nor idle.
+ * a free list holds exactly the free slots below EXTENDED; a full page has no slots that were never in it; a class's
+ * partial list holds exactly its pages that are neither current, full nor idle.
  *
- * Cost: O(1) for everything but `check` and the walks.
+ * Cost: O(1) for everything but `check` and the walks; with random placement a new page takes time in its slots.
  *
  * @module
  */
@@ -242,11 +240,9 @@ export class SmallPages {
     return pages[page + LINKS]! + slot;
   }
 
-  /**
-   * After a free left STATE below one used slot: a full page is partial now, or a partial page is empty. Short, because V8
-   * inlines it into `heap.free`, which must stay small enough to be inlined itself.
-   */
+  /** After a free left STATE below one used slot: a full page is partial now, or a partial page is empty. */
   settle(page: number): void {
+    // Short, because V8 inlines it into `heap.free`, which must stay small enough to be inlined itself.
     const pages = this.range.pages;
     const at = page + STATE;
     const state = pages[at]!;
@@ -396,9 +392,8 @@ export class SmallPages {
   }
 
   /**
-   * Puts a page at the end of its class's partial list. It has one free slot now; by the time it comes to the front it
-   * has more, and is not exhausted by the next allocation (from the front, one trace spent a third of its time changing
-   * pages).
+   * Puts a page at the end of its class's partial list: by the time it comes to the front it has more than the one free
+   * slot of now (put at the front, it made one trace spend a third of its time changing pages).
    */
   #insertPartial(page: number): void {
     const pages = this.range.pages;
