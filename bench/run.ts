@@ -43,7 +43,7 @@ import {
   runShared,
   type TraceFile,
 } from "./support/phases.ts";
-import { runWorkers, type WorkersEffort } from "./support/phase_workers.ts";
+import { runScaling, runWorkers, type WorkersEffort } from "./support/phase_workers.ts";
 import { formatReport } from "./support/report.ts";
 import { type Results, RESULTS_VERSION, writeResults } from "./support/results.ts";
 
@@ -66,6 +66,7 @@ const FULL: Effort & WorkersEffort = {
   workersProcesses: 5,
   workersRounds: 5,
   workersMs: 200,
+  scalingCycles: 20,
 };
 
 const QUICK: Effort & WorkersEffort = {
@@ -87,6 +88,7 @@ const QUICK: Effort & WorkersEffort = {
   workersProcesses: 1,
   workersRounds: 3,
   workersMs: 30,
+  scalingCycles: 5,
   cases: {
     "replace-64-10k": ["heap", "ffi-malloc", "uint8array"],
     "view-64k": ["heap", "uint8array"],
@@ -151,6 +153,7 @@ function main(scratch: string): void {
     growth: phases.includes("growth") ? runGrowth(children, effort) : [],
     shared: phases.includes("shared") ? runShared(children, effort) : [],
     workers: phases.includes("workers") ? runWorkers(children, effort) : [],
+    scaling: phases.includes("workers") ? runScaling(children, effort) : [],
     missing: children.missing,
   };
   progress("");

@@ -18,9 +18,11 @@ import {
   netWorkersTime,
   remoteRatio,
   scaling,
+  scalingByCpu,
   type WorkersResult,
 } from "../bench/support/workers_results.ts";
 import type { WorkersReport, WorkersRound } from "../bench/workers.ts";
+import type { ScalingReport } from "../bench/workers_scaling.ts";
 import { sampleResults } from "./fixtures/bench_results.ts";
 import { isLinux, runFile, runtimeName } from "./support/runtime.ts";
 
@@ -48,6 +50,19 @@ describe("bench/workers.ts", { ignore: cannotRun }, () => {
       }
     });
   }
+
+  it("compares two workers with one by turns", async () => {
+    for (const subject of ["heap", "shared-heap"]) {
+      const args = ["--subject", subject, "--cycles", "3", "--slice-ms", "20"];
+      const { code, stdout, stderr } = await runFile("bench/workers_scaling.ts", { args });
+      assertEquals(code, 0, stderr);
+      const { cycles } = JSON.parse(stdout) as ScalingReport;
+      assertEquals(cycles.length, 3);
+      for (const what of ["replaceOne", "replaceTwo", "computeOne", "computeTwo"] as const) {
+        assert(cycles.some((cycle) => cycle[what] > 0), `${what}: ${stdout}`);
+      }
+    }
+  });
 
   it("refuses to hand over blocks that others cannot free", async () => {
     const { code, stderr } = await runFile("bench/workers.ts", { args: ["--load", "larson", "--subject", "heap"] });
@@ -124,11 +139,18 @@ describe("bench workers' results", () => {
     measured("deno", "larson", "null", 2, 2),
     measured("deno", "larson", "shared-heap", 2, 14),
   ];
-  const results = sampleResults({ workers });
+  const results = sampleResults({
+    workers,
+    scaling: [
+      { side: "deno", subject: "shared-heap", round: 0, replace: 1.9, compute: 2 },
+      { side: "deno", subject: "heap", round: 0, replace: 1.7, compute: 2 },
+    ],
+  });
 
   it("are net of the same loop with as many workers", () => {
     assertEquals(netWorkersTime(results, "deno", "churn", "shared-heap", 2)?.median, 11);
-    assertAlmostEquals(scaling(results, "deno", "wall")!, 2);
+    assertAlmostEquals(scalingByCpu(results, "deno")!, 2);
+    assertEquals(scaling(results, "deno", "heap")?.median, 1.7);
     assertAlmostEquals(remoteRatio(results, "deno", "shared-heap")!, 4);
     assertEquals(netWorkersTime(results, "deno", "mstress", "shared-heap", 2), undefined);
   });

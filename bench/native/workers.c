@@ -28,6 +28,8 @@ enum {
   LARGEST_BYTES = 65536,
   MAX_THREADS = 64,
   MAX_ROUNDS = 1000,
+  WARM_UP_OPERATIONS = 8000000,
+  WARM_UP_MOST = 30,
   LINE = 64
 };
 
@@ -319,12 +321,17 @@ int main(int argc, char **argv) {
     pthread_detach(thread);
   }
 
-  sleep_ms(2 * round_ms);
+  for (long round = 0; round < 2 || (round < WARM_UP_MOST && read_all().operations < WARM_UP_OPERATIONS); round++) {
+    sleep_ms(round_ms);
+  }
   static struct reading readings[MAX_ROUNDS + 1];
   readings[0] = read_all();
   for (long i = 1; i <= rounds; i++) {
-    sleep_ms(round_ms);
-    readings[i] = read_all();
+    long waited = 0;
+    do {
+      sleep_ms(round_ms);
+      readings[i] = read_all();
+    } while (readings[i].operations == readings[i - 1].operations && ++waited < WARM_UP_MOST);
   }
   pthread_mutex_lock(&turns);
   atomic_store(&stop, 1);

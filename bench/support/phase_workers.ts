@@ -4,10 +4,11 @@
  * @module
  */
 import type { WorkersReport } from "../workers.ts";
+import type { ScalingReport } from "../workers_scaling.ts";
 import { type Children, progress } from "./children.ts";
 import { median } from "./statistics.ts";
 import type { Load, LoadSubject } from "./worker_loads.ts";
-import { NATIVE_LOADS, type WorkersResult } from "./workers_results.ts";
+import { NATIVE_LOADS, type ScalingResult, type WorkersResult } from "./workers_results.ts";
 
 /** How much is run. */
 export interface WorkersEffort {
@@ -16,6 +17,8 @@ export interface WorkersEffort {
   /** Rounds of a process, after a warm-up of two. */
   readonly workersRounds: number;
   readonly workersMs: number;
+  /** Cycles of bench/workers_scaling.ts. */
+  readonly scalingCycles: number;
 }
 
 /** A load, who runs it, and in how many workers. */
@@ -26,8 +29,6 @@ const RUNS: readonly Run[] = [
   ...(["pair", "churn"] as const).flatMap((load) =>
     (["null", "heap", "shared-heap"] as const).map((subject): Run => [load, subject, 1])
   ),
-  ["compute", "null", 1],
-  ["compute", "null", 2],
   ["churn", "null", 2],
   ["churn", "shared-heap", 2],
   ...(["null", "shared-heap"] as const).flatMap((subject): Run[] => [["local", subject, 1], ["remote", subject, 2]]),
@@ -79,4 +80,34 @@ function perOperation({ rounds }: WorkersReport, workers: number) {
     allocating: per(({ allocating }) => 2 * allocating),
     freeing: per(({ freeing }) => 2 * freeing),
   };
+}
+
+/** What two workers do in the time of one, on the shared heap and with a heap each. */
+export function runScaling(
+  children: Children,
+  { workersProcesses, workersMs, scalingCycles }: WorkersEffort,
+): ScalingResult[] {
+  const results: ScalingResult[] = [];
+  const args = ["--cycles", `${scalingCycles}`, "--slice-ms", `${workersMs / 4}`];
+  for (let round = 0; round < workersProcesses; round++) {
+    for (const side of children.runtimes) {
+      for (const subject of ["shared-heap", "heap"]) {
+        const who = `${side} ${subject}, scaling`;
+        progress(`workers: ${who}, process ${round + 1} of ${workersProcesses}`);
+        const report = children.runScript<ScalingReport>(side, "workers_scaling.ts", who, [
+          "--subject",
+          subject,
+          ...args,
+        ]);
+        if (report !== undefined) results.push({ side, subject, round, ...ratiosOf(report) });
+      }
+    }
+  }
+  return results;
+}
+
+/** Of sums over the cycles: a single slice can be one in which the machine had nothing to give. */
+function ratiosOf({ cycles }: ScalingReport): { replace: number; compute: number } {
+  const sum = (what: keyof ScalingReport["cycles"][number]) => cycles.reduce((total, cycle) => total + cycle[what], 0);
+  return { replace: sum("replaceTwo") / sum("replaceOne"), compute: sum("computeTwo") / sum("computeOne") };
 }

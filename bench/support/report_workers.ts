@@ -4,15 +4,16 @@
  * @module
  */
 import type { Results } from "./results.ts";
+import type { Spread } from "./statistics.ts";
 import { formatNumber, formatRatio, formatSpread, formatTable, type Section } from "./text.ts";
 import {
-  computeScaling,
   NATIVE_LOADS,
   nativeRatio,
   netWorkersTime,
   oneWorkerRatio,
   remoteRatio,
   scaling,
+  scalingByCpu,
 } from "./workers_results.ts";
 
 /** Both tables. */
@@ -27,9 +28,17 @@ function formatRatios(results: Results): Section {
   const native = results.runtimes.map(() => "");
   add("one worker, `Heap` = 1: a pair of 64 bytes", "1.2", (side) => oneWorkerRatio(results, side, "pair"));
   add("the same: 10,000 live, 16 to 512 bytes", "1.2", (side) => oneWorkerRatio(results, side, "churn"));
-  add("two workers, each by itself, operations of one = 1, elapsed", "1.8", (side) => scaling(results, side, "wall"));
-  add("control: two workers that compute, one = 1, elapsed", "", (side) => computeScaling(results, side));
-  add("the same two workers, per CPU time", "", (side) => scaling(results, side, "process"));
+  const addSpread = (what: string, wanted: string, figure: (side: string) => Spread | undefined) =>
+    rows.push([what, wanted, ...results.runtimes.map((side) => formatSpread(figure(side)))]);
+  addSpread(
+    "two workers, each by itself, operations of one = 1, elapsed",
+    "1.8",
+    (side) => scaling(results, side, "shared-heap"),
+  );
+  addSpread("two workers that compute, in between", "", (side) => scaling(results, side, "shared-heap", "compute"));
+  addSpread("two workers with a `Heap` each", "", (side) => scaling(results, side, "heap"));
+  addSpread("two workers that compute, in between", "", (side) => scaling(results, side, "heap", "compute"));
+  add("two workers on the shared heap, per CPU time", "", (side) => scalingByCpu(results, side));
   add(
     "freeing another worker's blocks, one's own = 1",
     "3",

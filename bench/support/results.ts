@@ -9,7 +9,7 @@ import type { Times } from "./clock.ts";
 import type { Figure } from "./figures.ts";
 import type { Machine } from "./machine.ts";
 import type { ResidentFigures } from "./resident.ts";
-import type { WorkersResult } from "./workers_results.ts";
+import type { ScalingResult, WorkersResult } from "./workers_results.ts";
 import { geometricMean, median, type Spread, spread } from "./statistics.ts";
 
 /** The version of the results file's format. */
@@ -133,10 +133,11 @@ export interface Results {
   readonly replays: readonly ReplayResult[];
   readonly memory: readonly MemoryResult[];
   readonly micro: readonly MicroResult[];
-  /** Absent in files from before it was measured, as the three below. */
+  /** Absent in files from before it was measured, as the four below. */
   readonly growth?: readonly GrowthResult[];
   readonly shared?: readonly SharedResult[];
   readonly workers?: readonly WorkersResult[];
+  readonly scaling?: readonly ScalingResult[];
   /** Whether the traces are the bundled ones. */
   readonly bundled?: boolean;
   /** What programs of their own measured. */
@@ -402,6 +403,11 @@ function toCsv(results: Results): string {
       if (r[metric] === 0) continue;
       const subject = `${r.load} ${r.workers}`;
       lines.push(["workers", subject, r.side, r.subject, r.round, `${metric} ns/op`, r[metric].toFixed(2)].join());
+    }
+  }
+  for (const r of results.scaling ?? []) {
+    for (const what of ["replace", "compute"] as const) {
+      lines.push(["scaling", what, r.side, r.subject, r.round, "two/one", r[what].toFixed(3)].join());
     }
   }
   for (const { kind, subject, side, allocator, round, metric, value } of results.figures ?? []) {

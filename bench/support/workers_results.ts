@@ -25,6 +25,18 @@ export interface WorkersResult {
   readonly freeing: number;
 }
 
+/** One process of bench/workers_scaling.ts: what two workers do in the time of one, one = 1. */
+export interface ScalingResult {
+  readonly side: Side;
+  /** `"shared-heap"`, or `"heap"` when each worker has one of its own. */
+  readonly subject: string;
+  readonly round: number;
+  /** Of replacing blocks. */
+  readonly replace: number;
+  /** Of computing, in between. */
+  readonly compute: number;
+}
+
 /** One of the times of a {@link WorkersResult}. */
 export type WorkersClock = "process" | "wall" | "allocating" | "freeing";
 
@@ -75,20 +87,23 @@ export function oneWorkerRatio(results: Results, side: Side, load: "pair" | "chu
   return over(netWorkersTime(results, side, load, "shared-heap", 1), netWorkersTime(results, side, load, "heap", 1));
 }
 
-/** How many times the operations of one worker two do in the same time, net; `process`: if each had a core of its own. */
-export function scaling(results: Results, side: Side, clock: "process" | "wall"): number | undefined {
-  const ratio = over(
-    netWorkersTime(results, side, "churn", "shared-heap", 1, clock),
-    netWorkersTime(results, side, "churn", "shared-heap", 2, clock),
+/** How many times the operations of one worker two do in the same elapsed time, each by itself. */
+export function scaling(
+  results: Results,
+  side: Side,
+  subject: string,
+  what: "replace" | "compute" = "replace",
+): Spread | undefined {
+  return spread(
+    (results.scaling ?? []).filter((r) => r.side === side && r.subject === subject).map((result) => result[what]),
   );
-  return ratio === undefined ? undefined : 2 * ratio;
 }
 
-/** The same for two workers that only compute: what the machine had to give meanwhile. */
-export function computeScaling(results: Results, side: Side): number | undefined {
+/** The same by CPU time, net: what it would be if each had a processor to itself all the time. */
+export function scalingByCpu(results: Results, side: Side): number | undefined {
   const ratio = over(
-    workersTime(results, side, "compute", "null", 1, "wall"),
-    workersTime(results, side, "compute", "null", 2, "wall"),
+    netWorkersTime(results, side, "churn", "shared-heap", 1),
+    netWorkersTime(results, side, "churn", "shared-heap", 2),
   );
   return ratio === undefined ? undefined : 2 * ratio;
 }
@@ -138,7 +153,7 @@ export function findWorkersBars(results: Results, side: Side): Bar[] {
     bar(`one worker on ${side}: SharedHeap / Heap, churn`, oneWorkerRatio(results, side, "churn"), LIMITS.oneWorker),
     bar(
       `two workers on ${side}: operations of one, elapsed`,
-      scaling(results, side, "wall"),
+      scaling(results, side, "shared-heap")?.median,
       LIMITS.scaling,
       "at least",
     ),

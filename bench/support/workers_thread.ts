@@ -19,38 +19,17 @@ import {
   OWNERS,
   PHASE,
   PHASES,
-  PLACES,
   PLAN,
   type Plan,
   STEPS,
   TURN,
 } from "./worker_loads.ts";
-
-/** The part of an allocator that the loads need. */
-interface LoadAllocator {
-  allocate(size: number): number;
-  free(address: number): void;
-}
+import { compute, empty, fill, type LoadAllocator, NullAllocator, pair, replace, stress } from "./worker_loops.ts";
 
 /** An allocator, and how it is left for good or only to come back. */
 interface Opened {
   readonly allocator: LoadAllocator;
   again(): LoadAllocator;
-}
-
-/** What is taken off: computes a number as cheaply as can be, which the loops store as they store an address. */
-class NullAllocator implements LoadAllocator {
-  readonly #base: number;
-
-  constructor(base: number) {
-    this.#base = base;
-  }
-
-  allocate(size: number): number {
-    return this.#base + size * 16;
-  }
-
-  free(_address: number): void {}
 }
 
 async function open({ subject, module, handle, base }: LoadData): Promise<Opened> {
@@ -173,69 +152,6 @@ function takeSection(control: Int32Array, from: number, sections: number, worker
   for (let section = from;; section = (section + 1) % sections) {
     if (Atomics.compareExchange(control, OWNERS + section * OWNER_STEP, 0, worker + 1) === 0) return section;
   }
-}
-
-function pair(allocator: LoadAllocator): void {
-  for (let i = 0; i < STEPS; i++) allocator.free(allocator.allocate(64));
-}
-
-/** Sixteen steps of a generator of random numbers in place of each operation. */
-function compute(state: number): number {
-  for (let i = 0; i < 32 * STEPS; i++) {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-  }
-  return state;
-}
-
-function replace(allocator: LoadAllocator, slots: Float64Array, plan: Plan, from: number): void {
-  const { slots: victims, sizes } = plan;
-  for (let i = from; i < from + STEPS; i++) {
-    const victim = victims[i]!;
-    const old = slots[victim]!;
-    if (old !== 0) allocator.free(old);
-    slots[victim] = allocator.allocate(sizes[i]!);
-  }
-}
-
-/** Fills what is empty; of what is full, exchanges a quarter and empties the rest. Returns allocations and frees. */
-function stress(
-  allocator: LoadAllocator,
-  slots: Float64Array,
-  places: Int32Array,
-  base: number,
-  plan: Plan,
-  from: number,
-): number {
-  const { slots: steps, sizes } = plan;
-  let operations = 0;
-  for (let i = from; i < from + STEPS; i++) {
-    const step = steps[i]!;
-    const slot = step & 1023;
-    const old = slots[slot]!;
-    if (old === 0) {
-      slots[slot] = allocator.allocate(sizes[i]!);
-      operations++;
-    } else if (((step >>> 10) & 3) === 0) {
-      const got = Atomics.exchange(places, (step >>> 12) & (PLACES - 1), (old - base) / 16);
-      slots[slot] = got === 0 ? 0 : base + got * 16;
-    } else {
-      allocator.free(old);
-      slots[slot] = 0;
-      operations++;
-    }
-  }
-  return operations;
-}
-
-function fill(allocator: LoadAllocator, slots: Float64Array, plan: Plan, cursor: number, from: number): void {
-  const { sizes } = plan;
-  for (let i = from; i < from + STEPS; i++) slots[i] = allocator.allocate(sizes[cursor + i]!);
-}
-
-function empty(allocator: LoadAllocator, slots: Float64Array, from: number): void {
-  for (let i = from; i < from + STEPS; i++) allocator.free(slots[i]!);
 }
 
 const data = workerData as LoadData;
