@@ -2,11 +2,11 @@
  * What it takes until a program has its first block, above what an empty program takes: starts small programs that go one
  * step further each, prints the table, and writes `bench/results/DATE-startup-HOST.json` and `.csv`. Linux only.
  *
- *     deno run -A bench/startup.ts [--quick] [--processes 31] [--runtimes deno,bun] [--module FILE]
+ *     deno run -A bench/startup.ts [--quick] [--processes 15] [--runtimes deno,bun] [--module FILE]
  *
  * All programs run once, one after the other, then all again; before that each runs once unmeasured, which fills the
- * runtimes' caches and the file system's. What a step costs is the difference to another program's time in the same round, and the
- * figure the median of the differences, so that what the machine does meanwhile falls on both.
+ * runtimes' caches and the file system's. What a step costs is the difference to the empty program's time in the same round, so that what the
+ * machine does meanwhile falls on both.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { progress } from "./support/children.ts";
 import { type Figure, hasFigures } from "./support/figures.ts";
 import { type Program, type Run, runProgram } from "./support/program.ts";
 import { formatStartup, STARTUP } from "./support/report_startup.ts";
-import { EMPTY, type Step, STEPS } from "./support/startup_steps.ts";
+import { type Step, STEPS } from "./support/startup_steps.ts";
 
 const PROGRAM: Program = {
   name: "startup.ts",
@@ -37,7 +37,7 @@ interface Player {
 }
 
 async function measureSteps(run: Run): Promise<Figure[]> {
-  const { children, quick, processes = quick ? 5 : 31 } = run;
+  const { children, quick, processes = quick ? 5 : 15 } = run;
   const measure = await openChildUsage();
   const players: Player[] = [];
   for (const step of STEPS) {
@@ -51,17 +51,10 @@ async function measureSteps(run: Run): Promise<Figure[]> {
   for (const { command, args } of players) measure(command, args);
   const figures: Figure[] = [];
   for (let round = 0; round < processes; round++) {
-    const empty = new Map<string, { readonly [clock: string]: number }>();
     for (const { side, step, command, args } of players) {
       progress(`${step}, ${side}, ${round + 1} of ${processes}`);
-      const usage: { readonly [clock: string]: number } = { ...measure(command, args) };
-      if (step === EMPTY) empty.set(side, usage);
-      for (const [clock, value] of Object.entries(usage)) {
-        const figure = { kind: STARTUP, subject: step, side, allocator: "heap", round };
-        figures.push(
-          { ...figure, metric: `${clock} ms`, value },
-          { ...figure, metric: `${clock} ms above empty`, value: value - empty.get(side)![clock]! },
-        );
+      for (const [clock, value] of Object.entries(measure(command, args))) {
+        figures.push({ kind: STARTUP, subject: step, side, allocator: "heap", round, metric: `${clock} ms`, value });
       }
     }
   }

@@ -77,18 +77,21 @@ describe("bench scale tables", () => {
 });
 
 describe("bench start-up table", () => {
-  it("the empty program has its own time, the others what they take more", () => {
-    const of = (subject: string, metric: string, value: number) => ({ kind: "startup", subject, metric, value });
+  it("CPU time is the median of the differences, elapsed time the difference of the shortest", () => {
+    const of = (round: number, subject: string, cpu: number, wall: number) => [
+      { kind: "startup", round, subject, metric: "cpu ms", value: cpu },
+      { kind: "startup", round, subject, metric: "wall ms", value: wall },
+    ];
     const { text } = formatStartup(withFigures(
-      of("empty program", "wall ms", 15),
-      of("empty program", "cpu ms", 14),
-      of("empty program", "wall ms above empty", 0),
-      of("first block", "wall ms", 30),
-      of("first block", "wall ms above empty", 15.5),
-      of("first block", "cpu ms above empty", 12.5),
+      ...of(0, "empty program", 14, 25),
+      ...of(0, "first block", 26, 50),
+      ...of(1, "empty program", 40, 15),
+      ...of(1, "first block", 52.5, 31.5),
+      ...of(2, "empty program", 10, 90),
+      ...of(2, "first block", 90, 90),
     ));
-    assertMatch(text, /\| empty program \| +15\.0 \| +14\.0 \|/);
-    assertMatch(text, /\| first block +\| +15\.5 \| +12\.5 \|/);
+    assertMatch(text, /\| empty program \| +14\.0 \| +15\.0 \|/);
+    assertMatch(text, /\| first block +\| +12\.5 \| +16\.5 \|/);
   });
 });
 

@@ -3,40 +3,54 @@
  *
  * @module
  */
-import { distinct, figure } from "./figures.ts";
-import type { Results } from "./results.ts";
+import { distinct, figure, figuresOf } from "./figures.ts";
+import type { Results, Side } from "./results.ts";
 import { EMPTY } from "./startup_steps.ts";
-import { formatSpread, formatTable, type Section } from "./text.ts";
+import { spread } from "./statistics.ts";
+import { formatNumber, formatTable, type Section } from "./text.ts";
 
 /** The kind of the figures. */
 export const STARTUP = "startup";
 
-const CLOCKS = ["wall", "cpu"] as const;
+/** CPU time above the empty program's in the same round, the median of all; in milliseconds. */
+export function cpuAbove(results: Results, side: Side, subject: string): number | undefined {
+  const of = (subject: string) => figuresOf(results, { kind: STARTUP, side, subject, metric: "cpu ms" });
+  const empty = new Map(of(EMPTY).map(({ round, value }) => [round, value]));
+  return spread(of(subject).map(({ round, value }) => value - (empty.get(round) ?? NaN)))?.median;
+}
+
+/**
+ * Elapsed time above the empty program's, in milliseconds: the shortest of any round from the shortest, as the neighbours
+ * on a machine can only add to it.
+ */
+export function wallAbove(results: Results, side: Side, subject: string): number | undefined {
+  const own = figure(results, { kind: STARTUP, side, subject, metric: "wall ms" });
+  const empty = figure(results, { kind: STARTUP, side, subject: EMPTY, metric: "wall ms" });
+  return own === undefined || empty === undefined ? undefined : own.least - empty.least;
+}
 
 /** The steps. */
 export function formatStartup(results: Results): Section {
-  const head = ["program"];
-  for (const side of results.runtimes) for (const clock of CLOCKS) head.push(`${side}, ${clock}`);
-  const rows = distinct(results, "subject", { kind: STARTUP }).map((subject) => [
-    subject,
-    ...results.runtimes.flatMap((side) =>
-      CLOCKS.map((clock) => {
-        const metric = subject === EMPTY ? `${clock} ms` : `${clock} ms above empty`;
-        const time = figure(results, { kind: STARTUP, subject, side, metric });
-        // The extremes of a difference are those of the machine's noise, twice.
-        return formatSpread(time === undefined ? undefined : { ...time, least: time.median, most: time.median });
-      })
-    ),
-  ]);
+  const rows = distinct(results, "subject", { kind: STARTUP }).map((subject) => {
+    const row = [subject];
+    for (const side of results.runtimes) {
+      const own = (metric: string) => figure(results, { kind: STARTUP, side, subject, metric });
+      const times = subject === EMPTY
+        ? [own("cpu ms")?.median, own("wall ms")?.least]
+        : [cpuAbove(results, side, subject), wallAbove(results, side, subject)];
+      row.push(...times.map(formatNumber));
+    }
+    return row;
+  });
   return {
-    title: "Start-up: milliseconds above an empty program, medians",
+    title: "Start-up: milliseconds above an empty program",
     text: [
-      formatTable(head, rows),
-      `Whole processes, from start to end, modules cached; what the ${EMPTY} takes is in its row. wall: elapsed time, which is ` +
-      "the neighbours' too; cpu: of all threads. The bars are 15 ms on Deno and 5 ms on Bun for the first block. only the " +
-      "modules of Heap: src/heap.ts and ffi/system_page_source.ts with what they import. all in one file: everything that " +
-      "mod.ts exports, as bun build --minify makes it; bundled with the program: what a program that uses Heap only is left " +
-      "with then.",
+      formatTable(["program", ...results.runtimes.flatMap((side) => [`${side}, CPU`, `${side}, elapsed`])], rows),
+      `Whole processes, from start to end, modules cached; the row of the ${EMPTY} is what it takes itself. CPU: of all threads, ` +
+      "the median of the differences in each round. elapsed: the shortest of all rounds, from the shortest of the empty " +
+      "program. The bars are 15 ms on Deno and 5 ms on Bun for the first block. only the modules of Heap: src/heap.ts and " +
+      "ffi/system_page_source.ts with what they import. all in one file: everything that mod.ts exports, as bun build " +
+      "--minify makes it; bundled with the program: what a program that uses Heap only is left with then.",
     ].join("\n\n"),
   };
 }
