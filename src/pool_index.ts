@@ -36,8 +36,11 @@ export const PLACE = 3;
 export const KEYS_PER_BYTE: number = 2 ** -16;
 
 const KEY_BYTES = 65_536;
-/** `keys` may always be this long: 64 MiB of addresses. */
-const KEYS_ANYWAY = 1024;
+/**
+ * `keys` may always be this long: 4 GiB of addresses. Linux puts small regions into the gaps between libraries, half a
+ * gibibyte away from others in one process of ten; keys of nothing are never touched.
+ */
+const KEYS_ANYWAY = 65_536;
 /** Beyond that, this many keys are made for each that has a region. */
 const KEYS_PER_USED = 16;
 
