@@ -11,6 +11,7 @@
  *
  * @module
  */
+import { AddressMap } from "./address_map.ts";
 import { captureStack, historyOf, stackDepth } from "./allocation_site.ts";
 import type { Allocator, AllocatorStats, BlockInfo } from "./allocator.ts";
 import { assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
@@ -100,7 +101,7 @@ interface LiveBlock extends WrappedBlock, BlockHistory {
  */
 export class QuarantineAllocator extends ViewedAllocator implements Allocator {
   readonly #inner: OwningAllocator;
-  readonly #live = new Map<Address, LiveBlock>();
+  readonly #live = new AddressMap<LiveBlock>();
   readonly #quarantine: Quarantine;
   readonly #memory: WrapperMemory<LiveBlock>;
   readonly #stackDepth: number;
@@ -249,7 +250,7 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
   }
 
   *#walk(): IterableIterator<BlockInfo> {
-    for (const block of [...this.#live.values()]) {
+    for (const block of this.#live.values()) {
       const { address, requestedSize, usableSize, alignment } = block;
       if (this.#live.get(address) === block) yield { address, requestedSize, usableSize, alignment };
     }
