@@ -9,10 +9,11 @@ import { describe, it } from "@std/testing/bdd";
 import { type ChildProcess, spawn } from "node:child_process";
 import { connect } from "node:net";
 import { createInterface } from "node:readline";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { loadByFetch, parseWrk } from "../bench/support/http_load.ts";
 import { BodyPool, PlainBodies } from "../examples/support/body_pool.ts";
-import { commandFor, rootUrl, runtimeName } from "./support/runtime.ts";
+import { commandFor, isLinux, rootUrl, runFile, runtimeName } from "./support/runtime.ts";
 
 const LIMIT = 300_000;
 /** The longest that the server may take for what is a matter of milliseconds. */
@@ -183,6 +184,35 @@ describe("BodyPool", () => {
     const plain = new PlainBodies();
     plain.release(plain.take(10));
     assertEquals([plain.inUse, plain.heldBytes], [0, 0]);
+  });
+});
+
+describe("bench/server.ts", {
+  ignore: !isLinux || runtimeName === "node" || process.env["OFFHEAP_RUNTIME"] !== undefined,
+}, () => {
+  it("compares both modes on a runtime", async () => {
+    const args = [
+      "--rounds",
+      "1",
+      "--seconds",
+      "0.3",
+      "--connections",
+      "2",
+      "--bytes",
+      "5000",
+      "--wrk",
+      "no-such-program",
+    ];
+    const { code, stdout } = await runFile("bench/server.ts", { args: [...args, "--runtimes", runtimeName] });
+    const rows = stdout.split("\n").filter((line) => line.startsWith(`| ${runtimeName}, `)).map((line) =>
+      line.split("|")
+    );
+    assertEquals([code, rows.map((row) => row[1]!.trim().split(", ")[1])], [0, ["native", "plain"]]);
+    for (const row of rows) {
+      const figures = row.slice(2, -1).map(Number);
+      assert(figures.slice(0, -1).every((figure) => figure > 0), row.join("|"));
+      assertEquals(figures.at(-1), 0, "errors");
+    }
   });
 });
 
