@@ -55,6 +55,8 @@ const MAX_BLOCKS = 16_384;
 
 /** A live block. It is the inner allocator's block as a whole. */
 interface LiveBlock extends WrappedBlock, BlockHistory {
+  /** Blocks are numbered in the order of their allocation. */
+  readonly number: number;
   requestedSize: number;
   usableSize: number;
 }
@@ -107,6 +109,8 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
   readonly #stackDepth: number;
   /** Usable bytes of all live blocks. */
   #liveBytes = 0;
+  /** The number of the last block that was allocated. */
+  #lastNumber = 0;
   #disposed = false;
 
   /** Wraps `inner`. */
@@ -250,7 +254,7 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
   }
 
   *#walk(): IterableIterator<BlockInfo> {
-    for (const block of this.#live.values()) {
+    for (const block of this.#live.values().sort((a, b) => a.number - b.number)) {
       const { address, requestedSize, usableSize, alignment } = block;
       if (this.#live.get(address) === block) yield { address, requestedSize, usableSize, alignment };
     }
@@ -331,6 +335,7 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
       this.#remove(lost);
     }
     const block: LiveBlock = {
+      number: ++this.#lastNumber,
       address,
       inner: address,
       requestedSize: size + 0,

@@ -142,6 +142,17 @@ describe("the queue of a QuarantineAllocator", () => {
   });
 });
 
+describe("blocks() of a QuarantineAllocator", () => {
+  it("is in order of allocation", () => {
+    using allocator = new QuarantineAllocator(new Heap(), { maxBlocks: 2 });
+    const addresses = allocateMany(allocator, 60, 100);
+    for (let i = 0; i < 60; i += 3) allocator.free(addresses[i]!);
+    const later = allocateMany(allocator, 20, 100);
+    const expected = [...addresses.filter((_address, i) => i % 3 !== 0), ...later];
+    assertEquals([...allocator.blocks()].map(({ address }) => address), expected);
+  });
+});
+
 describe("a block in quarantine", () => {
   it("is not live, and its address is a double free in every method", () => {
     using allocator = new QuarantineAllocator(new Heap());
