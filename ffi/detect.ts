@@ -105,7 +105,7 @@ function readNames(
   const { process } = globals;
   const names = { osName: process?.platform ?? "", arch: process?.arch ?? "" };
   if (Bun !== undefined) return { runtime: "bun", version: Bun.version ?? "", ...names };
-  const version = process?.versions?.node;
+  const version = process?.versions?.["node"];
   if (version !== undefined) return { runtime: "node", version, ...names };
   return { runtime: null, version: "", ...names };
 }

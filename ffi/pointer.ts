@@ -12,6 +12,7 @@
  * @module
  */
 import { assertSize } from "../src/arguments.ts";
+import { isFixedAddress, notAPointer } from "../src/fixed_page_source.ts";
 import type { Address, RuntimePointer } from "../src/page_source.ts";
 import { detectPlatform } from "./detect.ts";
 import type { NativeInterface } from "./library.ts";
@@ -33,9 +34,11 @@ let cached: NativeInterface | null = null;
  * ```
  *
  * @throws {RangeError} When `address` is not a whole number from 0 to 2^53 - 1.
+ * @throws {UnsupportedPlatformError} When it is an address of a fixed page source, behind which C has no memory.
  */
 export function toPointer(address: Address): RuntimePointer {
   assertSize(address, "address");
+  if (isFixedAddress(address)) throw notAPointer(address);
   return runtimeInterface().toPointer(address) as RuntimePointer;
 }
 

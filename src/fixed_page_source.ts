@@ -43,8 +43,21 @@ const BASE_ALIGNMENT = 2 ** 30;
 /** The first base: above the 2^47 or 2^48 bytes that processors give to programs, and exact as a number. */
 const FIRST_BASE = 2 ** 48;
 
+/** The error for a fixed page source's address where a pointer is wanted. */
+export function notAPointer(address: Address): UnsupportedPlatformError {
+  return new UnsupportedPlatformError(
+    `Cannot make a pointer of ${formatAddress(address)}: it is a place in an ArrayBuffer, not an address of this ` +
+      "process. systemPageSource() has memory that C can use",
+  );
+}
+
 /** Where the next source begins. */
 let nextBase = FIRST_BASE;
+
+/** Whether an address lies in a fixed page source: no program's memory is there. */
+export function isFixedAddress(address: Address): boolean {
+  return address >= FIRST_BASE && address < nextBase;
+}
 
 /**
  * Memory out of a buffer of yours. The buffer stays yours: it is never detached, and its former contents are overwritten
@@ -154,10 +167,7 @@ export function fixedPageSource(buffer: ArrayBufferLike, options: FixedPageSourc
 
   function toPointer(address: Address): never {
     assertNativeAddress(address);
-    throw new UnsupportedPlatformError(
-      `Cannot make a pointer of ${formatAddress(address)}: it is a place in an ArrayBuffer, not an address of this ` +
-        "process. systemPageSource() has memory that C can use",
-    );
+    throw notAPointer(address);
   }
 
   function bytesAt(address: Address, byteLength: number): Uint8Array {

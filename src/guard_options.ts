@@ -75,6 +75,11 @@ const MAX_FREED_BYTES = 2 ** 32;
 /** Throws for options that make no sense, fills in the others. */
 export function guardSettings(options: GuardAllocatorOptions): GuardSettings {
   assertOptions(options);
+  if ("allocate" in options) {
+    throw new TypeError(
+      "Cannot guard an allocator: a GuardAllocator has memory of its own. Its options may name a page source",
+    );
+  }
   const {
     sampleRate = 1,
     seed = randomSeed(),

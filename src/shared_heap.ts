@@ -144,6 +144,11 @@ export class SharedHeap implements Allocator {
 
   /** Made by {@link SharedHeap.create} and {@link SharedHeap.attach}; by tests, over other page sources. */
   constructor(attachment: Attachment) {
+    if (typeof attachment !== "object") {
+      throw new TypeError(
+        "Cannot construct a SharedHeap: SharedHeap.create() makes one, SharedHeap.attach(handle) joins one",
+      );
+    }
     this.#attachment = attachment;
     this.#number = attachment.space.number;
     this.#core = new SharedCore(this, attachment.space);

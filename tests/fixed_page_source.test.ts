@@ -5,6 +5,7 @@
  */
 import { assert, assertEquals, assertGreaterOrEqual, assertNotEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { toPointer } from "../ffi/pointer.ts";
 import { CorruptionError, OutOfMemoryError, UnsupportedPlatformError } from "../src/errors.ts";
 import { fixedPageSource } from "../src/fixed_page_source.ts";
 import type { PageSource } from "../src/page_source.ts";
@@ -182,6 +183,8 @@ describe("fixedPageSource()", () => {
     const source = fixedPageSource(new ArrayBuffer(PAGE));
     const address = source.reserve(PAGE, 1);
     assertThrows(() => source.toPointer(address), UnsupportedPlatformError, "systemPageSource()");
+    // So does the module's own: a pointer into nowhere would end the process in C.
+    assertThrows(() => toPointer(address + 16), UnsupportedPlatformError, "systemPageSource()");
   });
 
   it("unmap() wants exactly one reservation", () => {

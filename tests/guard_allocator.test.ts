@@ -45,6 +45,11 @@ function violationOf<T extends AllocatorError>(action: () => unknown, type: new 
 }
 
 describe("placement of guarded blocks", () => {
+  it("is no wrapper: an allocator as its options is a TypeError", () => {
+    using heap = new Heap();
+    assertThrows(() => new GuardAllocator(heap as never), TypeError, "memory of its own");
+  });
+
   it("at the end: the 16-byte rounded end is that of an OS page", () => {
     using guard = new GuardAllocator();
     for (const size of [1, 13, 16, 100, 4095, 4096, 4097, 100_000]) {

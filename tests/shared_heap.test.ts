@@ -41,6 +41,11 @@ function kindOf(call: () => unknown): string {
 }
 
 describe("SharedHeap", () => {
+  it("is made by create() and attach(): its constructor says so", () => {
+    const Bare = SharedHeap as unknown as new () => SharedHeap;
+    assertThrows(() => new Bare(), TypeError, "SharedHeap.create()");
+  });
+
   it("lets either attachment view, resize and free what the other allocated", () => {
     const [first, second] = pair();
     for (const size of [0, 1, 100, 5000, 16_384, 40_000, 6_000_000]) {
