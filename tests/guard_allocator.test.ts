@@ -15,6 +15,7 @@ import {
   fixedPageSource,
   GuardAllocator,
   type GuardAllocatorOptions,
+  Heap,
   InvalidFreeError,
   limitedPageSource,
   OutOfMemoryError,
