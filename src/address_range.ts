@@ -24,15 +24,18 @@ import { alignDown, alignUp } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
 import { AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { initializePageTable, pageTableBytes } from "./page_table.ts";
+import { initializePageTable, pageTableBytes, STATE } from "./page_table.ts";
 import { FREE_RUN, PAGE_UNITS, type RunKind, Runs, UNIT, UNIT_RECORD } from "./runs.ts";
 import { type Region, REGION_COUNT_MAX, RegionIndex, type Reservation } from "./region.ts";
 import { Surplus } from "./surplus.ts";
 import { Table } from "./table.ts";
 import { throwAfterReport } from "./violations.ts";
 
-/** The most bytes of one range: granule numbers stay below 2^31. */
-export const RANGE_MAX = 32 * 2 ** 30;
+/**
+ * The most bytes of one range, 4.4 MiB less than 32 GiB: granule numbers stay below 2^31, and so does the place of a page's
+ * record times 256, which is what `heap.allocate` makes a granule number of.
+ */
+export const RANGE_MAX: number = 32 * 2 ** 30 - STATE * UNIT;
 
 /** Bytes of the first region. */
 const FIRST_REGION = 2 ** 20;

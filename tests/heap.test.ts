@@ -581,6 +581,16 @@ describe("Heap zeroOnFree", () => {
     }
     heap.check();
   });
+
+  it("what reallocate() cuts off in place is cleared too", () => {
+    using heap = new Heap({ zeroOnFree: true });
+    const address = heap.allocate(1000);
+    const view = heap.view(address, heap.usableSize(address));
+    view.fill(255);
+    assertEquals(heap.reallocate(address, 900), address);
+    assertEquals(view.subarray(900).findIndex((byte) => byte !== 0), -1);
+    assertEquals(view.subarray(0, 900).findIndex((byte) => byte !== 255), -1);
+  });
 });
 
 describe("Heap.blocks()", () => {

@@ -247,6 +247,25 @@ describe("Heap and small blocks beyond its first 2 GiB", { ignore: EMULATED || i
   });
 });
 
+describe("Heap and the end of its first range", { ignore: EMULATED || isWindows }, () => {
+  it("small blocks in its last pages are where it has them", () => {
+    using heap = new Heap();
+    const first = heap.allocate(4 * MIB);
+    const runs = [first];
+    // Untouched: 32 GiB of address space. Once the range is full, the next run lies in another.
+    for (let run = heap.allocate(4 * MIB); run > first && run < first + 33 * GIB; run = heap.allocate(4 * MIB)) {
+      runs.push(run);
+    }
+    for (const run of runs.sort((a, b) => a - b).slice(-3)) heap.free(run);
+    const addresses = Array.from({ length: 12 * MIB / 64 }, () => heap.allocate(64));
+    assertEquals(addresses.filter((address) => !heap.owns(address)).length, 0);
+    assertEquals(new Set(addresses).size, addresses.length);
+    assert(addresses.some((address) => address > runs.at(-2)!), "none is near the end");
+    for (const address of addresses) heap.free(address);
+    heap.check();
+  });
+});
+
 describe("Heap and blocks above 4 GiB", { ignore: EMULATED || isWindows }, () => {
   const size = 5 * GIB + 4096;
 
