@@ -56,6 +56,7 @@ import {
   shapeOf,
   STATE,
 } from "./page_table.ts";
+import { isThin, isWorthChanging } from "./partial_pages.ts";
 import type { RandomNumbers } from "./random_numbers.ts";
 import { extendAtRandom, randomPlace } from "./random_slots.ts";
 import { PAGE_RUN, PAGE_UNITS } from "./runs.ts";
@@ -64,11 +65,8 @@ import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, GRANULE, PAGE_GRANULES, PAGE_
 /** Bytes of slots that join the free list at once: an OS page, so that memory is touched as late as possible. */
 const EXTEND_BYTES = 4096;
 
-/**
- * Granules that a partial page must have free to be preferred to slots that were never used: 1 KiB. With less, changing
- * pages costs more than it saves (a tenth of the time of one trace when any free slot was enough).
- */
-const WORTH_CHANGING = 64;
+/** Thin pages that are put behind the others before a fresh page is taken. */
+const PASSED_MAX = 8;
 
 /** Idle pages kept for the next class that needs one; more go back to the runs. */
 const IDLE_MAX = 16;
@@ -285,7 +283,7 @@ export class SmallPages {
     let page = this.current(sizeClass);
     if (page !== NO_PAGE) {
       const isSpent = pages[page + EXTENDED] === pages[page + CAPACITY];
-      if (!isSpent && !this.#isWorthChanging(sizeClass)) {
+      if (!isSpent && !isWorthChanging(pages, this.#firstPartial(sizeClass))) {
         this.#extend(page);
         return page;
       }
@@ -294,26 +292,27 @@ export class SmallPages {
       pages[page + STATE] = pages[page + STATE]! - ONE_USED - (isSpent ? FULL : 0);
       if (!isSpent) this.#insertPartial(page);
     }
-    page = this.#firstPartial(sizeClass);
-    if (page !== NO_PAGE) this.#removePartial(page);
-    else {
-      page = this.#takePage(sizeClass);
-      if (page === NO_PAGE) return NO_PAGE;
-      pages = this.range.pages;
-    }
+    page = this.#choosePartial(sizeClass, false);
+    if (page === NO_PAGE) page = this.#takePage(sizeClass);
+    if (page === NO_PAGE) page = this.#choosePartial(sizeClass, true);
+    if (page === NO_PAGE) return NO_PAGE;
+    pages = this.range.pages;
     this.#setCurrent(sizeClass, page);
     pages[page + STATE] = pages[page + STATE]! + ONE_USED;
     if ((pages[page + STATE]! & FREE_MASK) === 0) this.#extend(page);
     return page;
   }
 
-  /** Whether the partial page that is next has enough free slots to go there before new memory is touched. */
-  #isWorthChanging(sizeClass: number): boolean {
-    const pages = this.range.pages;
-    const page = this.#firstPartial(sizeClass);
-    if (page === NO_PAGE) return false;
-    const free = pages[page + EXTENDED]! - (pages[page + STATE]! >>> 12);
-    return free * CLASS_GRANULES[sizeClass]! >= WORTH_CHANGING;
+  /** Takes a partial page off the list; thin ones go behind the others, unless `thin` says that any will do. */
+  #choosePartial(sizeClass: number, thin: boolean): number {
+    for (let passed = 0; passed < PASSED_MAX; passed++) {
+      const page = this.#firstPartial(sizeClass);
+      if (page === NO_PAGE) return NO_PAGE;
+      this.#removePartial(page);
+      if (thin || !isThin(this.range, page)) return page;
+      this.#insertPartial(page);
+    }
+    return NO_PAGE;
   }
 
   /** The first partial page of the class, with a free slot if any has one. */
