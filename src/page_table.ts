@@ -56,7 +56,7 @@
  *
  * @module
  */
-import { CLASS_COUNT, CLASS_OF } from "./size_class.ts";
+import { CLASS_COUNT } from "./size_class.ts";
 
 /** Words at the start of the table that are always zero: the fields of {@link NO_PAGE}. */
 export const ZERO_WORDS = 16;
@@ -170,9 +170,8 @@ export function pageTableBytes(units: number): number {
   return (HEADER + Math.ceil(units / 16) * RECORD) * 4;
 }
 
-/** Writes the header of a new table: no class has a page. */
+/** Writes what is not zero in the header of a new table: no class has a partial page. */
 export function initializePageTable(table: Int32Array): void {
-  table.fill(NO_PAGE, CURRENT, CURRENT + CLASS_OF.length);
   table.fill(NO_PAGE, PARTIAL, PARTIAL + CLASS_COUNT);
   table.fill(NO_PAGE, LAST, LAST + CLASS_COUNT);
 }

@@ -15,7 +15,7 @@
 import { alignDown } from "./arguments.ts";
 import { OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { initializePageTable, pageTableBytes } from "./page_table.ts";
+import { pageTableBytes } from "./page_table.ts";
 import { UNIT } from "./runs.ts";
 import { assertAlive, assertHandle, makeHandle, PROBE_BYTE, type SharedHeapHandle } from "./shared_handle.ts";
 import {
@@ -97,7 +97,6 @@ export function createAttachment(source: PageSource, platform: SharedPlatform, r
     );
     const { tables } = attachment.space;
     tables.ensure(PAGE_TABLE, pageTableBytes(0));
-    initializePageTable(tables.pages);
     tables.ensure(REMOTE_TABLE, remoteTableBytes(0));
     tables.ensure(LINK_TABLE, FIRST_LINK * 2);
     control[VERSION] = LAYOUT_VERSION;

@@ -14,7 +14,8 @@
  * ```
  *
  * The fast paths are those of heap.ts, on pages that this attachment owns, with one load more: OWNER, which says whether
- * the page is ours and whether others have freed blocks of it (shared_remote.ts). There is no atomic read-modify-write on them. docs/shared-heap.md has the whole design.
+ * the page is ours and whether others have freed blocks of it (shared_remote.ts), and no atomic read-modify-write.
+ * docs/shared-heap.md has the whole design.
  *
  * @module
  */

@@ -4,11 +4,11 @@
  * ```text
  *   base                                                            base + unitsReserved * UNIT
  *   ├── region 0 ──┼── region 1 ──┼─── gap ───┼── region 3 ──┼────── not committed ──────┤
- *      1 MiB          1 MiB         never        begins at an aligned place
+ *      1 MiB          2 MiB         never        begins at an aligned place
  *                                   committed
  * ```
  *
- * Each region is as long as all before it, as runs never cross from one into the next and no view covers two. Regions stay until
+ * Each region is as long as all before it and 1 MiB, as runs never cross from one into the next and no view covers two. Regions stay until
  * the heap ends: any worker may have views of them. The count of regions is the commit point: what was written before it
  * is written anew by the next one who grows the heap.
  *

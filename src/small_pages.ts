@@ -86,7 +86,6 @@ export class SmallPages {
     this.range = range;
     this.#random = random;
     this.#table = new LinkTable(source, range.byteLength);
-    for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) this.#setCurrent(sizeClass, NO_PAGE);
   }
 
   /** The links of all slots; another array after the table grew. */
