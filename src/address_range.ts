@@ -24,9 +24,11 @@ import { alignDown, alignUp } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
 import { AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
+import { Footprint, type PageMemory } from "./footprint.ts";
 import { initializePageTable, pageTableBytes, STATE } from "./page_table.ts";
 import { FREE_RUN, PAGE_UNITS, type RunKind, Runs, UNIT, UNIT_RECORD } from "./runs.ts";
 import { type Region, REGION_COUNT_MAX, RegionIndex, type Reservation } from "./region.ts";
+import { checkExtents, checkFrontiers } from "./range_check.ts";
 import { Surplus } from "./surplus.ts";
 import { Table } from "./table.ts";
 import { throwAfterReport } from "./violations.ts";
@@ -42,6 +44,8 @@ const FIRST_REGION = 2 ** 20;
 
 /** The most bytes of one region: what one ArrayBuffer can cover on Bun. */
 const REGION_MAX = 2 ** 32;
+/** Units that a free run must have to be given back by itself. */
+const SPARE_LEAST = 4;
 
 /** A reservation, its regions, and the runs in them. */
 export class AddressRange {
@@ -64,11 +68,15 @@ export class AddressRange {
    * a mapping of its own either.
    */
   isShort = false;
+  /** The memory of the pages in this range; set by who makes them. */
+  pageMemory: PageMemory = { untouchedUnits: 0, idleUnits: 0, releaseIdle() {} };
   /** The records of pages (page_table.ts), long enough for every committed page; set again whenever they grow. */
   pages: Int32Array = new Int32Array(0);
   readonly #source: PageSource;
   /** What decides when the contents of free runs are given back. */
   readonly #surplus: Surplus = new Surplus();
+  /** What decides when they are given back before more memory is touched. */
+  readonly #footprint: Footprint = new Footprint();
   /** Whether no region could be had the last time. */
   #refused = false;
   /** Whether a region is being added: a page source that allocates from its own heap meanwhile would corrupt it. */
@@ -147,6 +155,7 @@ export class AddressRange {
     const alignmentUnits = Math.max(1, alignment / UNIT);
     const bias = (this.base / UNIT) % alignmentUnits;
     this.isShort = false;
+    if (this.#residentUnits > this.#footprint.most) this.#giveSpareBack();
     let unit = this.runs.take(count, alignmentUnits, bias, kind);
     if (unit === -1 && this.runs.parkedUnits > 0) {
       this.#mergeParked();
@@ -165,21 +174,47 @@ export class AddressRange {
     return unit;
   }
 
-  /** Frees the used run at `unit`. */
-  release(unit: number): void {
+  /** Frees the used run at `unit`, of which `untouched` units were not written since they were last given back. */
+  release(unit: number, untouched = 0): void {
     const region = this.regionOf(unit);
     this.#surplus.freed(this.runs.lengthAt(unit));
-    this.runs.release(unit, region.firstUnit, region.endUnit);
+    this.runs.release(unit, region.firstUnit, region.endUnit, untouched);
     this.#discardSurplus();
   }
 
-  /** Gives free memory back when there is more of it than is worth keeping. */
+  /** Gives free memory back when there is too much of it. */
   #discardSurplus(): void {
     if (!this.#surplus.isExcessive(this.endUnit - this.runs.freeUnits)) return;
+    const before = this.runs.writtenUnits;
+    this.#surplus.discarded();
+    this.#tryToDiscardFree(PAGE_UNITS);
+    this.#footprint.shrank(before - this.runs.writtenUnits);
+  }
+
+  /** Units that are resident, if every large block was written as a whole. */
+  get #residentUnits(): number {
+    return this.endUnit - this.runs.freeUnits + this.runs.writtenUnits - this.pageMemory.untouchedUnits;
+  }
+
+  /** Gives free memory back before a run is taken that could be new memory, as much as the footprint says. */
+  #giveSpareBack(): void {
+    const { runs, pageMemory } = this;
+    const before = this.#residentUnits;
+    const spare = runs.writtenUnits + runs.parkedUnits + pageMemory.idleUnits;
+    const wanted = this.#source.lazy ? this.#footprint.excess(before, spare) : 0;
+    if (wanted === 0) return;
+    if (runs.writtenUnits < wanted) pageMemory.releaseIdle(false);
+    if (runs.writtenUnits < wanted) this.#mergeParked();
+    this.#tryToDiscardFree(SPARE_LEAST, wanted);
+    this.#footprint.gaveBack(before, this.#residentUnits);
+  }
+
+  /** As {@link AddressRange.#discardFree}, if the source can. */
+  #tryToDiscardFree(least: number, wanted = Infinity): void {
     try {
-      this.#discardFree(PAGE_UNITS);
+      this.#discardFree(least, wanted);
     } catch (error) {
-      // The memory is freed all the same. `trim` tries again, and reports.
+      // The memory is free all the same. `trim` tries again, and reports.
       if (!(error instanceof AllocatorError)) throw error;
     }
   }
@@ -314,6 +349,7 @@ export class AddressRange {
       this.#dropRegion(region);
       given += (endUnit - firstUnit) * UNIT;
     }
+    this.#surplus.discarded();
     return given + this.#discardFree(1);
   }
 
@@ -321,27 +357,22 @@ export class AddressRange {
     return this.runs.kindAt(firstUnit) === FREE_RUN && this.runs.lengthAt(firstUnit) === endUnit - firstUnit;
   }
 
-  /** Gives the contents of free runs of at least `least` units back. */
-  #discardFree(least: number): number {
+  /** Gives free runs of at least `least` units back, long ones first, until it is `wanted` units. */
+  #discardFree(least: number, wanted = Infinity): number {
     let given = 0;
-    this.#surplus.discarded();
     const step = Math.max(this.#source.pageSize, UNIT) / UNIT;
-    for (const region of this.regions) {
-      for (let unit = region.firstUnit; unit < region.endUnit;) {
-        const length = this.runs.lengthAt(unit);
-        if (this.runs.kindAt(unit) === FREE_RUN && length >= least && !this.runs.isDiscarded(unit)) {
-          // Whole OS pages only, and none that was never used.
-          const from = alignUp(unit, step);
-          const to = Math.min(alignDown(unit + length, step), alignUp(region.frontier, step));
-          if (to > from) {
-            this.#source.discard(this.base + from * UNIT, (to - from) * UNIT);
-            given += (to - from) * UNIT;
-            if (to >= region.frontier) region.frontier = from;
-          }
-          this.runs.markDiscarded(unit);
-        }
-        unit += length;
+    for (const unit of this.runs.writtenRuns(least)) {
+      const region = this.regionOf(unit);
+      // Whole OS pages only, and none that was never used.
+      const from = alignUp(unit, step);
+      const to = Math.min(alignDown(unit + this.runs.lengthAt(unit), step), alignUp(region.frontier, step));
+      if (to > from) {
+        this.#source.discard(this.base + from * UNIT, (to - from) * UNIT);
+        given += (to - from) * UNIT;
+        if (to >= region.frontier) region.frontier = from;
       }
+      this.runs.markDiscarded(unit);
+      if (given >= wanted * UNIT) break;
     }
     return given;
   }
@@ -399,32 +430,18 @@ export class AddressRange {
    * @throws {CorruptionError} When two records disagree.
    */
   check(): void {
-    let unit = 0;
-    for (const region of this.regions) {
-      if (region.bytes.byteLength === 0) throw detached(region);
-      if (region.firstUnit !== unit || region.bytes.byteLength !== (region.endUnit - unit) * UNIT) {
-        throw new CorruptionError(`Cannot trust region ${region.index}: its extent disagrees with its records`);
-      }
-      unit = region.endUnit;
-    }
-    if (unit !== this.endUnit) throw new CorruptionError("Cannot trust the range: its regions do not end at its end");
+    for (const region of this.regions) if (region.bytes.byteLength === 0) throw detached(region);
+    checkExtents(this.regions, this.endUnit);
     this.#index.check();
     this.runs.check(this.regions);
-    for (const { index, firstUnit, endUnit, frontier } of this.regions) {
-      for (unit = firstUnit; unit < endUnit; unit += this.runs.lengthAt(unit)) {
-        if (this.runs.kindAt(unit) !== FREE_RUN && unit + this.runs.lengthAt(unit) > frontier) {
-          throw new CorruptionError(
-            `Cannot trust region ${index}: unit ${unit} is in use above its frontier ${frontier}`,
-          );
-        }
-      }
-    }
+    checkFrontiers(this.regions, this.runs);
   }
 }
 
 function detached({ address }: Region): CorruptionError {
-  const what = `Cannot use the region at ${formatAddress(address)}`;
-  return new CorruptionError(`${what}: its ArrayBuffer was detached from outside`);
+  return new CorruptionError(
+    `Cannot use the region at ${formatAddress(address)}: its ArrayBuffer was detached from outside`,
+  );
 }
 
 function wordsOf(table: Table): Int32Array {

@@ -34,6 +34,7 @@ import {
   shapeOf,
   SLACK_MASK,
   STATE,
+  UNTOUCHED,
   ZERO_WORDS,
 } from "./page_table.ts";
 import { PAGE_RUN, PAGE_UNITS } from "./runs.ts";
@@ -67,6 +68,7 @@ export function checkPages(small: SmallPages, lists: PageLists): number {
   const pages = small.range.pages;
   const chunks: LinkChunk[] = [...lists.freeChunks];
   let delayed = 0;
+  let untouched = 0;
   const { runs, regions } = small.range;
   for (const { firstUnit, endUnit } of regions) {
     for (let unit = firstUnit; unit < endUnit; unit += runs.lengthAt(unit)) {
@@ -79,11 +81,15 @@ export function checkPages(small: SmallPages, lists: PageLists): number {
       }
       checkPage(small, unit);
       delayed += pages[unit + DELAYED]!;
+      untouched += pages[unit + UNTOUCHED]!;
       const start = pages[unit + LINKS]!;
       chunks.push({ start, end: start + pages[unit + CAPACITY]! + 1 });
     }
   }
   for (const page of [...listed, ...idle]) throw corrupt(page, "it is in a list and not a page");
+  if (untouched !== small.untouchedUnits) {
+    throw corrupt(NO_PAGE, `${untouched} units are untouched, ${small.untouchedUnits} are counted`);
+  }
   checkChunks(chunks, lists);
   return delayed;
 }

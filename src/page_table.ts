@@ -13,7 +13,7 @@
  *         │ zero         │ page, by class    │ page, by class    │ by granules of a size│               │
  *         └──────────────┴───────────────────┴───────────────────┴──────────────────────┴───────────────┴────────
  *
- *   of a page's record    STATE SHAPE LINKS CLASS CAPACITY EXTENDED NEXT PREV DELAYED - - - - - - -
+ *   of a page's record    STATE SHAPE LINKS CLASS CAPACITY EXTENDED NEXT PREV DELAYED UNTOUCHED - - - - - -
  *
  *   STATE   bit 31 .................. 12 11 ........ 0
  *          │ used                       │ first free  │
@@ -105,6 +105,9 @@ export const PREV: number = HEADER + 7;
 
 /** How many of its slots are delayed. */
 export const DELAYED: number = HEADER + 8;
+
+/** How many of its units, at its end, were not written since their memory was last given back, or never. */
+export const UNTOUCHED: number = HEADER + 9;
 
 /** One used slot in STATE. */
 export const ONE_USED = 4096;

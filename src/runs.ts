@@ -2,8 +2,8 @@
  * The units of an address range: which are free, which belong to which run, and where a run of a wanted length is.
  *
  * A unit is 4 KiB. Consecutive units form a run: a large block, a page of small blocks, or free space. Adjacent free
- * runs of one region are always merged, so the free space is as long as it can be; free runs hang in bins by length,
- * one bin a length up to 64 units and four bins per doubling above, with one bit per bin that says whether it has any.
+ * runs of one region are always merged, so the free space is as long as it can be; free runs hang in bins by length
+ * (run_bins.ts), with one bit per bin that says whether it has any.
  *
  * The records lie outside the memory they describe, 16 bytes a unit:
  *
@@ -13,12 +13,13 @@
  *         │ HEAD   │ TAIL   │ NEXT   │ PREV   │   free and parked runs: links (unit + 1; 0 is none)
  *         │        │        │ SLACK  │ INFO   │   large blocks: bytes not asked for; alignment and ownership
  *         └────────┴────────┴────────┴────────┘   parked and in no stack as its reuse is delayed: INFO is -1
- *   HEAD   at the first unit of a run: units * 8 + DISCARDED * 4 + kind; 0 at every other unit
+ *   HEAD   at the first unit of a run: units * 256 + written * 4 + kind; 0 at every other unit
+ *            written: of a free run, how much was written and not given back since: in 32nds, rounded up
  *   TAIL   at the last unit of a free run: its units; 0 at every other unit
  *
  *   units    │ 9 │10 │11 │12 │13 │14 │15 │16 │
  *            └─ large, 3 ┴─ free, 4 ─────┴─ page, 16 ...
- *   HEAD      25   0   0  32   0   0   0  130
+ *   HEAD     769   0   0 1152  0   0   0  4098     the free run: all written
  *   TAIL       0   0   0   0   0   0   4   0
  * ```
  *
@@ -30,12 +31,13 @@
  * Invariants, verified by {@link Runs.check}: runs tile each region exactly; no two free runs of a region touch; the
  * bins hold exactly the free runs, each in the bin of its length; a bin's bit is set exactly when it has a run.
  *
- * Cost: `release` is O(1), and so is `take` of up to 64 units without alignment. Otherwise `take` looks at up to 16 runs
- * of each bin from that of the length up, and at every free run before it gives up although enough units are free.
+ * Cost: `release` is O(1), and so is `take` of up to 64 units without alignment; otherwise `take` looks at up to 16 runs a
+ * bin, and at every free run before it gives up although enough units are free.
  *
  * @module
  */
 import { CorruptionError } from "./errors.ts";
+import { BIN_COUNT, binOf, EXACT_BINS, nextBin } from "./run_bins.ts";
 
 /** Bytes of a unit. */
 export const UNIT = 4096;
@@ -67,8 +69,9 @@ export const PARKED_RUN = 3;
 
 /** Parts of HEAD. */
 const KIND_MASK = 3;
-const DISCARDED = 4;
-const LENGTH_SHIFT = 3;
+const WRITTEN_SHIFT = 2;
+const WRITTEN_MASK: number = 63 << WRITTEN_SHIFT;
+const LENGTH_SHIFT = 8;
 
 /** Set in INFO of a large block that a NativeBuffer owns. */
 export const INFO_OWNED = 64;
@@ -85,13 +88,7 @@ const PARKED_LENGTH_MAX = 64;
 /** The most units in parked runs: a mebibyte. */
 const PARKED_MAX = 256;
 
-/** Lengths up to this many units have a bin each. */
-const EXACT_BINS = 64;
-
-/** Those, and four for each doubling up to 2^21 - 1 units: a region has no more than 2^20. */
-const BIN_COUNT = EXACT_BINS + 4 * 15;
-
-/** Runs of one bin that a search looks at before it goes on to the next bin. */
+/** Runs of one bin that a search looks at. */
 const SCAN = 16;
 
 /** The runs of one address range. Units are numbered from the start of the range. */
@@ -100,6 +97,10 @@ export class Runs {
   units: Int32Array = new Int32Array(0);
   /** Units in free runs. */
   freeUnits = 0;
+  /** Units in free runs that were written and not given back since: an estimate, as a part counts as its whole does. */
+  writtenUnits = 0;
+  /** Units of the run of the last `take` that were not. */
+  freshUnits = 0;
   /** Units in the stacks of parked runs. */
   parkedUnits = 0;
   /** Runs whose reuse is delayed. */
@@ -113,7 +114,7 @@ export class Runs {
 
   /** Adds the units `from` to `to` of a new region as one free run of memory that was never touched. */
   add(from: number, to: number): void {
-    this.#insert(from, to - from, DISCARDED);
+    this.#insert(from, to - from, 0);
   }
 
   /** Removes the units of a region that is one free run. */
@@ -134,10 +135,11 @@ export class Runs {
     const units = this.units;
     const head = units[run * 4 + HEAD]!;
     const length = head >>> LENGTH_SHIFT;
+    this.freshUnits = count - writtenOf(count, head);
     const start = ((run + bias + alignment - 1) & -alignment) - bias;
     this.#remove(run);
-    if (start > run) this.#insert(run, start - run, head & DISCARDED);
-    if (start + count < run + length) this.#insert(start + count, run + length - start - count, head & DISCARDED);
+    if (start > run) this.#insert(run, start - run, head & WRITTEN_MASK);
+    if (start + count < run + length) this.#insert(start + count, run + length - start - count, head & WRITTEN_MASK);
     units[start * 4 + HEAD] = (count << LENGTH_SHIFT) | kind;
     return start;
   }
@@ -195,27 +197,33 @@ export class Runs {
     this.delayedRuns--;
   }
 
-  /** Frees a used run and merges it with its free neighbours between `regionStart` and `regionEnd`. */
-  release(unit: number, regionStart: number, regionEnd: number): void {
+  /**
+   * Frees a used run, of which so many units were not written, and merges it with its free neighbours in the region.
+   */
+  release(unit: number, regionStart: number, regionEnd: number, unwritten = 0): void {
     const units = this.units;
     let start = unit;
     let end = unit + (units[unit * 4 + HEAD]! >>> LENGTH_SHIFT);
+    let written = end - unit - unwritten;
     units[unit * 4 + HEAD] = 0;
     if (end < regionEnd) {
       const next = units[end * 4 + HEAD]!;
       if ((next & KIND_MASK) === FREE_RUN) {
         this.#remove(end);
         end += next >>> LENGTH_SHIFT;
+        written += writtenOf(next >>> LENGTH_SHIFT, next);
       }
     }
     if (start > regionStart) {
       const before = units[(start - 1) * 4 + TAIL]!;
       if (before !== 0) {
         start -= before;
+        written += writtenOf(before, units[start * 4 + HEAD]!);
         this.#remove(start);
       }
     }
-    this.#insert(start, end - start, 0);
+    const count = end - start;
+    this.#insert(start, count, (written === count ? 32 : Math.ceil(written * 32 / count)) << WRITTEN_SHIFT);
   }
 
   /** Grows or shrinks a large block's run in place to `count` units. False when too few units after it are free. */
@@ -236,7 +244,7 @@ export class Runs {
       const free = (head & KIND_MASK) === FREE_RUN ? head >>> LENGTH_SHIFT : 0;
       if (current + free < count) return false;
       this.#remove(next);
-      if (current + free > count) this.#insert(unit + count, current + free - count, head & DISCARDED);
+      if (current + free > count) this.#insert(unit + count, current + free - count, head & WRITTEN_MASK);
       units[unit * 4 + HEAD] = (count << LENGTH_SHIFT) | LARGE_RUN;
     }
     return true;
@@ -283,20 +291,31 @@ export class Runs {
     this.units[unit * 4 + INFO] = info;
   }
 
-  /** Whether the contents of the free run at `unit` were discarded, or never touched, since it became free. */
-  isDiscarded(unit: number): boolean {
-    return (this.units[unit * 4 + HEAD]! & DISCARDED) !== 0;
+  /** The free runs of at least `least` units of which something was written and not given back since, long ones first. */
+  writtenRuns(least: number): number[] {
+    const units = this.units;
+    const found: number[] = [];
+    for (let bin = nextBin(this.#occupied, binOf(least)); bin !== -1; bin = nextBin(this.#occupied, bin + 1)) {
+      for (let run = this.#bins[bin]! - 1; run !== -1; run = units[run * 4 + NEXT]! - 1) {
+        const head = units[run * 4 + HEAD]!;
+        if ((head & WRITTEN_MASK) !== 0 && head >>> LENGTH_SHIFT >= least) found.push(run);
+      }
+    }
+    return found.reverse();
   }
 
   /** Records that the contents of the free run at `unit` were discarded. */
   markDiscarded(unit: number): void {
-    this.units[unit * 4 + HEAD] = this.units[unit * 4 + HEAD]! | DISCARDED;
+    const head = this.units[unit * 4 + HEAD]!;
+    this.writtenUnits -= writtenOf(head >>> LENGTH_SHIFT, head);
+    this.units[unit * 4 + HEAD] = head & ~WRITTEN_MASK;
   }
 
   /** The shortest run that fits, among the first `scan` of each bin. */
   #find(count: number, alignment: number, bias: number, scan: number): number {
     const units = this.units;
-    for (let bin = this.#nextBin(binOf(count)); bin !== -1; bin = this.#nextBin(bin + 1)) {
+    const occupied = this.#occupied;
+    for (let bin = nextBin(occupied, binOf(count)); bin !== -1; bin = nextBin(occupied, bin + 1)) {
       let best = -1;
       let bestLength = 0x7fffffff;
       let left = scan;
@@ -314,24 +333,12 @@ export class Runs {
     return -1;
   }
 
-  #nextBin(from: number): number {
-    const occupied = this.#occupied;
-    if (from >= BIN_COUNT) return -1;
-    let word = from >>> 5;
-    let bits = occupied[word]! & (-1 << (from & 31));
-    while (bits === 0) {
-      if (++word === occupied.length) return -1;
-      bits = occupied[word]!;
-    }
-    return (word << 5) + 31 - Math.clz32(bits & -bits);
-  }
-
-  #insert(unit: number, count: number, discarded: number): void {
+  #insert(unit: number, count: number, written: number): void {
     const units = this.units;
     const bin = binOf(count);
     const next = this.#bins[bin]!;
     const at = unit * 4;
-    units[at + HEAD] = (count << LENGTH_SHIFT) | discarded;
+    units[at + HEAD] = (count << LENGTH_SHIFT) | written;
     units[(unit + count - 1) * 4 + TAIL] = count;
     units[at + NEXT] = next;
     units[at + PREV] = 0;
@@ -339,12 +346,14 @@ export class Runs {
     this.#bins[bin] = unit + 1;
     this.#occupied[bin >>> 5] = this.#occupied[bin >>> 5]! | (1 << (bin & 31));
     this.freeUnits += count;
+    this.writtenUnits += writtenOf(count, written);
   }
 
   #remove(unit: number): void {
     const units = this.units;
     const at = unit * 4;
-    const count = units[at + HEAD]! >>> LENGTH_SHIFT;
+    const head = units[at + HEAD]!;
+    const count = head >>> LENGTH_SHIFT;
     const next = units[at + NEXT]!;
     const prev = units[at + PREV]!;
     if (next !== 0) units[(next - 1) * 4 + PREV] = prev;
@@ -357,6 +366,7 @@ export class Runs {
     units[at + HEAD] = 0;
     units[(unit + count - 1) * 4 + TAIL] = 0;
     this.freeUnits -= count;
+    this.writtenUnits -= writtenOf(count, head);
   }
 
   /**
@@ -369,6 +379,7 @@ export class Runs {
     const free = new Set<number>();
     const parked = new Map<number, number>();
     let freeUnits = 0;
+    let written = 0;
     let delayed = 0;
     for (const { firstUnit, endUnit } of regions) {
       let previousFree = false;
@@ -380,6 +391,7 @@ export class Runs {
         if (this.isDelayed(unit)) delayed++;
         else if ((head & KIND_MASK) === PARKED_RUN) parked.set(unit, count);
         if (count === 0 || unit + count > endUnit) throw corrupt(unit, "its run does not end inside its region");
+        if (!isFree && (head & WRITTEN_MASK) !== 0) throw corrupt(unit, "it is in use and written as free runs are");
         for (let inner = unit; inner < unit + count; inner++) {
           if (inner > unit && units[inner * 4 + HEAD] !== 0) throw corrupt(inner, "it is inside a run and has a head");
           const tail = isFree && inner === unit + count - 1 ? count : 0;
@@ -389,6 +401,7 @@ export class Runs {
           if (previousFree) throw corrupt(unit, "two free runs touch");
           free.add(unit);
           freeUnits += count;
+          written += writtenOf(count, head);
         }
         previousFree = isFree;
         unit += count;
@@ -410,6 +423,7 @@ export class Runs {
       }
     }
     if (free.size > 0) throw corrupt([...free][0]!, "it is free but in no bin");
+    if (written !== this.writtenUnits) throw corrupt(0, `${written} units are written, not ${this.writtenUnits}`);
     let parkedUnits = 0;
     for (let count = 1; count <= PARKED_LENGTH_MAX; count++) {
       for (let link = this.#parked[count]!; link !== 0; link = units[(link - 1) * 4 + NEXT]!) {
@@ -426,11 +440,9 @@ export class Runs {
   }
 }
 
-/** The bin for runs of `count` units. */
-function binOf(count: number): number {
-  if (count <= EXACT_BINS) return count - 1;
-  const log = 31 - Math.clz32(count);
-  return EXACT_BINS + (log - 6) * 4 + ((count >>> (log - 2)) & 3);
+/** Of so many units of the free run with this HEAD, how many were written since they were last given back. */
+function writtenOf(count: number, head: number): number {
+  return (Math.imul(count, (head & WRITTEN_MASK) >>> WRITTEN_SHIFT) + 31) >>> 5;
 }
 
 function corrupt(unit: number, what: string): CorruptionError {

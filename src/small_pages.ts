@@ -29,6 +29,7 @@
  */
 import type { AddressRange } from "./address_range.ts";
 import { OutOfMemoryError } from "./errors.ts";
+import type { PageMemory } from "./footprint.ts";
 import { FIRST_LINK, LinkTable } from "./link_table.ts";
 import { checkPages } from "./page_check.ts";
 import type { PageSource } from "./page_source.ts";
@@ -45,21 +46,19 @@ import {
   GRANULES_MASK,
   INVERSE_SHIFT,
   isLiveLink,
-  LAST,
   LINKS,
   NEXT,
   NO_PAGE,
   ONE_USED,
-  PARTIAL,
-  PREV,
   SHAPE,
   shapeOf,
   STATE,
+  UNTOUCHED,
 } from "./page_table.ts";
-import { isThin, isWorthChanging } from "./partial_pages.ts";
+import { firstPartial, insertPartial, isThin, isWorthChanging, removePartial } from "./partial_pages.ts";
 import type { RandomNumbers } from "./random_numbers.ts";
 import { extendAtRandom, randomPlace } from "./random_slots.ts";
-import { PAGE_RUN, PAGE_UNITS } from "./runs.ts";
+import { PAGE_RUN, PAGE_UNITS, UNIT } from "./runs.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, GRANULE, PAGE_GRANULES, PAGE_SIZE } from "./size_class.ts";
 
 /** Bytes of slots that join the free list at once: an OS page, so that memory is touched as late as possible. */
@@ -72,9 +71,11 @@ const PASSED_MAX = 8;
 const IDLE_MAX = 16;
 
 /** The pages of small blocks in one address range. */
-export class SmallPages {
+export class SmallPages implements PageMemory {
   /** Where the pages lie. */
   readonly range: AddressRange;
+  /** See {@link PageMemory.untouchedUnits}: the sum of UNTOUCHED. */
+  untouchedUnits = 0;
   readonly #table: LinkTable;
   /** What decides the order of slots; undefined for that of their addresses, and last freed first. */
   readonly #random: RandomNumbers | undefined;
@@ -86,6 +87,12 @@ export class SmallPages {
     this.range = range;
     this.#random = random;
     this.#table = new LinkTable(source, range.byteLength);
+    range.pageMemory = this;
+  }
+
+  /** See {@link PageMemory.idleUnits}. */
+  get idleUnits(): number {
+    return this.#idleCount * PAGE_UNITS;
   }
 
   /** The links of all slots; another array after the table grew. */
@@ -245,12 +252,12 @@ export class SmallPages {
     const state = pages[at]!;
     if (state >= 0) return this.#retire(page);
     pages[at] = state + FULL;
-    this.#insertPartial(page);
+    insertPartial(this.range.pages, page);
   }
 
   /** Takes an empty page out of its class's list: it is idle, or free memory. */
   #retire(page: number): void {
-    this.#removePartial(page);
+    removePartial(this.range.pages, page);
     if (this.#idleCount === IDLE_MAX) {
       this.#releasePage(page);
       return;
@@ -282,14 +289,14 @@ export class SmallPages {
     let page = this.current(sizeClass);
     if (page !== NO_PAGE) {
       const isSpent = pages[page + EXTENDED] === pages[page + CAPACITY];
-      if (!isSpent && !isWorthChanging(pages, this.#firstPartial(sizeClass))) {
+      if (!isSpent && !isWorthChanging(pages, firstPartial(this.range.pages, sizeClass))) {
         this.#extend(page);
         return page;
       }
       // The heap lets go of it; when it is full its STATE goes below zero so that the next free is noticed.
       // It stays entered as current until there is another, which saves writing all entries of the class twice.
       pages[page + STATE] = pages[page + STATE]! - ONE_USED - (isSpent ? FULL : 0);
-      if (!isSpent) this.#insertPartial(page);
+      if (!isSpent) insertPartial(this.range.pages, page);
     }
     page = this.#choosePartial(sizeClass, false);
     if (page === NO_PAGE) page = this.#takePage(sizeClass);
@@ -305,31 +312,24 @@ export class SmallPages {
   /** Takes a partial page off the list; thin ones go behind the others, unless `thin` says that any will do. */
   #choosePartial(sizeClass: number, thin: boolean): number {
     for (let passed = 0; passed < PASSED_MAX; passed++) {
-      const page = this.#firstPartial(sizeClass);
+      const page = firstPartial(this.range.pages, sizeClass);
       if (page === NO_PAGE) return NO_PAGE;
-      this.#removePartial(page);
+      removePartial(this.range.pages, page);
       if (thin || !isThin(this.range, page)) return page;
-      this.#insertPartial(page);
+      insertPartial(this.range.pages, page);
     }
     return NO_PAGE;
-  }
-
-  /** The first partial page of the class, with a free slot if any has one. */
-  #firstPartial(sizeClass: number): number {
-    const pages = this.range.pages;
-    const page = pages[PARTIAL + sizeClass]!;
-    if (page === NO_PAGE || page === pages[LAST + sizeClass] || (pages[page + STATE]! & FREE_MASK) !== 0) return page;
-    // All that it has left was never used: it goes behind the others, of which each has a free slot.
-    this.#removePartial(page);
-    this.#insertPartial(page);
-    return pages[PARTIAL + sizeClass]!;
   }
 
   /** Puts the next slots that were never used into the empty free list: an OS page's worth, or all in random order. */
   #extend(page: number): void {
     const pages = this.range.pages;
     const links = this.links;
-    if (this.#random !== undefined) return extendAtRandom(pages, links, page, this.#random);
+    if (this.#random !== undefined) {
+      extendAtRandom(pages, links, page, this.#random);
+      this.#touch(page);
+      return;
+    }
     const from = pages[page + EXTENDED]!;
     const count = Math.max(1, Math.floor(EXTEND_BYTES / ((pages[page + SHAPE]! & GRANULES_MASK) * GRANULE)));
     const to = Math.min(from + count, pages[page + CAPACITY]!);
@@ -338,29 +338,46 @@ export class SmallPages {
     links[base + to - 1] = 0;
     pages[page + STATE] = pages[page + STATE]! + from + 1;
     pages[page + EXTENDED] = to;
+    this.#touch(page);
+  }
+
+  /** Notes that the slots below EXTENDED may be written from now on. */
+  #touch(page: number): void {
+    const pages = this.range.pages;
+    const before = pages[page + UNTOUCHED]!;
+    if (before === 0) return;
+    const bytes = pages[page + EXTENDED]! * (pages[page + SHAPE]! & GRANULES_MASK) * GRANULE;
+    this.#setUntouched(page, Math.min(before, PAGE_UNITS - Math.ceil(bytes / UNIT)));
+  }
+
+  #setUntouched(page: number, units: number): void {
+    const pages = this.range.pages;
+    this.untouchedUnits += units - pages[page + UNTOUCHED]!;
+    pages[page + UNTOUCHED] = units;
   }
 
   /** A page for the class with no live slot, in no list; `NO_PAGE` when none can be had. */
   #takePage(sizeClass: number): number {
     let page = NO_PAGE;
+    let untouched = 0;
     if (this.#idle !== NO_PAGE) {
       page = this.#popIdle();
       // Of the same class it can be used as it is: its free list has every slot.
       if (this.range.pages[page + CLASS] === sizeClass) return page;
       this.#setCurrent(sizeClass, NO_PAGE);
-      this.#giveLinks(page);
+      untouched = this.#clear(page);
     } else {
       // The class has none while the source is asked for one: that can fail, or come back here.
       this.#setCurrent(sizeClass, NO_PAGE);
       page = this.range.take(PAGE_UNITS, PAGE_SIZE, PAGE_RUN);
       if (page === -1) return NO_PAGE;
+      untouched = this.range.runs.freshUnits;
     }
     const pages = this.range.pages;
-    clearPageRecord(pages, page);
     try {
       pages[page + LINKS] = this.#table.take(sizeClass);
     } catch (error) {
-      this.range.release(page);
+      this.range.release(page, untouched);
       if (!(error instanceof OutOfMemoryError)) throw error;
       this.range.failure = error;
       return NO_PAGE;
@@ -368,12 +385,18 @@ export class SmallPages {
     pages[page + CLASS] = sizeClass;
     pages[page + SHAPE] = shapeOf(CLASS_GRANULES[sizeClass]!);
     pages[page + CAPACITY] = CLASS_SLOTS[sizeClass]!;
+    this.#setUntouched(page, untouched);
     return page;
   }
 
-  #giveLinks(page: number): void {
+  /** Gives the links of a page back and clears its record; returns how many of its units are untouched. */
+  #clear(page: number): number {
     const pages = this.range.pages;
+    const untouched = pages[page + UNTOUCHED]!;
     this.#table.give(pages[page + CLASS]!, pages[page + LINKS]!);
+    this.#setUntouched(page, 0);
+    clearPageRecord(pages, page);
+    return untouched;
   }
 
   #popIdle(): number {
@@ -384,35 +407,7 @@ export class SmallPages {
   }
 
   #releasePage(page: number): void {
-    this.#giveLinks(page);
-    clearPageRecord(this.range.pages, page);
-    this.range.release(page);
-  }
-
-  /**
-   * Puts a page at the end of its class's partial list: by the time it comes to the front it has more than the one free
-   * slot of now (put at the front, it made one trace spend a third of its time changing pages).
-   */
-  #insertPartial(page: number): void {
-    const pages = this.range.pages;
-    const sizeClass = pages[page + CLASS]!;
-    const last = pages[LAST + sizeClass]!;
-    pages[page + NEXT] = NO_PAGE;
-    pages[page + PREV] = last;
-    if (last === NO_PAGE) pages[PARTIAL + sizeClass] = page;
-    else pages[last + NEXT] = page;
-    pages[LAST + sizeClass] = page;
-  }
-
-  #removePartial(page: number): void {
-    const pages = this.range.pages;
-    const sizeClass = pages[page + CLASS]!;
-    const next = pages[page + NEXT]!;
-    const prev = pages[page + PREV]!;
-    if (prev === NO_PAGE) pages[PARTIAL + sizeClass] = next;
-    else pages[prev + NEXT] = next;
-    if (next === NO_PAGE) pages[LAST + sizeClass] = prev;
-    else pages[next + PREV] = prev;
+    this.range.release(page, this.#clear(page));
   }
 
   /** The count of live slots of a page. */

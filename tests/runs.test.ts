@@ -19,6 +19,9 @@ import {
 } from "../src/runs.ts";
 import { Prng } from "./support/prng.ts";
 
+/** In HEAD of a free run: all of it was written. */
+const WRITTEN = 32 << 2;
+
 /** Words of a record. */
 const HEAD = 0;
 const TAIL = 1;
@@ -286,19 +289,66 @@ describe("Runs", () => {
     assertEquals(runs.startOf(15, 10), 10);
   });
 
-  it("free runs remember whether their contents were discarded, in both parts when they are split", () => {
-    const { runs } = make(16);
-    assert(runs.isDiscarded(0));
-    runs.take(4, 8, 4, LARGE_RUN);
-    assert(runs.isDiscarded(0));
-    assert(runs.isDiscarded(8));
-    runs.release(4, 0, 16);
-    assert(!runs.isDiscarded(0));
-    runs.markDiscarded(0);
-    assert(runs.isDiscarded(0));
+  it("free runs remember how much of them was written, in both parts when they are split", () => {
+    const { runs, regions } = make(64);
+    assertEquals([runs.writtenUnits, runs.writtenRuns(1)], [0, []]);
+    assertEquals(runs.take(16, 16, 0, LARGE_RUN), 0);
+    assertEquals(runs.freshUnits, 16);
+    runs.release(0, 0, 64);
+    assertEquals([runs.writtenUnits, runs.writtenRuns(1), runs.writtenRuns(65)], [16, [0], []]);
+    // A quarter of the run of 64 units, so a quarter of what is taken of it, and of both parts that are left.
+    assertEquals(runs.take(8, 32, 0, LARGE_RUN), 0);
+    assertEquals([runs.freshUnits, runs.writtenUnits], [6, 14]);
+    assertEquals(runs.take(8, 32, 0, LARGE_RUN), 32);
+    assertEquals([runs.freshUnits, runs.writtenUnits, runs.writtenRuns(1).toSorted()], [6, 12, [40, 8]]);
+    assert(runs.resize(0, 16, 64));
+    assertEquals([runs.writtenUnits, runs.writtenRuns(20)], [10, [40]]);
+    runs.check(regions);
+    runs.markDiscarded(40);
+    assertEquals([runs.writtenUnits, runs.writtenRuns(1)], [4, [16]]);
+    // All of the first block was written, and five of the eight units of the second.
+    runs.release(0, 0, 64);
+    runs.release(32, 0, 64, 3);
+    assertEquals([runs.writtenUnits, runs.writtenRuns(1)], [26, [0]]);
+    runs.check(regions);
+  });
+
+  it("what was written is counted, at random, and nothing is left of it when all was given back", () => {
+    const seed = Date.now() % 2 ** 31;
+    const random = new Prng(seed);
+    const { runs, regions } = make(300);
+    const used: number[] = [];
+    for (let step = 0; step < 2000; step++) {
+      if (random.chance(50)) {
+        const count = random.between(1, 30);
+        const before = runs.writtenUnits;
+        const unit = runs.take(count, 1, 0, LARGE_RUN);
+        if (unit === -1) continue;
+        used.push(unit);
+        const message = `seed ${seed}, step ${step}`;
+        assert(runs.freshUnits >= 0 && runs.freshUnits <= count, message);
+        // Rounded up, in the part that is taken and in the two that are left.
+        assert(before - runs.writtenUnits <= count - runs.freshUnits, message);
+      } else if (used.length > 0) {
+        runs.release(used.splice(random.below(used.length), 1)[0]!, 0, 300, random.below(2));
+      }
+      if (random.chance(2)) {
+        for (const unit of runs.writtenRuns(1)) runs.markDiscarded(unit);
+        assertEquals(runs.writtenUnits, 0, `seed ${seed}, step ${step}`);
+      }
+      runs.check(regions);
+    }
+  });
+
+  it("finds runs in use that are marked as written, and a wrong sum of what is written", () => {
+    const { runs, regions } = make(64);
+    runs.release(runs.take(16, 1, 0, LARGE_RUN), 0, 64);
     runs.take(4, 1, 0, LARGE_RUN);
-    assert(runs.resize(0, 6, 16));
-    assert(runs.isDiscarded(6));
+    runs.units[HEAD]! |= 4;
+    assertThrows(() => runs.check(regions), CorruptionError, "unit 0: it is in use and written as free runs are");
+    runs.units[HEAD]! &= ~4;
+    runs.writtenUnits++;
+    assertThrows(() => runs.check(regions), CorruptionError, "units are written, not");
   });
 
   it("remove() takes the free run of a region out again", () => {
@@ -405,7 +455,7 @@ describe("Runs.check()", () => {
   }
 
   it("finds a run that has no length, or leaves its region", () => {
-    for (const head of [0, (1000 << 3) | LARGE_RUN]) {
+    for (const head of [0, (1000 << 8) | LARGE_RUN]) {
       const { runs, regions } = populated();
       runs.units[0 * 4 + HEAD] = head;
       assertFinds(runs, regions, "Cannot trust unit 0: its run does not end inside its region");
@@ -414,7 +464,7 @@ describe("Runs.check()", () => {
 
   it("finds a head inside a run", () => {
     const { runs, regions } = populated();
-    runs.units[1 * 4 + HEAD] = (1 << 3) | LARGE_RUN;
+    runs.units[1 * 4 + HEAD] = (1 << 8) | LARGE_RUN;
     assertFinds(runs, regions, "Cannot trust unit 1: it is inside a run and has a head");
   });
 
@@ -430,9 +480,9 @@ describe("Runs.check()", () => {
   it("finds two free runs that touch", () => {
     const { runs, regions } = populated();
     const { units } = runs;
-    units[2 * 4 + HEAD] = 1 << 3;
+    units[2 * 4 + HEAD] = (1 << 8) | WRITTEN;
     units[2 * 4 + TAIL] = 1;
-    units[3 * 4 + HEAD] = 2 << 3;
+    units[3 * 4 + HEAD] = (2 << 8) | WRITTEN;
     units[4 * 4 + TAIL] = 2;
     assertFinds(runs, regions, "Cannot trust unit 3: two free runs touch");
   });
@@ -449,9 +499,9 @@ describe("Runs.check()", () => {
     runs.release(0, 0, 20);
     runs.release(6, 0, 20);
     // With a forged length, the run is taken out of the wrong bin, which gets the rest of its list but no bit.
-    runs.units[6 * 4 + HEAD] = 3 << 3;
+    runs.units[6 * 4 + HEAD] = (3 << 8) | WRITTEN;
     runs.remove(6);
-    runs.units[6 * 4 + HEAD] = (5 << 3) | LARGE_RUN;
+    runs.units[6 * 4 + HEAD] = (5 << 8) | LARGE_RUN;
     runs.units[10 * 4 + TAIL] = 0;
     runs.freeUnits -= 2;
     assertFinds(runs, regions, "Cannot trust unit 0: the bit of bin 2 is wrong");
@@ -471,10 +521,10 @@ describe("Runs.check()", () => {
     const { runs, regions } = populated();
     const { units } = runs;
     // A free run of 3 units that has become one of 2; the block behind it begins a unit earlier.
-    units[7 * 4 + HEAD] = 2 << 3;
+    units[7 * 4 + HEAD] = (2 << 8) | WRITTEN;
     units[8 * 4 + TAIL] = 2;
     units[9 * 4 + TAIL] = 0;
-    units[9 * 4 + HEAD] = (3 << 3) | LARGE_RUN;
+    units[9 * 4 + HEAD] = (3 << 8) | LARGE_RUN;
     units[10 * 4 + HEAD] = 0;
     runs.freeUnits--;
     assertFinds(runs, regions, "Cannot trust unit 7: it is in the wrong bin 2");
@@ -516,11 +566,13 @@ describe("Runs.check()", () => {
     for (let unit = 0; unit < 40; unit++) {
       for (let word = 0; word < 4; word++) {
         for (let bit = 0; bit < 31; bit++) {
-          // What a large block says of itself is not for Runs to know, and whether a run was discarded is not to be seen.
+          // What a large block says of itself is not for Runs to know, and how much of a run was written is not to be seen.
           const isLinked = runs.lengthAt(unit) > 0 &&
             (runs.kindAt(unit) === FREE_RUN || runs.kindAt(unit) === PARKED_RUN);
           if (word >= NEXT && (!isLinked || (word === PREV && runs.kindAt(unit) === PARKED_RUN))) continue;
-          if (word === HEAD && bit === 2) continue;
+          if (word === HEAD && bit >= 2 && bit < 8 && runs.kindAt(unit) === FREE_RUN && runs.lengthAt(unit) > 0) {
+            continue;
+          }
           units[unit * 4 + word]! ^= 1 << bit;
           try {
             runs.check(regions);
@@ -535,7 +587,7 @@ describe("Runs.check()", () => {
         }
       }
     }
-    assertEquals(found, 40 * 31 + 40 * 30 + 6 * 31 + 4 * 31);
+    assertEquals(found, 40 * 31 + 40 * 31 - 4 * 6 + 6 * 31 + 4 * 31);
     runs.check(regions);
   });
 });

@@ -211,6 +211,27 @@ describe("SmallPages", () => {
     check(pages);
   });
 
+  it("knows how much of its pages was never written, and keeps that when they change their class or are released", () => {
+    const pages = make(40);
+    const sizeClass = classFor(64, 16);
+    const granules = take(pages, sizeClass, 64 * 3);
+    assertEquals([pages.untouchedUnits, pages.range.runs.writtenUnits], [13, 0]);
+    take(pages, LAST_CLASS, 4);
+    const [first] = take(pages, LAST_CLASS, 1);
+    assertEquals(pages.untouchedUnits, 13 + 12, "one of 16 KiB was touched");
+    free(pages, first!);
+    check(pages);
+    for (const granule of granules) free(pages, granule);
+    pages.releaseIdle(true);
+    // The first page of 16 KiB slots is still in use; the second had one.
+    assertEquals([pages.untouchedUnits, pages.range.runs.writtenUnits >= 3 + 4], [0, true]);
+    check(pages);
+    take(pages, sizeClass, 1);
+    assertEquals(pages.untouchedUnits, Math.min(pages.range.runs.freshUnits, 15));
+    pages.untouchedUnits++;
+    assertThrows(() => pages.check(), CorruptionError, "units are untouched");
+  });
+
   it("sixteen idle pages are kept; more go back to the runs", () => {
     const pages = make(40);
     const granules = take(pages, LAST_CLASS, 4 * 30);

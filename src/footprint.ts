@@ -1,0 +1,67 @@
+/**
+ * When free memory goes back to the operating system before more is touched.
+ *
+ * What a program frees stays resident, to be used again. When it then needs blocks of other sizes, for which nothing free
+ * fits, it touches new memory, and has both. So before a heap grows beyond what it ever had resident, the free memory that
+ * it has is given back, if that is worth a few system calls:
+ *
+ * ```text
+ *   resident  ▲              ╭╮                     ╭─ above most: now free memory is given back
+ *   most      ├╌╌╌╌╌╌╌╌╌╌╌╌╌╌│╰──╮╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌│╮╌╌╌ rises by a quarter of what was given back
+ *             │       ╭──────╯   ╰──╮        ╭──────╯╰──
+ *             └────────────────────────────────────────────▶
+ * ```
+ *
+ * A program that needs the same memory again soon, in turns with other, pays for that with page faults each time. Therefore
+ * the rise: after some turns it keeps both. As long as a heap stays below its most, nothing is done at all.
+ *
+ * All counts are of units (4 KiB). See surplus.ts for what is given back of a heap that shrinks.
+ *
+ * @module
+ */
+
+/** What may be touched before it is looked again, at least: 128 KiB. */
+const STEP = 32;
+
+/** What the pages of small blocks know of their memory. */
+export interface PageMemory {
+  /** Units of pages in use that were not written since their memory was last given back. */
+  readonly untouchedUnits: number;
+  /** Units of pages that are kept and not needed. */
+  readonly idleUnits: number;
+  /** Frees them, as runs. */
+  releaseIdle(all: boolean): void;
+}
+
+/** Decides for one range. */
+export class Footprint {
+  /** Units that may be resident before anything is given back. */
+  most: number = STEP;
+
+  /**
+   * How many of `spare` units, which are free, to give back with `resident` units resident, them included. When none, what
+   * is needed may be resident from now on.
+   */
+  excess(resident: number, spare: number): number {
+    if (resident <= this.most) return 0;
+    const step = stepFrom(resident);
+    if (spare >= step) return resident - this.most + step;
+    this.most = Math.max(this.most, resident - spare);
+    return 0;
+  }
+
+  /** Notes that so many units were given back as too much (surplus.ts): they may come again beside what was kept. */
+  shrank(units: number): void {
+    this.most += units;
+  }
+
+  /** Notes that memory was given back: how many units were resident before and how many are now. */
+  gaveBack(before: number, after: number): void {
+    this.most = Math.max(this.most + Math.floor((before - after) / 4), after + stepFrom(after));
+  }
+}
+
+/** What may be touched with so much resident: a thirty-second more. */
+function stepFrom(resident: number): number {
+  return Math.max(STEP, Math.floor(resident / 32));
+}
