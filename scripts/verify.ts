@@ -21,7 +21,7 @@ const CHECKS: readonly (readonly [string, string, ...Command[]])[] = [
   ["lint", "lint rules", [deno, "lint", "--quiet"]],
   ["imports", "layers, cycles, addresses", [deno, "run", "-A", "--quiet", "scripts/check_imports.ts"]],
   ["types-deno", "types, against Deno's", [deno, "task", "--quiet", "check"]],
-  ["doc", "documentation of every export", [deno, "doc", "--lint", "--quiet", "mod.ts"]],
+  ["doc", "documentation of every export", [deno, "doc", "--lint", "--quiet", "mod.ts", "heap.ts"]],
   ["publish", "package, dry run", [deno, "publish", "--dry-run", "--allow-dirty", "--quiet"]],
   [
     "types-bun",
