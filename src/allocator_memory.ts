@@ -50,11 +50,13 @@ export interface MemoryHooks extends ViewHooks<BlockInfo> {
 
 /** The memory of one allocator, as its callers see it. `addressOf` takes time in the number of regions. */
 export class AllocatorMemory extends ViewedMemory<BlockInfo> {
+  readonly #allocator: OwningAllocator;
   readonly #hooks: MemoryHooks;
 
   /** Starts with no owned blocks. */
   constructor(allocator: OwningAllocator, hooks: MemoryHooks) {
     super(allocator, hooks, new RegionBytes(hooks));
+    this.#allocator = allocator;
     this.#hooks = hooks;
   }
 
@@ -69,6 +71,26 @@ export class AllocatorMemory extends ViewedMemory<BlockInfo> {
   clear(address: Address, length: number): void {
     const region = wrappedRegionOf(this.#hooks, address);
     clearBytes(region, address - region.address, length);
+  }
+
+  /** As `copy`, to the block just allocated at `to`, which is freed again when that fails. */
+  copyToNew(from: Address, to: Address, length: number): void {
+    try {
+      this.copy(from, to, length);
+    } catch (error) {
+      this.#allocator.free(to);
+      throw error;
+    }
+  }
+
+  /** As `clear`, of the block just allocated at `address`, which is freed again when that fails. */
+  clearNew(address: Address, length: number): void {
+    try {
+      this.clear(address, length);
+    } catch (error) {
+      this.#allocator.free(address);
+      throw error;
+    }
   }
 }
 

@@ -164,7 +164,7 @@ export class Arena extends ViewedAllocator implements Allocator {
   allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
     const address = this.allocate(size, alignment);
     const dirty = this.#chunks.around(address)!.dirtyBytes(address, size);
-    if (dirty > 0) this.#memory.clear(address, dirty);
+    if (dirty > 0) this.#memory.clearNew(address, dirty);
     return address;
   }
 
@@ -214,7 +214,7 @@ export class Arena extends ViewedAllocator implements Allocator {
     if (this.#resize(block, size)) return address;
     assertAttached(this.#chunks.around(address)!.memory);
     const moved = this.#allocateSlow(size, block.alignment, block.requestedSize);
-    this.#memory.copy(address, moved, block.requestedSize);
+    this.#memory.copyToNew(address, moved, block.requestedSize);
     this.free(address);
     return moved;
   }

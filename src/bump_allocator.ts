@@ -158,7 +158,7 @@ export class BumpAllocator extends ViewedAllocator implements Allocator {
   allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
     const address = this.allocate(size, alignment);
     const dirty = this.#region.dirtyBytes(address, size);
-    if (dirty > 0) this.#memory.clear(address, dirty);
+    if (dirty > 0) this.#memory.clearNew(address, dirty);
     return address;
   }
 
@@ -180,7 +180,7 @@ export class BumpAllocator extends ViewedAllocator implements Allocator {
     if (this.#region.resize(index, size)) return address;
     assertAttached(this.#region.memory);
     const moved = this.#allocateSlow(size, block.alignment);
-    this.#memory.copy(address, moved, block.requestedSize);
+    this.#memory.copyToNew(address, moved, block.requestedSize);
     this.#region.free(index);
     return moved;
   }

@@ -250,7 +250,7 @@ export class PoolAllocator extends ViewedAllocator implements Allocator {
   allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
     const isNew = this.#head === 0;
     const address = this.allocate(size, alignment);
-    if (!isNew) this.#memory.clear(address, size);
+    if (!isNew) this.#memory.clearNew(address, size);
     return address;
   }
 
