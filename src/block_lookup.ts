@@ -12,7 +12,7 @@
  * @module
  */
 import type { BlockInfo } from "./allocator.ts";
-import { CorruptionError, formatAddress, type InvalidFreeKind } from "./errors.ts";
+import { CorruptionError, countBytes, formatAddress, type InvalidFreeKind } from "./errors.ts";
 import type { HugeBlock, HugeBlocks } from "./huge_blocks.ts";
 import { alignmentOfLink, OWNED, SLACK_MASK } from "./page_table.ts";
 import type { Address } from "./page_source.ts";
@@ -125,9 +125,8 @@ export class BlockLookup {
     const around = this.#around(address);
     if (around !== undefined) {
       const { address: start, usableSize } = around;
-      const offset = address - start === 1 ? "1 byte" : `${address - start} bytes`;
-      const detail = `it is ${offset} inside the live block of ${usableSize} bytes at ${formatAddress(start)}`;
-      return { kind: "interior", detail };
+      const block = `the live block of ${countBytes(usableSize)} at ${formatAddress(start)}`;
+      return { kind: "interior", detail: `it is ${countBytes(address - start)} inside ${block}` };
     }
     return this.#wasLive(address)
       ? { kind: "double", detail: "the block is already freed" }

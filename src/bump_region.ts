@@ -28,7 +28,7 @@ import type { BlockInfo } from "./allocator.ts";
 import type { InvalidAddress, MemoryRegion } from "./allocator_memory.ts";
 import { alignDown, alignUp } from "./arguments.ts";
 import { wrappedBytes } from "./bytes.ts";
-import { CorruptionError, formatAddress } from "./errors.ts";
+import { CorruptionError, countBytes, formatAddress } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { Unreleased } from "./unreleased.ts";
 
@@ -289,10 +289,8 @@ export class BumpRegion {
       const { address: start, usableSize } = this.info(around);
       const live = this.#records[around * RECORD + STATE]! < FREED;
       if (live && address > start && address < start + usableSize) {
-        const detail = `it is ${address - start} bytes inside the live block of ${usableSize} bytes at ${
-          formatAddress(start)
-        }`;
-        return { kind: "interior", detail };
+        const block = `the live block of ${countBytes(usableSize)} at ${formatAddress(start)}`;
+        return { kind: "interior", detail: `it is ${countBytes(address - start)} inside ${block}` };
       }
       if (!live && address === start) return DOUBLE;
     }

@@ -233,6 +233,11 @@ export function describeValue(value: unknown): string {
   }
 }
 
+/** A count of bytes for messages: `1 byte`, `2 bytes`. */
+export function countBytes(count: number): string {
+  return count === 1 ? "1 byte" : `${count} bytes`;
+}
+
 /** A byte in hexadecimal. */
 export function formatByte(byte: number): string {
   return `0x${byte.toString(16).padStart(2, "0")}`;

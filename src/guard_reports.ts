@@ -5,7 +5,14 @@
  * @module
  */
 import { historyOf } from "./allocation_site.ts";
-import { type BlockHistory, CorruptionError, formatAddress, formatByte, InvalidFreeError } from "./errors.ts";
+import {
+  type BlockHistory,
+  CorruptionError,
+  countBytes,
+  formatAddress,
+  formatByte,
+  InvalidFreeError,
+} from "./errors.ts";
 import type { Address } from "./page_source.ts";
 
 /** What is said of a block, live or freed. */
@@ -18,7 +25,7 @@ export interface ReportedBlock extends BlockHistory {
 
 /** The error for the address of a block that was freed. */
 export function freedTwice(action: string, block: ReportedBlock): InvalidFreeError {
-  const detail = `the guarded block of ${block.requestedSize} bytes is already freed${historyOf(block)}`;
+  const detail = `the guarded block of ${countBytes(block.requestedSize)} is already freed${historyOf(block)}`;
   return new InvalidFreeError(action, block.address, "double", detail, formatAddress(block.address), block);
 }
 
@@ -33,15 +40,17 @@ export function besideBlock(
   const offset = address - start;
   const isInside = offset >= 0 && offset < requestedSize;
   const where = isInside
-    ? `${offset} bytes inside`
+    ? `${countBytes(offset)} inside`
     : offset < 0
-    ? `${-offset} bytes before`
-    : `${offset - requestedSize} bytes behind the end of`;
+    ? `${countBytes(-offset)} before`
+    : `${countBytes(offset - requestedSize)} behind the end of`;
   return new InvalidFreeError(
     action,
     address,
     isInside && state === "live" ? "interior" : "foreign",
-    `it is ${where} the ${state} guarded block of ${requestedSize} bytes at ${formatAddress(start)}${historyOf(block)}`,
+    `it is ${where} the ${state} guarded block of ${countBytes(requestedSize)} at ${formatAddress(start)}${
+      historyOf(block)
+    }`,
     formatAddress(address),
     block,
   );
@@ -60,7 +69,7 @@ export function overrun(
   return new CorruptionError(
     `Cannot ${action} ${
       formatAddress(address)
-    }: something wrote ${side} of the guarded block of ${requestedSize} bytes; ` +
+    }: something wrote ${side} of the guarded block of ${countBytes(requestedSize)}; ` +
       `the byte at offset ${offset} (${formatAddress(address + offset)}) is ${formatByte(found)} instead of ` +
       `${formatByte(expected)}${historyOf(block)}`,
     { address, offset, expected, found, allocatedAt, freedAt },

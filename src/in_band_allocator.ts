@@ -102,8 +102,9 @@ export abstract class InBandAllocator extends ViewedAllocator implements Allocat
 
   /** See {@link Allocator.allocate}. Time in the number of free blocks of the bucket, unless it has a list for each size. */
   allocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
-    // False for anything that is not a small whole number.
-    if ((size & SMALL_SIZES) !== size) assertSize(size);
+    // `typeof` first: the operator calls `valueOf` of an object, and throws for a BigInt. It says false for all numbers but
+    // small whole ones.
+    if (typeof size !== "number" || (size & SMALL_SIZES) !== size) assertSize(size);
     if (alignment !== DEFAULT_ALIGNMENT) assertAlignment(alignment);
     if (this.#disposed) this.#memory.assertNotDisposed("allocate");
     const need = this.#granulesFor(size);

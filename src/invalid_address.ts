@@ -11,7 +11,7 @@
  * @module
  */
 import type { InvalidAddress } from "./allocator_memory.ts";
-import { formatAddress } from "./errors.ts";
+import { countBytes, formatAddress } from "./errors.ts";
 import { FREE, GRANULE, LIVE, STALE } from "./marks.ts";
 import type { Address } from "./page_source.ts";
 import type { RegionList } from "./region_list.ts";
@@ -34,8 +34,8 @@ export function explainAddress(regions: RegionList, address: Address): InvalidAd
   const usable = (end - start) * GRANULE - regions.layout.header;
   const begin = region.address + start * GRANULE;
   if ((marks[start]! & LIVE) !== 0 && address < begin + usable) {
-    const block = `the live block of ${usable} bytes at ${formatAddress(begin)}`;
-    return { kind: "interior", detail: `it is ${address - begin} bytes inside ${block}` };
+    const block = `the live block of ${countBytes(usable)} at ${formatAddress(begin)}`;
+    return { kind: "interior", detail: `it is ${countBytes(address - begin)} inside ${block}` };
   }
   return Number.isInteger(granule) && (marks[granule]! & STALE) !== 0
     ? { kind: "double", detail: "the block is already freed" }

@@ -5,7 +5,7 @@
  */
 import type { AllocatorStats, BlockInfo } from "./allocator.ts";
 import type { InvalidAddress } from "./allocator_memory.ts";
-import { formatAddress } from "./errors.ts";
+import { countBytes, formatAddress } from "./errors.ts";
 import type { Address } from "./page_source.ts";
 import { ALIGNMENT_SHIFT, REQUESTED_MASK } from "./pool_links.ts";
 import type { PoolRegion, PoolRegions } from "./pool_regions.ts";
@@ -49,8 +49,8 @@ export function explainSlot(
       : { kind: "foreign", detail: `it is inside the free slot at ${formatAddress(start)}` };
   }
   if (address - start >= slotSize) return { kind: "foreign", detail: "it is between two slots" };
-  const detail = `it is ${address - start} bytes inside the live block of ${slotSize} bytes at ${formatAddress(start)}`;
-  return { kind: "interior", detail };
+  const block = `the live block of ${countBytes(slotSize)} at ${formatAddress(start)}`;
+  return { kind: "interior", detail: `it is ${countBytes(address - start)} inside ${block}` };
 }
 
 /** The regions in which no slot is live. Time in the number of slots. */

@@ -8,7 +8,7 @@
  */
 import type { InvalidAddress } from "./allocator_memory.ts";
 import type { AllocatorStats, BlockInfo } from "./allocator.ts";
-import { formatAddress } from "./errors.ts";
+import { countBytes, formatAddress } from "./errors.ts";
 import {
   alignmentOfLink,
   CAPACITY,
@@ -133,10 +133,8 @@ export class SharedBlocks {
     const around = this.#around(address);
     if (around !== undefined) {
       const { address: start, usableSize } = around;
-      const detail = `it is ${address - start} bytes inside the live block of ${usableSize} bytes at ${
-        formatAddress(start)
-      }`;
-      return { kind: "interior", detail };
+      const block = `the live block of ${countBytes(usableSize)} at ${formatAddress(start)}`;
+      return { kind: "interior", detail: `it is ${countBytes(address - start)} inside ${block}` };
     }
     return this.#wasLive(address)
       ? { kind: "double", detail: "the block is already freed" }

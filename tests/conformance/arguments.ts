@@ -25,7 +25,14 @@ import {
 const BAD_SIZES = [-1, -16, 1.5, 0.5, -0.5, NaN, Infinity, -Infinity, 2 ** 53, 2 ** 60, 2 ** 64, -(2 ** 53), 1e300];
 
 /** Values of the wrong type. `undefined` is among them where there is no default. */
-const WRONG_TYPES: readonly unknown[] = ["8", "", 8n, null, {}, [], [8], true, () => 8, Symbol("8"), new Date(8)];
+const WRONG_TYPES: readonly unknown[] = [
+  ...["8", "", 8n, null, {}, [], [8], true, () => 8, Symbol("8"), new Date(8), Object.create(null)],
+  {
+    valueOf(): number {
+      throw new Error("valueOf was called");
+    },
+  },
+];
 
 /** A value as TypeScript would not have let it through. */
 function unchecked(value: unknown): number {

@@ -49,6 +49,7 @@ function invalidFrees(trial: Trial): void {
   for (const { action, call } of actions) {
     const interior = messageOf(() => call(address + 24), InvalidFreeError, "ERR_INVALID_FREE");
     assertSays(interior, `Cannot ${action}`, formatAddress(address + 24), formatAddress(address), 24);
+    assertSays(messageOf(() => call(address + 1), InvalidFreeError, "ERR_INVALID_FREE"), "1 byte ");
     const foreign = messageOf(() => call(4096), InvalidFreeError, "ERR_INVALID_FREE");
     assertSays(foreign, `Cannot ${action}`, "0x1000");
     const fraction = messageOf(() => call(12.5), InvalidFreeError, "ERR_INVALID_FREE");

@@ -27,6 +27,7 @@ import type {
 import { alignUp, assertAddress, assertAlignment, assertSize } from "../../src/arguments.ts";
 import {
   CorruptionError,
+  countBytes,
   describeValue,
   DisposedError,
   formatAddress,
@@ -374,7 +375,8 @@ export class NaiveAllocator implements Allocator {
     if (block !== undefined) return block;
     const around = this.#around(address);
     if (around !== undefined) {
-      const detail = `it is ${address - around.address} bytes inside the block at ${formatAddress(around.address)}`;
+      const offset = countBytes(address - around.address);
+      const detail = `it is ${offset} inside the block at ${formatAddress(around.address)}`;
       throw new InvalidFreeError(action, address, "interior", detail);
     }
     if (this.#stale.has(address)) throw new InvalidFreeError(action, address, "double", "the block is already freed");
