@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { TypedArray, TypedArrayConstructor } from "./allocator.ts";
 import { describeValue } from "./errors.ts";
 
 /** The alignment in bytes of a block when none is asked for, and the least that any block has. */
@@ -41,9 +42,9 @@ export function assertAlignment(alignment: unknown): asserts alignment is number
   }
 }
 
-/** Throws unless `options` are an object, or a function, whose properties can be read. */
+/** Throws unless `options` are an object whose properties can be read. A function has some, but is meant for another place. */
 export function assertOptions(options: unknown): void {
-  if ((typeof options === "object" && options !== null) || typeof options === "function") return;
+  if (typeof options === "object" && options !== null) return;
   throw new TypeError(`Cannot use ${describeValue(options)} as options: they must be an object`);
 }
 
@@ -70,10 +71,23 @@ export function assertTypedArrayConstructor(type: unknown): void {
   }
 }
 
+/**
+ * Throws unless the arrays that `type` makes have elements of the size that it says: a subclass can say anything. For
+ * memory that ends where the array should; elsewhere the array itself tells, see {@link assertArrayLength}.
+ */
+export function assertElementSize(type: TypedArrayConstructor<TypedArray>): void {
+  const { BYTES_PER_ELEMENT, prototype } = type as unknown as { BYTES_PER_ELEMENT: number; prototype: TypedArray };
+  if (prototype.BYTES_PER_ELEMENT !== BYTES_PER_ELEMENT) throw wrongElementSize();
+}
+
 /** Throws unless `array` is a view of `byteLength` bytes: a subclass can say anything of its elements' size. */
 export function assertArrayLength(array: unknown, byteLength: number): void {
   if (ArrayBuffer.isView(array) && array.byteLength === byteLength) return;
-  throw new TypeError("Cannot use the array type: its arrays are not as long as its BYTES_PER_ELEMENT says");
+  throw wrongElementSize();
+}
+
+function wrongElementSize(): TypeError {
+  return new TypeError("Cannot use the array type: its arrays are not as long as its BYTES_PER_ELEMENT says");
 }
 
 /** Whether `value`, from 1 to 2^31 - 1, is a power of two. */

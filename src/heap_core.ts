@@ -75,6 +75,7 @@ export class HeapCore {
     this.owned = new OwnedBlocks(heap, {
       setOwned: (address, owned) => this.#setOwned(address, owned),
       replace: (address, size) => this.#replace(this.live(address, "resize"), size),
+      isFresh: () => this.blocks.isFresh,
       freesAnyLive: true,
     });
   }

@@ -59,6 +59,8 @@ export interface OwnerHooks {
   setOwned(address: Address, owned: boolean): void;
   /** Allocates the block that is about to take the place of the one at `address`, whose alignment it has. */
   replace(address: Address, size: number): Address;
+  /** Whether the block that `replace` has given last reads as zero. @defaultValue false */
+  isFresh?(): boolean;
   /**
    * Whether nothing can keep a live block from being freed, so that its views may be detached before the allocator is
    * asked to. @defaultValue false
@@ -188,14 +190,17 @@ export class OwnedBlocks implements ClaimKeeper {
     const old = { ...block };
     if (isTransferred(block)) throwAfterReport(transferred("resize", block.address));
     const next: OwnedBlock = { ...block, buffer: undefined, bytes: undefined };
-    this.#attach(next, this.#hooks.replace(old.address, byteLength), byteLength);
+    const address = this.#hooks.replace(old.address, byteLength);
+    const isZero = this.#hooks.isFresh?.() === true;
+    this.#attach(next, address, byteLength);
     try {
       // Through views of our own: those of the buffer are the holder's, who can have changed what they do. A view can be
       // what fails: that of a huge block is a wrap.
       const kept = Math.min(byteLength, old.byteLength);
       const target = allocator.view(next.address, byteLength);
       target.set(allocator.view(old.address, kept));
-      if (block.zeroed) target.fill(0, kept);
+      // Clearing fresh memory would touch all of it: a gibibyte takes seconds, and is then resident.
+      if (block.zeroed && !isZero) target.fill(0, kept);
     } catch (error) {
       allocator.free(next.address);
       throw error;

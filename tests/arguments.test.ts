@@ -181,11 +181,27 @@ describe("options", () => {
       (options) => heapMap(heap.layout(), options),
     ];
     for (const take of takers) {
-      for (const [options, said] of [[null, "null"], [16, "16"], ["limit", '"limit"'], [true, "true"]] as const) {
+      for (
+        const [options, said] of [[null, "null"], [16, "16"], ["limit", '"limit"'], [() => 8, "a function"]] as const
+      ) {
         const message = `Cannot use ${said} as options: they must be an object`;
         assertRejected(() => take(options as never), TypeError, message);
       }
     }
     assertEquals([heap.stats().liveBlocks, lists.stats().liveBlocks], [0, 0]);
+  });
+});
+
+describe("an array type that lies about the size of its elements", () => {
+  it("is refused by GuardAllocator too, whose ArrayBuffers end where the block does", () => {
+    class Half extends Uint8Array {
+      static override readonly BYTES_PER_ELEMENT = 0.5 as 1;
+    }
+    using guard = new GuardAllocator();
+    using heap = new Heap();
+    for (const allocator of [guard, heap]) {
+      assertThrows(() => allocator.array(Half, 10), TypeError, "Cannot use the array type: ");
+      assertEquals(allocator.stats().liveBlocks, 0);
+    }
   });
 });

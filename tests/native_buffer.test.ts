@@ -395,3 +395,34 @@ describe("NativeBuffer over a fixed buffer", () => {
     heap.check();
   });
 });
+
+describe("NativeBuffer.resize() to memory that is fresh", () => {
+  it("clears what was used before, and nothing that the system has just given", () => {
+    using heap = new Heap();
+    const dirty = heap.allocate(600);
+    heap.view(dirty).fill(9);
+    heap.free(dirty);
+    using small = heap.buffer(40);
+    small.bytes.fill(3);
+    small.resize(600);
+    assertEquals(small.bytes.findIndex((byte, i) => byte !== (i < 40 ? 3 : 0)), -1);
+  });
+
+  it("does not clear the half a gibibyte that it asked for", () => {
+    using heap = new Heap();
+    using buffer = heap.buffer(40);
+    buffer.bytes.fill(3);
+    const fill = Uint8Array.prototype.fill;
+    let cleared = 0;
+    Uint8Array.prototype.fill = function (this: Uint8Array, value, start = 0, end = this.length) {
+      cleared += end - start;
+      return fill.call(this, value, start, end);
+    };
+    try {
+      buffer.resize(2 ** 29);
+    } finally {
+      Uint8Array.prototype.fill = fill;
+    }
+    assertEquals([cleared, buffer.bytes[39], buffer.bytes[40], buffer.bytes.at(-1)], [0, 3, 0, 0]);
+  });
+});
