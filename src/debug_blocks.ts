@@ -16,7 +16,7 @@ import { AddressQueue } from "./address_queue.ts";
 import { historyOf } from "./allocation_site.ts";
 import type { BlockInfo } from "./allocator.ts";
 import { CANARY_SIZE, type Placement } from "./canary.ts";
-import { type BlockHistory, formatAddress, InvalidFreeError, type InvalidFreeKind } from "./errors.ts";
+import { type BlockHistory, countBytes, formatAddress, InvalidFreeError, type InvalidFreeKind } from "./errors.ts";
 import type { Address } from "./page_source.ts";
 import type { WrappedBlock } from "./wrapper_memory.ts";
 
@@ -156,14 +156,12 @@ export class DebugBlocks {
     const around = this.#around(address);
     const freed = this.#freed.get(address);
     if (around !== undefined && address > around.address && address < around.address + around.size) {
-      const offset = address - around.address;
-      const detail = `it is ${offset} ${
-        offset === 1 ? "byte" : "bytes"
-      } inside the live block of ${around.size} bytes at ${formatAddress(around.address)}`;
+      const block = `the live block of ${countBytes(around.size)} at ${formatAddress(around.address)}`;
+      const detail = `it is ${countBytes(address - around.address)} inside ${block}`;
       return this.#error(action, address, "interior", detail, around);
     }
     if (freed !== undefined) {
-      return this.#error(action, address, "double", `the block of ${freed.size} bytes is already freed`, freed);
+      return this.#error(action, address, "double", `the block of ${countBytes(freed.size)} is already freed`, freed);
     }
     if (around === undefined) {
       return new InvalidFreeError(action, address, "foreign", `the ${this.#name} has no block there`);

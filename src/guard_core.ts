@@ -13,7 +13,13 @@
  */
 import { captureStack } from "./allocation_site.ts";
 import type { Allocator, AllocatorStats, BlockInfo, TypedArray, TypedArrayConstructor } from "./allocator.ts";
-import { assertAlignment, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import {
+  assertAlignment,
+  assertElementSize,
+  assertSize,
+  assertTypedArrayConstructor,
+  DEFAULT_ALIGNMENT,
+} from "./arguments.ts";
 import { Attempts, reportAll } from "./attempts.ts";
 import { InvalidFreeError } from "./errors.ts";
 import type { GuardSettings } from "./guard_options.ts";
@@ -110,6 +116,7 @@ export class GuardCore extends ViewedAllocator implements Allocator {
   /** Aligned to its elements at least, also when blocks are placed precisely. */
   override array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T {
     assertTypedArrayConstructor(type);
+    assertElementSize(type);
     return this.#memory.array(type, length, Math.max(this.#alignment, type.BYTES_PER_ELEMENT));
   }
 

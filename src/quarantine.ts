@@ -27,7 +27,14 @@
 import { historyOf } from "./allocation_site.ts";
 import { AddressQueue } from "./address_queue.ts";
 import type { BlockHistory } from "./errors.ts";
-import { CorruptionError, formatAddress, formatByte, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
+import {
+  CorruptionError,
+  countBytes,
+  formatAddress,
+  formatByte,
+  InvalidFreeError,
+  OutOfMemoryError,
+} from "./errors.ts";
 import type { OwningAllocator } from "./native_buffer.ts";
 import type { Address } from "./page_source.ts";
 import { firstChanged, FREED_BYTE } from "./poison.ts";
@@ -164,13 +171,13 @@ export class Quarantine {
         : refused !== undefined
         ? ", which the allocator below refused to do"
         : "";
-      const detail = `the block of ${freed.requestedSize} bytes is already freed${where}`;
+      const detail = `the block of ${countBytes(freed.requestedSize)} is already freed${where}`;
       return invalid(action, address, "double", detail, freed);
     }
     for (const block of this.#blocks.values()) {
       const offset = address - block.address;
       if (!(offset > 0 && offset < block.usableSize)) continue;
-      const detail = `it is ${offset} bytes inside the freed block of ${block.requestedSize} bytes at ` +
+      const detail = `it is ${countBytes(offset)} inside the freed block of ${countBytes(block.requestedSize)} at ` +
         `${formatAddress(block.address)}, which is in quarantine`;
       return invalid(action, address, "foreign", detail, block);
     }

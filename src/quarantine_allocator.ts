@@ -19,6 +19,7 @@ import { Attempts, reportAll } from "./attempts.ts";
 import {
   type BlockHistory,
   type CorruptionError,
+  countBytes,
   DisposedError,
   formatAddress,
   InvalidFreeError,
@@ -374,7 +375,7 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
     }
     const offset = address - (below?.address ?? 0);
     if (below !== undefined && offset < below.usableSize) {
-      const detail = `it is ${offset} bytes inside the live block of ${below.requestedSize} bytes at ` +
+      const detail = `it is ${countBytes(offset)} inside the live block of ${countBytes(below.requestedSize)} at ` +
         formatAddress(below.address) + historyOf(below);
       return new InvalidFreeError(action, address, "interior", detail, formatAddress(address), below);
     }

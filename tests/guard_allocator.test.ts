@@ -230,7 +230,7 @@ describe("freed guarded blocks", () => {
         [live + 48, "8 bytes behind the end of the live"],
         [live - 3, "3 bytes before the live"],
         [address + 3, "3 bytes inside the freed"],
-        [address - 1, "1 bytes before the freed"],
+        [address - 1, "1 byte before the freed"],
       ] as const
     ) {
       const foreign = violationOf(() => guard.usableSize(beside), InvalidFreeError);
