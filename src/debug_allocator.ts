@@ -13,7 +13,8 @@
  * ```
  *
  * Invariant: while a block is live its canaries are as they were drawn, or native code or a stray view has written where
- * nobody may. They are looked at when the block is freed, resized or moved, by `check`, and at dispose.
+ * nobody may. They are looked at when the block is freed, resized or moved, by `check`, and at dispose; the last two say
+ * only what was not said before (reported_problems.ts).
  *
  * @module
  */
@@ -28,12 +29,14 @@ import { damaged, mismatch, outOfMemory, overLimit } from "./debug_reports.ts";
 import { CorruptionError, describeValue, DisposedError, OutOfMemoryError } from "./errors.ts";
 import { atExit } from "./exit_hook.ts";
 import { type HeapProfile, type HeapProfileKind, makeHeapProfile, SiteTotals } from "./heap_profile.ts";
+import { holdIn, onHeldBlocks } from "./held_blocks.ts";
 import { type LeakReport, leakReport } from "./leak_report.ts";
 import { LeakScope } from "./leak_scope.ts";
 import type { OwningAllocator } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { FREED_BYTE } from "./poison.ts";
 import { ViewedAllocator } from "./viewed_allocator.ts";
+import { type Finding, ReportedProblems } from "./reported_problems.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 import { assertWrappable, WrapperMemory } from "./wrapper_memory.ts";
 import { isStillThere, lostBlock, notFreed } from "./wrapper_reports.ts";
@@ -72,6 +75,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
   readonly #inner: OwningAllocator;
   readonly #blocks: DebugBlocks;
   readonly #memory: WrapperMemory<DebugBlock>;
+  readonly #reported = new ReportedProblems();
   readonly #totals: SiteTotals | undefined;
   readonly #stackDepth: number;
   readonly #fills: boolean;
@@ -98,6 +102,13 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
       find: (address) => this.#blocks.find(address),
       invalid: (address, action) => this.#blocks.invalid(address, action),
       replace: (block, size) => this.#replace(block, size).address,
+    });
+    const holdInner = holdIn(inner);
+    onHeldBlocks(this, (address) => {
+      const block = this.#blocks.find(address);
+      if (block === undefined) return;
+      block.isHeld = true;
+      holdInner?.(block.inner);
     });
     if (settings.leaksAtExit) this.#forgetExit = atExit(() => this.#reportLeaks(this.leaks()));
   }
@@ -148,7 +159,8 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
     if (lost === undefined) return;
     this.#memory.revoke(address);
     this.#blocks.remove(lost, undefined);
-    reportViolation(lostBlock("keep", lost));
+    const problem = lostBlock("keep", lost);
+    if (this.#reported.note(lost, problem)) reportViolation(problem);
   }
 
   /** The record of a block of `size` bytes in the inner one; its number is the next. */
@@ -265,8 +277,13 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
     if (alignment !== undefined) assertAlignment(alignment);
     const block = this.#memory.liveToFree(address);
     if (block === undefined) return;
-    const violation = mismatch(block, size, alignment) ?? this.#damage(block, "free");
-    if (violation !== undefined) return reportViolation(violation);
+    const wrong = mismatch(block, size, alignment);
+    if (wrong !== undefined) return reportViolation(wrong);
+    const damage = this.#damage(block, "free");
+    if (damage !== undefined) {
+      this.#reported.note(block, damage);
+      return reportViolation(damage);
+    }
     this.#release(block);
   }
 
@@ -307,10 +324,10 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
     return { ...stats, liveBlocks: this.#blocks.count, liveBytes: this.#blocks.liveBytes, limit };
   }
 
-  /** See {@link Allocator.check}. Looks at every byte around every block. */
+  /** See {@link Allocator.check}. Looks at every byte around every block, and reports what was not reported before. */
   check(): void {
     this.#memory.assertNotDisposed("check");
-    reportAll(this.#damages("check"), () => this.#inner.check());
+    reportAll(this.#reported.news(this.#damages("check")), () => this.#inner.check());
   }
 
   /** See {@link Allocator.trim}. */
@@ -319,10 +336,13 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
     return this.#inner.trim();
   }
 
-  /** The live blocks by the stack that allocated them. Reads every stack: 8 to 55 µs each the first time. */
+  /**
+   * The live blocks by the stack that allocated them, without those that are freed and wait in the quarantine of a wrapper.
+   * Reads every stack: 8 to 55 µs each the first time.
+   */
   leaks(): LeakReport {
     this.#memory.assertNotDisposed("report");
-    return leakReport(this.#blocks.walk(), this.#stackDepth);
+    return leakReport(this.#blocks.owed(), this.#stackDepth);
   }
 
   /** A scope: at its end `onLeak` is given the blocks that were allocated in it and are live, if there are any. */
@@ -340,18 +360,19 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
    */
   heapProfile(kind: HeapProfileKind = "live"): HeapProfile {
     this.#memory.assertNotDisposed("report");
-    return makeHeapProfile(kind, this.#blocks.walk(), this.#totals);
+    return makeHeapProfile(kind, this.#blocks.owed(), this.#totals);
   }
 
   /**
    * Frees everything and disposes the inner allocator, then reports leaks, if that was asked for, and bytes that were
-   * changed. A second call does nothing.
+   * changed, where `free` or `check` has not done so. A second call does nothing.
    *
-   * @throws {CorruptionError} When a byte around a live block was changed; everything is given back all the same.
+   * @throws {CorruptionError} When a byte around a live block was changed, and this was not reported before; everything
+   * is given back all the same.
    */
   [Symbol.dispose](): void {
     if (this.#disposed) return;
-    const damages = this.#damages("dispose");
+    const damages = this.#reported.news(this.#damages("dispose"));
     const report = this.#onLeaks === undefined ? undefined : this.leaks();
     this.#disposed = true;
     this.#forgetExit();
@@ -374,12 +395,12 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
     return end > this.source.maxWrapBytes ? undefined : this.#inner.view(block.inner, end);
   }
 
-  #damages(action: string): CorruptionError[] {
-    const damages: CorruptionError[] = [];
+  *#damages(action: string): Iterable<Finding> {
     for (const block of this.#blocks.walk()) {
       try {
         const damage = this.#damage(block, action);
-        if (damage !== undefined) damages.push(damage);
+        if (damage !== undefined) yield [block, damage];
+        else this.#reported.forget(block);
       } catch (error) {
         // Somebody has disposed the inner allocator: there is nothing left to be looked at.
         if (error instanceof DisposedError) break;
@@ -387,12 +408,13 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
         if (!(error instanceof CorruptionError)) throw error;
       }
     }
-    return damages;
   }
 
   #assertIntact(block: DebugBlock, action: string): void {
     const damage = this.#damage(block, action);
-    if (damage !== undefined) throwAfterReport(damage);
+    if (damage === undefined) return this.#reported.forget(block);
+    this.#reported.note(block, damage);
+    throwAfterReport(damage);
   }
 
   /** The error for a block that the inner allocator has no more, or for the first byte around it that was changed. */

@@ -33,6 +33,8 @@ export class DebugBlock implements WrappedBlock, Placement {
   innerSize: number;
   /** The stack of the call that gave the block its size. */
   allocatedAt: Error | undefined;
+  /** Whether a wrapper holds on to it after the program has freed it: held_blocks.ts. */
+  isHeld = false;
 
   /** The block of `size` bytes that lies in the inner block at `inner`, `front` bytes from its start. */
   constructor(
@@ -139,7 +141,12 @@ export class DebugBlocks {
     }
   }
 
-  /** The same, as plain data. */
+  /** Those of them that the program has not freed. */
+  *owed(): IterableIterator<DebugBlock> {
+    for (const block of this.walk()) if (!block.isHeld) yield block;
+  }
+
+  /** All, as plain data. */
   *infos(): IterableIterator<BlockInfo> {
     for (const block of this.walk()) yield block.info;
   }

@@ -102,8 +102,12 @@ export class GuardCore extends ViewedAllocator implements Allocator {
   free(address: Address): void {
     if (this.#memory.liveToFree(address) === undefined) return;
     const block = this.guarded.at(address)!;
-    const damage = this.guarded.memory.damage(block, "free");
-    if (damage !== undefined) return reportViolation(damage);
+    const { memory } = this.guarded;
+    const damage = memory.damage(block, "free");
+    if (damage !== undefined) {
+      memory.reported.note(block, damage);
+      return reportViolation(damage);
+    }
     if (this.#memory.ownedBlocks !== 0) this.#memory.revoke(address);
     this.guarded.free(block, this.#capture("freed"));
   }
@@ -154,7 +158,7 @@ export class GuardCore extends ViewedAllocator implements Allocator {
 
   check(): void {
     this.#memory.assertNotDisposed("check");
-    reportAll([...this.guarded.problems("check")]);
+    reportAll(this.guarded.memory.reported.news(this.guarded.problems("check")));
   }
 
   /** Gives address space back, which holds no memory but for what the system would not take before: returns that. */
@@ -163,10 +167,10 @@ export class GuardCore extends ViewedAllocator implements Allocator {
     return this.guarded.forgetFreed();
   }
 
-  /** Gives everything back, and then reports what was found damaged. */
+  /** Gives everything back, and then reports what was found damaged and was not reported before. */
   [Symbol.dispose](): void {
     if (this.#disposed) return;
-    const damages = [...this.guarded.damages("dispose")];
+    const damages = this.guarded.memory.reported.news(this.guarded.damages("dispose"));
     this.#disposed = true;
     const attempts = new Attempts();
     attempts.make(() => this.#memory.dispose());
@@ -189,8 +193,11 @@ export class GuardCore extends ViewedAllocator implements Allocator {
   }
 
   #refuseDamaged(block: GuardedBlock, action: string): void {
-    const damage = this.guarded.memory.damage(block, action);
-    if (damage !== undefined) throwAfterReport(damage);
+    const { memory } = this.guarded;
+    const damage = memory.damage(block, action);
+    if (damage === undefined) return memory.reported.forget(block);
+    memory.reported.note(block, damage);
+    throwAfterReport(damage);
   }
 }
 

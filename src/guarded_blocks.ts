@@ -31,6 +31,7 @@ import { type GuardLayout, guardLayout, type GuardPlacement } from "./guard_layo
 import { besideBlock, detachedOutside, freedTwice, type ReportedBlock } from "./guard_reports.ts";
 import { type GuardedBlock, GuardedMemory } from "./guarded_memory.ts";
 import type { Address, PageSource } from "./page_source.ts";
+import type { Finding } from "./reported_problems.ts";
 import { type Mapping, Unreleased } from "./unreleased.ts";
 
 /** What the blocks of an allocator have in common. */
@@ -219,15 +220,16 @@ export class GuardedBlocks {
   }
 
   /** An error for each live block whose slack was written to. */
-  *damages(action: string): Iterable<CorruptionError> {
+  *damages(action: string): Iterable<Finding> {
     for (const block of this.#live.values()) {
       const damage = this.memory.damage(block, action);
-      if (damage !== undefined) yield damage;
+      if (damage !== undefined) yield [block, damage];
+      else this.memory.reported.forget(block);
     }
   }
 
   /** Every disagreement between the records, and between them and the memory. */
-  *problems(action: string): Iterable<CorruptionError> {
+  *problems(action: string): Iterable<Finding> {
     yield* this.damages(action);
     let [live, committed, reserved] = [0, 0, this.freedBytes];
     for (const block of this.#freed.values()) committed += block.committed;
@@ -235,12 +237,11 @@ export class GuardedBlocks {
       live += block.requestedSize;
       committed += block.layout.committed;
       reserved += block.layout.reserved;
-      if (this.memory.isDetached(block)) yield detachedOutside(action, block);
+      if (this.memory.isDetached(block)) yield [block.wraps, detachedOutside(action, block)];
     }
     if (live !== this.liveBytes || committed !== this.committedBytes || reserved !== this.#reservedBytes) {
-      yield new CorruptionError(
-        `Cannot ${action} the guarded blocks: their figures are not the sums of what they hold`,
-      );
+      const text = `Cannot ${action} the guarded blocks: their figures are not the sums of what they hold`;
+      yield [this, new CorruptionError(text)];
     }
   }
 

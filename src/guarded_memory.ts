@@ -19,6 +19,7 @@ import type { GuardLayout } from "./guard_layout.ts";
 import { detachedOutside, overrun, type ReportedBlock } from "./guard_reports.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { firstChanged, SLACK_BYTE } from "./poison.ts";
+import { ReportedProblems } from "./reported_problems.ts";
 import { throwAfterReport } from "./violations.ts";
 
 /** An ArrayBuffer over a block. Its length is 0 when somebody transferred it, so `byteLength` says what was wrapped. */
@@ -53,6 +54,8 @@ const NO_BYTES = new Uint8Array(0);
 
 /** The memory of all live blocks of one allocator. */
 export class GuardedMemory {
+  /** What was reported: of the slack of a block by the block, of its ArrayBuffers by its `wraps`. */
+  readonly reported = new ReportedProblems();
   readonly #source: PageSource;
   /** Bytes of all wraps. */
   wrappedBytes = 0;
@@ -118,7 +121,9 @@ export class GuardedMemory {
     const last = wraps[wraps.length - 1];
     if (last?.byteLength === requestedSize) {
       if (last.bytes.byteLength === requestedSize) return last.bytes;
-      throwAfterReport(detachedOutside("view", block));
+      const problem = detachedOutside("view", block);
+      this.reported.note(wraps, problem);
+      throwAfterReport(problem);
     }
     const { maxWrapBytes } = this.#source;
     if (requestedSize > maxWrapBytes) {

@@ -38,7 +38,7 @@ export class LeakScope implements Disposable {
 
   /** The blocks that are live and were allocated since the scope began. None once the allocator is disposed. */
   leaks(): LeakReport {
-    const young = [...this.#blocks.walk()].filter(({ number }) => number > this.#since);
+    const young = [...this.#blocks.owed()].filter(({ number }) => number > this.#since);
     return leakReport(young, this.#depth);
   }
 

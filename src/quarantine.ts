@@ -13,7 +13,8 @@
  * Invariants:
  * - every block of the queue is a live block of the inner allocator, and nobody else has its address;
  * - `count` and `byteLength` are within the bounds whenever a call returns;
- * - a block whose byte was changed leaves the queue like any other, and is reported once;
+ * - a block whose byte was changed leaves the queue like any other, and is reported once: when it leaves, or before by
+ *   `check` (reported_problems.ts);
  * - so does one that the inner allocator has no more, as somebody has used that directly. Nothing of it is touched.
  *
  * A block that the inner allocator refuses to free, as a `DebugAllocator` does when a byte beside it was changed, is set
@@ -35,9 +36,11 @@ import {
   InvalidFreeError,
   OutOfMemoryError,
 } from "./errors.ts";
+import { type Hold, holdIn } from "./held_blocks.ts";
 import type { OwningAllocator } from "./native_buffer.ts";
 import type { Address } from "./page_source.ts";
 import { firstChanged, FREED_BYTE } from "./poison.ts";
+import { type Finding, ReportedProblems } from "./reported_problems.ts";
 import { reportViolation } from "./violations.ts";
 import { freeUnlessRefused, isStillThere, lostBlock } from "./wrapper_reports.ts";
 
@@ -63,7 +66,11 @@ interface Problem {
 
 /** The quarantine of one allocator. */
 export class Quarantine {
+  /** What was reported of the blocks of the queue, and by the allocator of its live ones. */
+  readonly reported = new ReportedProblems();
   readonly #inner: OwningAllocator;
+  /** Tells that one which of its live blocks are freed. */
+  readonly #hold: Hold | undefined;
   readonly #maxBlocks: number;
   readonly #maxBytes: number;
   readonly #blocks = new AddressQueue<FreedBlock>();
@@ -76,6 +83,7 @@ export class Quarantine {
   /** An empty queue of blocks of `inner`. */
   constructor(inner: OwningAllocator, maxBlocks: number, maxBytes: number) {
     this.#inner = inner;
+    this.#hold = holdIn(inner);
     this.#maxBlocks = maxBlocks;
     // What is longer than a view cannot be filled and compared.
     this.#maxBytes = Math.min(maxBytes, inner.source.maxWrapBytes);
@@ -103,6 +111,7 @@ export class Quarantine {
     bytes.fill(FREED_BYTE);
     this.#blocks.push(block);
     this.byteLength += block.usableSize;
+    this.#hold?.(block.address);
   }
 
   /** Lets all blocks out. */
@@ -115,12 +124,17 @@ export class Quarantine {
     while (this.#blocks.size > blocks || this.byteLength > bytes) {
       const block = this.#blocks.oldest()!;
       const problem = this.#problem(block, "release");
-      this.#blocks.delete(block.address);
-      this.byteLength -= block.usableSize;
+      this.#drop(block);
       if (problem?.isLost === true) this.remember(block);
       else this.#pass(block);
-      if (problem !== undefined) reportViolation(problem.error);
+      if (problem !== undefined && this.reported.note(block, problem.error)) reportViolation(problem.error);
     }
+  }
+
+  /** Takes a block out of the queue. */
+  #drop(block: FreedBlock): void {
+    this.#blocks.delete(block.address);
+    this.byteLength -= block.usableSize;
   }
 
   /** Frees a block that has left the queue, or sets it aside. */
@@ -148,10 +162,7 @@ export class Quarantine {
   forget(address: Address): FreedBlock | undefined {
     this.#remembered.delete(address);
     const waiting = this.#blocks.get(address);
-    if (waiting !== undefined) {
-      this.#blocks.delete(address);
-      this.byteLength -= waiting.usableSize;
-    }
+    if (waiting !== undefined) this.#drop(waiting);
     const refused = this.#refused.get(address);
     if (refused !== undefined) this.#refused.delete(address);
     return waiting ?? refused;
@@ -185,17 +196,17 @@ export class Quarantine {
   }
 
   /** Every block that was written to, and every disagreement between the records. */
-  *problems(action: string): IterableIterator<CorruptionError> {
+  *problems(action: string): IterableIterator<Finding> {
     let byteLength = 0;
     for (const block of this.#blocks.values()) {
       byteLength += block.usableSize;
       const problem = this.#problem(block, action);
-      if (problem !== undefined) yield problem.error;
+      if (problem !== undefined) yield [block, problem.error];
+      else this.reported.forget(block);
     }
     if (byteLength !== this.byteLength) {
-      yield new CorruptionError(
-        `Cannot ${action} the quarantine: it has ${byteLength} bytes and counts ${this.byteLength}`,
-      );
+      const text = `Cannot ${action} the quarantine: it has ${byteLength} bytes and counts ${this.byteLength}`;
+      yield [this, new CorruptionError(text)];
     }
   }
 

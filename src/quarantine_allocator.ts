@@ -18,16 +18,17 @@ import { assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { Attempts, reportAll } from "./attempts.ts";
 import {
   type BlockHistory,
-  type CorruptionError,
   countBytes,
   DisposedError,
   formatAddress,
   InvalidFreeError,
   OutOfMemoryError,
 } from "./errors.ts";
+import { holdIn, onHeldBlocks } from "./held_blocks.ts";
 import type { OwningAllocator } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { Quarantine } from "./quarantine.ts";
+import type { Finding } from "./reported_problems.ts";
 import { ViewedAllocator } from "./viewed_allocator.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 import { assertWrappable, type WrappedBlock, WrapperMemory } from "./wrapper_memory.ts";
@@ -68,9 +69,8 @@ interface LiveBlock extends WrappedBlock, BlockHistory {
  *
  * `free` fills the whole block with 0xDF and puts it into a queue; the oldest leave it, and are really freed, when more
  * than `maxBlocks` or `maxBytes` are in it. A byte that has changed by then is a `CorruptionError` that says which, and
- * with `stacks` who allocated and freed the block. It is raised by whatever call lets the block out: a later `free` or
- * `reallocate` (which then has done nothing else), an allocation that finds no memory, `trim`, dispose; and by `check`,
- * for blocks that stay.
+ * with `stacks` who allocated and freed the block. It is raised once: by `check`, or by whatever call lets the block out,
+ * a later `free` or `reallocate` (which then has done nothing else), an allocation that finds no memory, `trim`, dispose.
  *
  * What differs from the {@link Allocator} contract:
  * - A freed block is in quarantine: it is not live, not counted by `stats`, and its address is a double free. The
@@ -125,6 +125,8 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
     assertWrappable(inner);
     this.#inner = inner;
     this.#quarantine = new Quarantine(inner, maxBlocks, maxBytes);
+    const hold = holdIn(inner);
+    if (hold !== undefined) onHeldBlocks(this, hold);
     this.#memory = new WrapperMemory(this, inner, {
       name: "quarantine allocator",
       isDisposed: () => this.#disposed,
@@ -236,7 +238,9 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
     // One that cannot be looked at, for want of memory, passes as one that is too large does.
     const bytes = isAdmitted ? this.#quarantine.view(block) : undefined;
     if (bytes === null || (!isAdmitted && !isStillThere(this.#inner, address))) {
-      reportViolation(lostBlock("free", block));
+      const problem = lostBlock("free", block);
+      this.#quarantine.reported.note(block, problem);
+      reportViolation(problem);
       return false;
     }
     if (bytes !== undefined) this.#memory.revoke(address);
@@ -267,10 +271,11 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
     return { ...this.#inner.stats(), liveBlocks: this.#live.size, liveBytes: this.#liveBytes };
   }
 
-  /** See {@link Allocator.check}. Verifies every byte in quarantine. */
+  /** See {@link Allocator.check}. Verifies every byte in quarantine, and reports what was not reported before. */
   check(): void {
     this.#memory.assertNotDisposed("check");
-    reportAll([...this.#problems("check"), ...this.#quarantine.problems("check")], () => this.#inner.check());
+    const found = [...this.#problems("check"), ...this.#quarantine.problems("check")];
+    reportAll(this.#quarantine.reported.news(found), () => this.#inner.check());
   }
 
   /** See {@link Allocator.trim}. Empties the quarantine first. */
@@ -285,11 +290,12 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
   /**
    * Frees everything and disposes the inner allocator. A second call does nothing.
    *
-   * @throws {CorruptionError} When a block in quarantine was written to; everything is given back all the same.
+   * @throws {CorruptionError} When a block in quarantine was written to, and this was not reported before; everything is
+   * given back all the same.
    */
   [Symbol.dispose](): void {
     if (this.#disposed) return;
-    const problems = this.#problemsAtEnd();
+    const problems = this.#quarantine.reported.news(this.#problemsAtEnd());
     this.#disposed = true;
     const attempts = new Attempts();
     attempts.make(() => this.#memory.dispose());
@@ -300,15 +306,15 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
   }
 
   /** An error for each live block that the inner allocator has no more. */
-  *#problems(action: string): Iterable<CorruptionError> {
+  *#problems(action: string): Iterable<Finding> {
     for (const block of this.#live.values()) {
       const { address, usableSize } = block;
       const isThere = isStillThere(this.#inner, address) && this.#inner.usableSize(address) === usableSize;
-      if (!isThere) yield lostBlock(action, block);
+      if (!isThere) yield [block, lostBlock(action, block)];
     }
   }
 
-  #problemsAtEnd(): CorruptionError[] {
+  #problemsAtEnd(): Finding[] {
     try {
       return [...this.#problems("dispose"), ...this.#quarantine.problems("dispose")];
     } catch (error) {
@@ -353,8 +359,10 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
 
   /** Reports the block that was at an address which the inner allocator has given out again, for `block`. */
   #reportLost(block: LiveBlock, lost: BlockHistory & { readonly address: Address }): void {
+    const problem = lostBlock("keep", lost);
+    if (!this.#quarantine.reported.note(lost, problem)) return;
     try {
-      reportViolation(lostBlock("keep", lost));
+      reportViolation(problem);
     } catch (error) {
       this.#remove(block);
       this.#inner.free(block.address);

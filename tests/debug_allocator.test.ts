@@ -54,17 +54,24 @@ describe("DebugAllocator canaries", () => {
         debug.check();
         poke(debug, address, offset, 0x41);
         const actions = [
-          () => debug.free(address),
           () => debug.check(),
+          () => debug.free(address),
+          () => debug.free(address),
           () => debug.resize(address, size + 1),
           () => debug.reallocate(address, size * 3),
           () => debug.reallocate(address, 0),
         ];
         for (const action of actions) assertByte(assertThrows(action, CorruptionError), address, offset, 0x41);
         assertEquals([debug.stats().liveBlocks, debug.view(address).length], [1, size]);
-        assertByte(assertThrows(() => debug[Symbol.dispose](), CorruptionError), address, offset, 0x41);
+        debug[Symbol.dispose](); // it was reported
         assertThrows(() => debug.allocate(1), DisposedError);
-        debug[Symbol.dispose]();
+
+        const other = new DebugAllocator(new Heap());
+        const block = other.allocate(size);
+        poke(other, block, offset, 0x41);
+        assertByte(assertThrows(() => other[Symbol.dispose](), CorruptionError), block, offset, 0x41);
+        assertThrows(() => other.allocate(1), DisposedError);
+        other[Symbol.dispose]();
       }
     });
   }
@@ -120,10 +127,13 @@ describe("DebugAllocator canaries", () => {
     const address = debug.allocate(10);
     poke(debug, address, 10, 1);
     debug.free(address);
-    debug.check();
+    debug.free(address);
     assert(debug.owns(address));
+    poke(debug, debug.allocate(20), 20, 1);
+    debug.check();
+    poke(debug, debug.allocate(30), 30, 1);
     debug[Symbol.dispose]();
-    assertEquals(seen.map(({ code }) => code), Array(3).fill("ERR_CORRUPTION"));
+    assertEquals(seen.map((violation) => (violation as CorruptionError).byte?.offset), [10, 10, 20, 30]);
   });
 
   it("notice an inner allocator that was used directly, and dispose it all the same", () => {
@@ -131,9 +141,102 @@ describe("DebugAllocator canaries", () => {
     const debug = new DebugAllocator(inner);
     const address = debug.allocate(10);
     inner.free(address - 16);
+    const second = debug.allocate(1000);
     assertThrows(() => debug.check(), CorruptionError, "the inner allocator has freed it");
-    assertThrows(() => debug[Symbol.dispose](), CorruptionError, "the inner allocator has freed it");
+    inner.free(second - 16);
+    const error = assertThrows(() => debug[Symbol.dispose](), CorruptionError, "the inner allocator has freed it");
+    assertEquals([error.message.includes(second.toString(16)), error.cause], [true, undefined]);
     assertThrows(() => inner.allocate(1), DisposedError);
+  });
+});
+
+describe("what a DebugAllocator has reported", () => {
+  it("is not thrown again on leaving the scope: the error of free() arrives as it is, and not a SuppressedError", () => {
+    const error = assertThrows(() => {
+      using debug = new DebugAllocator(new Heap());
+      const address = debug.allocate(100);
+      poke(debug, address, 100, 7);
+      debug.free(address);
+    });
+    assert(error instanceof CorruptionError, `${error}`);
+    assertMatch(error.message, /^Cannot free /);
+  });
+
+  for (const method of ["free", "check"] as const) {
+    it(`does not hide the program's own error when ${method}() has reported it`, () => {
+      const mine = new Error("mine");
+      const error = assertThrows(() => {
+        using debug = new DebugAllocator(new Heap());
+        const address = debug.allocate(100);
+        poke(debug, address, 100, 7);
+        assertThrows(() => debug[method](address), CorruptionError);
+        throw mine;
+      });
+      assertEquals(error, mine);
+    });
+  }
+
+  it("by the free of a NativeBuffer is not thrown again by the DebugAllocator that it is of", () => {
+    const mine = new Error("mine");
+    const error = assertThrows(() => {
+      using debug = new DebugAllocator(new Heap());
+      using buffer = debug.buffer(100);
+      const beside = debug.allocate(100); // a view of the buffer itself ends where that does
+      poke(debug, beside, buffer.address + 100 - beside, 7);
+      throw mine;
+    }) as SuppressedError;
+    assert(error.error instanceof CorruptionError, `${error.error}`);
+    assertEquals(error.suppressed, mine);
+  });
+
+  it("what was not reported is, at dispose: with another error on its way, both are in a SuppressedError", () => {
+    const mine = new Error("mine");
+    const error = assertThrows(() => {
+      using debug = new DebugAllocator(new Heap());
+      poke(debug, debug.allocate(100), 100, 7);
+      throw mine;
+    }) as SuppressedError;
+    assertEquals([error.name, error.suppressed === mine], ["SuppressedError", true]);
+    assert(error.error instanceof CorruptionError, `${error.error}`);
+  });
+
+  it("is reported again by check() when another byte or value is found, or the block was intact in between", () => {
+    using debug = new DebugAllocator(new Heap());
+    const address = debug.allocate(100);
+    const seen: [number, number][] = [];
+    setViolationHook((violation) => {
+      const { offset, found } = (violation as CorruptionError).byte!;
+      seen.push([offset, found]);
+    });
+    const write = (offset: number, value: number): void => {
+      poke(debug, address, offset, value);
+      debug.check();
+      debug.check();
+    };
+    write(110, 1);
+    write(110, 2);
+    write(105, 1);
+    write(107, 1); // behind the first that was changed: the block is known to be damaged
+    assertEquals(seen, [[110, 1], [110, 2], [105, 1]]);
+    for (const offset of [105, 107, 110]) poke(debug, address, offset, 0xdc);
+    debug.check();
+    write(105, 1);
+    assertEquals(seen.length, 4);
+    poke(debug, address, 105, 0xdc);
+    assert(debug.resize(address, 101)); // looks at the block, too
+    write(105, 1);
+    assertEquals(seen.length, 5);
+  });
+
+  it("of a block that was lost is not reported again when its address is given out", () => {
+    const inner = new Heap();
+    using debug = new DebugAllocator(inner);
+    const address = debug.allocate(100);
+    inner.free(address - 16);
+    assertThrows(() => debug.check(), CorruptionError, "the inner allocator has freed it");
+    assertEquals(debug.allocate(100), address);
+    assertEquals(debug.stats().liveBlocks, 1);
+    debug.free(address);
   });
 });
 

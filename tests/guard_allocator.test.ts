@@ -137,18 +137,49 @@ describe("slack of guarded blocks", () => {
     using guard = new GuardAllocator({ placement: "start" });
     const address = guard.allocate(100);
     scribble(address + 100, 0);
-    for (const call of [() => guard.resize(address, 50), () => guard.reallocate(address, 200), () => guard.check()]) {
+    for (const call of [() => guard.check(), () => guard.resize(address, 50), () => guard.reallocate(address, 200)]) {
       assertEquals(violationOf(call, CorruptionError).byte?.offset, 100);
     }
     const reported: AllocatorError[] = [];
     setViolationHook((violation) => void reported.push(violation));
     guard.free(address);
-    guard.check();
     assertThrows(() => guard.reallocate(address, 0), CorruptionError);
-    assertEquals([reported.length, guard.owns(address), guard.stats().liveBlocks], [3, true, 1]);
+    assertEquals([reported.length, guard.owns(address), guard.stats().liveBlocks], [2, true, 1]);
     scribble(address + 100, 0xde);
     guard.check();
-    assertEquals(reported.length, 3);
+    assertEquals(reported.length, 2);
+  });
+
+  it("what free() has thrown is not thrown again by check() and on leaving the scope", () => {
+    const error = assertThrows(() => {
+      using guard = new GuardAllocator();
+      const address = guard.allocate(13);
+      scribble(address + 13, 7);
+      try {
+        guard.free(address);
+      } finally {
+        guard.check();
+      }
+    }, Error);
+    assert(error instanceof CorruptionError, `${error}`);
+    assertStringIncludes(error.message, "Cannot free 0x");
+  });
+
+  it("is reported again when another byte or value is found, or it was mended in between", () => {
+    using guard = new GuardAllocator({ placement: "start" });
+    const address = guard.allocate(100);
+    const reported: AllocatorError[] = [];
+    setViolationHook((violation) => void reported.push(violation));
+    for (const [offset, value, count] of [[105, 1, 1], [105, 1, 1], [105, 2, 2], [101, 1, 3], [103, 1, 3]] as const) {
+      scribble(address + offset, value);
+      guard.check();
+      assertEquals(reported.length, count);
+    }
+    scribble(address + 101, 0xde, 0xde, 0xde, 0xde, 0xde);
+    assert(guard.resize(address, 100)); // looks at the block, too
+    scribble(address + 101, 1);
+    guard.check();
+    assertEquals(reported.length, 4);
   });
 
   it("dispose reports it when everything was given back", () => {
@@ -165,16 +196,12 @@ describe("slack of guarded blocks", () => {
   });
 
   it("of several blocks is reported by check() and dispose, in one error", () => {
-    const guard = new GuardAllocator({ placement: "start" });
-    for (const size of [10, 20, 30]) {
-      const address = guard.allocate(size);
-      const slack = systemPageSource().wrap(address + size, 1);
-      slack[0] = 1;
-      systemPageSource().unwrap(slack);
-    }
-    for (const call of [() => guard.check(), () => guard[Symbol.dispose]()]) {
-      const { cause } = assertThrows(call, CorruptionError, "and 2 more");
+    for (const method of ["check", Symbol.dispose] as const) {
+      const guard = new GuardAllocator({ placement: "start" });
+      for (const size of [10, 20, 30]) scribble(guard.allocate(size) + size, 1);
+      const { cause } = assertThrows(() => guard[method](), CorruptionError, "and 2 more");
       assertEquals((cause as AggregateError).errors.map(({ byte }) => byte.offset), [10, 20, 30]);
+      guard[Symbol.dispose]();
     }
   });
 
@@ -310,14 +337,19 @@ describe("freed guarded blocks", () => {
 });
 
 describe("an ArrayBuffer that was taken away", () => {
-  it("is reported by view() and check(), and its memory stays accessible after free and dispose", () => {
+  it("is reported by view() or check(), and its memory stays accessible after free and dispose", () => {
     const guard = new GuardAllocator();
-    const address = guard.allocate(100);
+    const [address, other] = [guard.allocate(100), guard.allocate(100)];
     guard.view(address).fill(5);
     const stolen = new Uint8Array((guard.view(address).buffer as ArrayBuffer).transfer());
     assertEquals(stolen[99], 5);
-    assertThrows(() => guard.view(address), CorruptionError, "was detached from outside");
+    for (let i = 0; i < 2; i++) {
+      assertThrows(() => guard.view(address), CorruptionError, "was detached from outside");
+    }
+    guard.check(); // it was reported
+    (guard.view(other).buffer as ArrayBuffer).transfer();
     assertThrows(() => guard.check(), CorruptionError, "was detached from outside");
+    guard.check();
     guard.free(address);
     stolen[0] = 1;
     guard[Symbol.dispose]();
