@@ -276,7 +276,8 @@ export class GuardAllocator implements Allocator {
     const core = this.#core;
     const heap = this.#heap;
     if (heap === undefined) return core;
-    if (!core.guarded.spans(address)) return heap;
+    // What is no number cannot be compared with any; the heap has the words for it.
+    if (typeof address !== "number" || !core.guarded.spans(address)) return heap;
     if (core.guarded.at(address) !== undefined) return core;
     return heap.owns(address) || !core.knows(address) ? heap : core;
   }
