@@ -28,7 +28,10 @@ export interface SharedPlatform {
    * discarding is decommitting and committing again.
    */
   readonly discardsAtOnce: boolean;
-  /** Whether {@link isThreadGone} can tell. Without, a worker that is terminated is taken for a slow one for ever. */
+  /**
+   * Whether {@link isThreadGone} can tell. Without, a worker that is terminated is taken for a slow one for ever. Nothing in
+   * `src/` asks, as there is nothing else to do then: it says so to who reads, and to tests what they can wait for.
+   */
   readonly noticesTermination: boolean;
   /** A name for the thread that calls, not 0: to be given back with {@link releaseThread}. */
   thisThread(): number;
