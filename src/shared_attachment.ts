@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { alignDown } from "./arguments.ts";
+import { alignDown, assertSize } from "./arguments.ts";
 import { OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { pageTableBytes } from "./page_table.ts";
@@ -51,6 +51,9 @@ import { SharedTables } from "./shared_tables.ts";
 /** The least bytes of data that a heap is made for. */
 const LEAST_RESERVED = 2 ** 20;
 
+/** The most: granule numbers stay below 2^31. */
+export const RESERVE_MAX: number = 32 * 2 ** 30;
+
 /** Control blocks of heaps that have ended in this thread, for the next ones. */
 const spareBlocks: Int32Array[] = [];
 const blockAddresses = new WeakMap<Int32Array, Address>();
@@ -65,6 +68,14 @@ export interface Attachment {
   readonly source: PageSource;
   /** Ends the attachment. The views of this worker are detached already. */
   leave(): void;
+}
+
+/** Throws unless a heap can be made with `reserve` bytes of blocks. */
+export function assertReserve(reserve: number): void {
+  assertSize(reserve, "reserve");
+  if (reserve < LEAST_RESERVED || reserve > RESERVE_MAX || reserve % CONTROL_BYTES !== 0) {
+    throw new RangeError(`Cannot use ${reserve} as reserve: it must be a multiple of 65536 from 2^20 to 2^35`);
+  }
 }
 
 /**
@@ -174,7 +185,7 @@ function open(
       const mappings = tables.mappings();
       const isLast = space.leave(escaped);
       tables.unwrapTables();
-      space.freePlace(number);
+      space.vacate(number);
       if (!isLast) return;
       const kept = control[ESCAPED] !== 0;
       spareBlocks.push(control);

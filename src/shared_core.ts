@@ -11,7 +11,7 @@
  *
  * @module
  */
-import type { Allocator } from "./allocator.ts";
+import type { Allocator, BlockInfo } from "./allocator.ts";
 import { AllocatorMemory } from "./allocator_memory.ts";
 import { assertAddress, assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { DisposedError, formatAddress, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
@@ -81,7 +81,7 @@ export class SharedCore {
     assertAlignment(alignment);
     this.memory.assertNotDisposed("allocate");
     this.pages.collectNews();
-    this.#reportDoubles();
+    this.reportDoubles();
     let address = this.#place(size, alignment);
     if (address === 0) {
       // What idle pages hold may be just what is missing.
@@ -135,7 +135,7 @@ export class SharedCore {
       }
       if (isFreedRemotely(tables, page, slot)) {
         pages.collect(page);
-        this.#reportDoubles();
+        this.reportDoubles();
         continue;
       }
       const index = tables.pages[page + LINKS]! + slot;
@@ -146,13 +146,17 @@ export class SharedCore {
   }
 
   /** Reports blocks that were found to have been freed by two workers at once. All is in order when it throws. */
-  #reportDoubles(): void {
-    const { doubles } = this.pages;
-    while (doubles.length > 0) {
-      const address = this.space.tables.base + doubles.pop()! * GRANULE;
-      reportViolation(
-        new InvalidFreeError("free", address, "double", "two workers have freed the block at the same moment"),
-      );
+  reportDoubles(): void {
+    if (this.space.doubles.length === 0) return;
+    for (const violation of this.takeDoubles()) reportViolation(violation);
+  }
+
+  /** The same as errors, each of which is to be reported by who takes it. */
+  *takeDoubles(): IterableIterator<InvalidFreeError> {
+    const { doubles, tables } = this.space;
+    for (let granule = doubles.pop(); granule !== undefined; granule = doubles.pop()) {
+      const address = tables.base + granule * GRANULE;
+      yield new InvalidFreeError("free", address, "double", "two workers have freed the block at the same moment");
     }
   }
 
@@ -236,6 +240,13 @@ export class SharedCore {
     }
     const { links } = this.space.tables;
     links[block.link] = linkWithOwned(links[block.link]!, owned);
+  }
+
+  /** The live blocks of all workers, as the contract describes them. */
+  *walk(): IterableIterator<BlockInfo> {
+    for (const { address, requestedSize, usableSize, alignment } of this.blocks.live()) {
+      yield { address, requestedSize, usableSize, alignment };
+    }
   }
 
   /**

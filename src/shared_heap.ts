@@ -29,14 +29,15 @@ import type {
 } from "./allocator.ts";
 import { type AllocatorMemory, assertAttached } from "./allocator_memory.ts";
 import { assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { Attempts } from "./attempts.ts";
 import { UnsupportedPlatformError } from "./errors.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { FREE_MASK, GRANULES_MASK, INVERSE_SHIFT, LINKS, LIVE, ONE_USED, OWNED, SHAPE, STATE } from "./page_table.ts";
-import { type Attachment, createAttachment, joinAttachment } from "./shared_attachment.ts";
+import { assertReserve, type Attachment, createAttachment, joinAttachment, RESERVE_MAX } from "./shared_attachment.ts";
 import { SharedCore } from "./shared_core.ts";
 import { copyHandle, type SharedHeapHandle } from "./shared_handle.ts";
-import { CONTROL_BYTES, DIRTY_WORDS, OWNER } from "./shared_layout.ts";
+import { DIRTY_WORDS, OWNER } from "./shared_layout.ts";
 import type { SharedPages } from "./shared_pages.ts";
 import { sharedPlatform } from "./shared_platform.ts";
 import type { SharedTables } from "./shared_tables.ts";
@@ -56,9 +57,6 @@ const LIVE_FROM = LIVE;
 const LIVE_SPAN = OWNED - LIVE;
 const BITMAPS = DIRTY_WORDS;
 const DEFAULT = DEFAULT_ALIGNMENT;
-
-/** The most that can be reserved: granule numbers stay below 2^31. */
-const RESERVE_MAX = 32 * 2 ** 30;
 
 /** Options of {@link SharedHeap.create}. */
 export interface SharedHeapOptions {
@@ -118,10 +116,7 @@ export class SharedHeap implements Allocator {
   static create(options: SharedHeapOptions = {}): SharedHeap {
     assertOptions(options);
     const { reserve = RESERVE_MAX, source } = options;
-    assertSize(reserve, "reserve");
-    if (reserve < 2 ** 20 || reserve > RESERVE_MAX || reserve % CONTROL_BYTES !== 0) {
-      throw new RangeError(`Cannot use ${reserve} as reserve: it must be a multiple of 65536 from 2^20 to 2^35`);
-    }
+    assertReserve(reserve);
     const platform = sharedPlatform();
     if (source !== undefined && source !== platform.source) {
       throw new UnsupportedPlatformError(
@@ -241,6 +236,7 @@ export class SharedHeap implements Allocator {
   tryAllocate(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
     return tryAllocate(this, size, alignment);
   }
+
   /** See {@link Allocator.allocateZeroed}. Memory fresh from the operating system is not cleared again. */
   allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
     this.#core.isFresh = false;
@@ -329,13 +325,7 @@ export class SharedHeap implements Allocator {
   /** See {@link Allocator.blocks}. Those of all workers. */
   blocks(): IterableIterator<BlockInfo> {
     this.#memory.assertNotDisposed("walk the blocks");
-    return this.#walk();
-  }
-
-  *#walk(): IterableIterator<BlockInfo> {
-    for (const { address, requestedSize, usableSize, alignment } of this.#core.blocks.live()) {
-      yield { address, requestedSize, usableSize, alignment };
-    }
+    return this.#core.walk();
   }
 
   /**
@@ -359,8 +349,9 @@ export class SharedHeap implements Allocator {
 
   /**
    * See {@link Allocator.trim}. Collects what others have freed, hands idle pages back, and gives the contents of free memory
-   * back; regions stay until the heap ends. On Windows no memory is given back, as a view in another worker could fault
-   * meanwhile: the result is 0.
+   * back; regions stay until the heap ends. On Windows the result is 0: a view in another worker could fault meanwhile.
+   *
+   * @throws {InvalidFreeError} When it is found out that two workers have freed the same block; all is done then.
    */
   trim(): number {
     this.#memory.assertNotDisposed("trim");
@@ -368,7 +359,9 @@ export class SharedHeap implements Allocator {
     pages.collectAll();
     pages.releaseIdle(true);
     try {
-      return space.trim();
+      const given = space.trim();
+      this.#core.reportDoubles();
+      return given;
     } finally {
       this.#renew();
     }
@@ -380,21 +373,22 @@ export class SharedHeap implements Allocator {
    * is unmapped. A second call does nothing.
    *
    * @throws {OutOfMemoryError} When tables that others have made longer cannot be wrapped; nothing has happened then.
+   * @throws {InvalidFreeError} When it is found out that two workers have freed the same block; the end has come all the same.
    */
   detach(): void {
     if (this.#isDetached) return;
     this.#core.prepareToLeave();
     this.#isDetached = true;
-    try {
-      this.#core.dispose();
-    } finally {
-      this.#fastSize = -1;
-      this.#fastUnits = 0;
-      this.#table = new Int32Array(0);
-      this.#remote = new Int32Array(0);
-      this.#links = new Uint16Array(0);
-      this.#attachment.leave();
-    }
+    const attempts = new Attempts();
+    attempts.make(() => this.#core.dispose());
+    this.#fastSize = -1;
+    this.#fastUnits = 0;
+    this.#table = new Int32Array(0);
+    this.#remote = new Int32Array(0);
+    this.#links = new Uint16Array(0);
+    attempts.make(() => this.#attachment.leave());
+    attempts.report(this.#core.takeDoubles());
+    attempts.end();
   }
 
   /** As {@link SharedHeap.detach}. */

@@ -25,7 +25,7 @@
  * - remote, and NEWS in OWNER: anybody, with atomic operations only;
  * - the link of a live block: also who holds the block, by compare-and-exchange.
  *
- * The record of a page is that of page_table.ts with three more words, and the words before the records, which hold the
+ * The record of a page is that of page_table.ts with four more words, and the words before the records, which hold the
  * lists of a `Heap`, are not used: here the lists belong to an attachment and are in its own memory.
  *
  * @module
@@ -68,12 +68,12 @@ export const REGION_COUNT = 33;
 export const LINK_END = 34;
 /** Committed OS pages of 4 KiB of the four tables, in the order of {@link TABLE_NAMES}. */
 export const COMMITTED = 36;
-/** Units of gaps: regions that are not committed, and only bring the next one to an aligned place. */
-export const GAP_UNITS = 42;
 /** Units in free runs. */
 export const FREE_UNITS = 40;
 /** Whether somebody may still see memory of this heap that nobody can detach: it is never unmapped then. */
 export const ESCAPED = 41;
+/** Units of gaps: regions that are not committed, and only bring the next one to an aligned place. */
+export const GAP_UNITS = 42;
 
 /** A bit for each bin of free runs, see shared_runs.ts. */
 export const OCCUPIED = 64;
@@ -108,7 +108,7 @@ export const CONTROL_WORDS = 3072;
 /** "ofh1". */
 export const MAGIC_LIVE = 0x6f666831;
 /** The version of this layout. */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 /**
  * In a page's record: the attachment that owns it, 0 when it is abandoned; and {@link NEWS}. One word for both, so that the
@@ -123,6 +123,8 @@ export const NEWS = 256;
 export const HELD: number = STATE + 9;
 /** In a page's record: how many links it has from LINKS on; kept when the page is given up. */
 export const CHUNK: number = STATE + 10;
+/** In a page's record: 1 while somebody collects its bitmap, so that bits of free slots may have been collected already. */
+export const COLLECTING: number = STATE + 11;
 
 /**
  * Words of the remote table before the bitmaps: a bit for each page, set after NEWS of its record: where the owner
@@ -133,7 +135,10 @@ export const DIRTY_WORDS = 16_384;
 export const BITMAP_WORDS = 256;
 /** The bits of a word of a bitmap that are slots. */
 export const SLOT_BITS = 0xffff;
-/** Set in a word of a bitmap that has slots when NEWS is known to be set: so a free is one atomic operation. */
+/**
+ * Set in a word of a bitmap that has slots when NEWS is set, or will be by somebody else: so a free is one atomic operation.
+ * shared_remote.ts says which cases there are.
+ */
 export const ANNOUNCED = 0x10000;
 
 /** The first link that a page can have. */

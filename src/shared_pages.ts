@@ -12,7 +12,7 @@
  *
  * {@link SharedPages.current} has an entry for each size in granules, so that the fast path needs no size class.
  *
- * Cost: O(1), but for collecting (a word for each 32 pages of the heap, then a word for each 32 slots of a page with news)
+ * Cost: O(1), but for collecting (a word for each 32 pages of the heap, then a word for each 16 slots of a page with news)
  * and `check`.
  *
  * @module
@@ -37,8 +37,16 @@ import {
   SLACK_MASK,
   STATE,
 } from "./page_table.ts";
-import { ANNOUNCED, attachmentAt, HELD, OWNER, OWNER_MASK, SIGNAL, SLOT_BITS } from "./shared_layout.ts";
-import { acknowledgeNews, bitmapAt, countFreed, freeRemotely, isFreedRemotely } from "./shared_remote.ts";
+import { ANNOUNCED, attachmentAt, COLLECTING, HELD, OWNER, OWNER_MASK, SIGNAL, SLOT_BITS } from "./shared_layout.ts";
+import {
+  acknowledgeNews,
+  bitmapAt,
+  countFreed,
+  freeRemotely,
+  granuleOf,
+  isFreedRemotely,
+  visitDirty,
+} from "./shared_remote.ts";
 import { restorePage } from "./shared_restore.ts";
 import type { SharedSpace } from "./shared_space.ts";
 import type { SharedTables } from "./shared_tables.ts";
@@ -58,8 +66,8 @@ const OWNER_BITS = OWNER_MASK;
 export class SharedPages {
   /** The page that each size is allocated from, by granules. */
   readonly current: Int32Array = new Int32Array(CLASS_OF.length).fill(NO_PAGE);
-  /** Starts of slots that were found to have been freed twice at the same moment; taken by who reports them. */
-  readonly doubles: number[] = [];
+  /** As {@link SharedSpace.doubles}. */
+  readonly doubles: number[];
   readonly #space: SharedSpace;
   readonly #tables: SharedTables;
   readonly #number: number;
@@ -74,6 +82,7 @@ export class SharedPages {
     this.#space = space;
     this.#tables = space.tables;
     this.#number = space.number;
+    this.doubles = space.doubles;
     this.#signal = attachmentAt(space.number) + SIGNAL;
   }
 
@@ -147,7 +156,7 @@ export class SharedPages {
     for (;;) {
       const { page, adopted } = this.#space.takePage(sizeClass);
       if (!adopted) return page;
-      const live = restorePage(tables, page);
+      const live = restorePage(tables, page, this.doubles);
       if (live < tables.pages[page + CAPACITY]!) return page;
       tables.pages[page + STATE] = tables.pages[page + STATE]! - FULL;
     }
@@ -200,18 +209,15 @@ export class SharedPages {
 
   /** Collects what others have freed. */
   collectAll(): void {
-    const { remote, pages, endUnit } = this.#tables;
-    const words = (endUnit + 511) >>> 9;
-    for (let word = 0; word < words; word++) {
-      for (let bits = Atomics.load(remote, word); bits !== 0; bits &= bits - 1) {
-        const page = (word * 32 + 31 - Math.clz32(bits & -bits)) * 16;
-        if ((pages[page + OWNER]! & OWNER_MASK) === this.#number) this.collect(page);
-      }
-    }
+    const tables = this.#tables;
+    const { pages } = tables;
+    visitDirty(tables, (page) => {
+      if ((pages[page + OWNER]! & OWNER_MASK) === this.#number) this.collect(page);
+    });
   }
 
   /**
-   * Collects what others have freed of one page of ours. As collectSlots in shared_remote.ts, which is for all other pages,
+   * Collects what others have freed of one page of ours. As collectPage in shared_remote.ts, which is for all other pages,
    * written out: half of the time that a block of another worker's takes is spent here.
    */
   collect(page: number): void {
@@ -221,13 +227,14 @@ export class SharedPages {
     const start = bitmapAt(page);
     const end = start + ((pages[page + CAPACITY]! + 15) >>> 4);
     acknowledgeNews(tables, page);
+    pages[page + COLLECTING] = 1;
     let state = pages[page + STATE]!;
     for (let at = start; at < end; at++) {
       for (let seen = remote[at]!; seen !== 0;) {
         for (let bits = seen & SLOT_BITS; bits !== 0; bits &= bits - 1) {
           const slot = (at - start) * 16 + 31 - Math.clz32(bits & -bits);
           if (links[base + slot]! < LIVE) {
-            this.doubles.push((page << 8) + slot * (pages[page + SHAPE]! & GRANULES_MASK));
+            this.doubles.push(granuleOf(page, slot, pages[page + CLASS]!));
             continue;
           }
           const free = state & FREE_MASK;
@@ -239,6 +246,7 @@ export class SharedPages {
         seen = Atomics.and(remote, at, clear) & clear;
       }
     }
+    pages[page + COLLECTING] = 0;
     if (state < ONE_USED && !this.#isListedAsIs(page)) this.settle(page);
   }
 

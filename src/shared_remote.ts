@@ -17,18 +17,29 @@
  *
  * A single read-modify-write is both the claim of the block and its publication, so that of any number of frees exactly one
  * finds the bit clear; a bitmap has no links that a terminated worker could leave dangling, and an entry cannot be there
- * twice. ANNOUNCED makes it the only one for most frees: who finds it knows that NEWS is set, or that the owner has not yet
- * come to this word since NEWS was. It is set only beside a bit that the owner has not collected, and goes with the bits: a
- * word without slots is 0.
+ * twice. ANNOUNCED makes it the only one for most frees. It is set only beside a bit that the owner has not collected, and goes
+ * with the bits: a word without slots is 0. Who finds it knows one of three things:
+ *
+ * - NEWS is set;
+ * - NEWS was set, and the owner is collecting and has not yet come to this word;
+ * - somebody announced late: its bit had been collected, the slot used and freed again, and ANNOUNCED is beside the bit of that
+ *   second free. Who made it has found no ANNOUNCED, so it is about to set NEWS, and if it dies before, who clears up does.
  *
  * What that costs the owner's own allocate and free is one load of OWNER, which has NEWS in it, from a line that they have at
  * hand; only while there is news do they look into the bitmap.
  *
  * When the owner and another worker free the same block in the same nanoseconds, both can have looked before either wrote. The
- * slot is then in the free list with its bit set. The owner finds that out when it collects, or when it takes the slot from
- * the list, whichever comes first, and reports the double free then; nothing is lost and nothing is given out twice. A free
- * that is delayed still longer between its look and its bit, until the slot is in use again, frees what is there then: as in
- * any heap, an address that is freed after its memory was given out again is that of the new block.
+ * slot is then free with its bit set. Whoever collects the bit finds that out, once, and reports the double free; nothing is
+ * lost and nothing is given out twice:
+ *
+ * - the owner, when it collects, or when it takes the slot from the list;
+ * - who adopts or sweeps the page when the owner has gone, by {@link collectPage};
+ * - who finds the bit in a place that is no page any more, by {@link collectLate}.
+ *
+ * An owner that is terminated while it collects leaves bits of slots that it has freed already, which are no double frees;
+ * COLLECTING says that this may be so, and then none is reported. A free that is delayed still longer between its look and its
+ * bit, until the slot is in use again, frees what is there then: as in any heap, an address that is freed after its memory
+ * was given out again is that of the new block.
  *
  * All these words are written by `Atomics`: the steps on the left, and 1 and 2 on the right, must not be reordered, and the
  * dirty bit goes after NEWS on one side and before it on the other. Words are read plainly where an atomic load came before
@@ -37,11 +48,12 @@
  *
  * @module
  */
-import { CAPACITY, LINKS, LIVE, OWNED } from "./page_table.ts";
+import { CAPACITY, CLASS, LINKS, LIVE, OWNED } from "./page_table.ts";
 import {
   ANNOUNCED,
   attachmentAt,
   BITMAP_WORDS,
+  COLLECTING,
   DIRTY_WORDS,
   NEWS,
   OWNER,
@@ -50,6 +62,7 @@ import {
   SLOT_BITS,
 } from "./shared_layout.ts";
 import type { SharedTables } from "./shared_tables.ts";
+import { CLASS_GRANULES } from "./size_class.ts";
 
 // Folded by V8, which reads imported constants from memory.
 const LINKS_AT = LINKS;
@@ -57,6 +70,8 @@ const LIVE_FROM = LIVE;
 const OWNED_FROM = OWNED;
 const BITMAPS = DIRTY_WORDS;
 const IS_ANNOUNCED = ANNOUNCED;
+
+const PAGE_GRANULES = 4096;
 
 /** Where the bitmap of a page begins: 256 words a page, whose number counts by 16. */
 export function bitmapAt(page: number): number {
@@ -123,10 +138,49 @@ export function acknowledgeNews({ pages, remote }: SharedTables, page: number): 
   Atomics.load(pages, page + OWNER);
 }
 
-/** Calls `visit` with every slot of a page whose bit is set, then clears those bits. The news must have been acknowledged. */
-export function collectSlots(tables: SharedTables, page: number, visit: (slot: number) => void): void {
-  const { remote } = tables;
-  const words = bitmapWords(tables, page);
+/** Calls `visit` with every page that has a dirty bit, whoever owns it. */
+export function visitDirty({ remote, endUnit }: SharedTables, visit: (page: number) => void): void {
+  const words = (endUnit + 511) >>> 9;
+  for (let word = 0; word < words; word++) {
+    for (let bits = Atomics.load(remote, word); bits !== 0; bits &= bits - 1) {
+      visit((word * 32 + 31 - Math.clz32(bits & -bits)) * 16);
+    }
+  }
+}
+
+/**
+ * Collects what was freed of a page that belongs to the caller: the links of those slots are 0 then, and in no list. What was
+ * freed twice is added to `doubles`, unless whoever collected last did not come to the end of it.
+ */
+export function collectPage(tables: SharedTables, page: number, doubles: number[]): void {
+  const { pages, links } = tables;
+  const base = pages[page + LINKS]!;
+  const isSure = pages[page + COLLECTING] === 0;
+  acknowledgeNews(tables, page);
+  pages[page + COLLECTING] = 1;
+  collectBits(tables, page, bitmapWords(tables, page), (slot) => {
+    if (links[base + slot]! >= LIVE) links[base + slot] = 0;
+    else if (isSure) doubles.push(granuleOf(page, slot, pages[page + CLASS]!));
+  });
+  pages[page + COLLECTING] = 0;
+}
+
+/**
+ * Collects what came too late in a place that has no live slots, and is no page or not yet one: double frees, all of them, of
+ * blocks of the size class that the place had last.
+ */
+export function collectLate(
+  tables: SharedTables,
+  page: number,
+  doubles: number[],
+  sizeClass: number = tables.pages[page + CLASS]!,
+): void {
+  acknowledgeNews(tables, page);
+  collectBits(tables, page, BITMAP_WORDS, (slot) => doubles.push(granuleOf(page, slot, sizeClass)));
+}
+
+/** Calls `visit` with every slot whose bit is set in so many words, then clears those bits. */
+function collectBits({ remote }: SharedTables, page: number, words: number, visit: (slot: number) => void): void {
   for (let word = 0, at = bitmapAt(page); word < words; word++, at++) {
     for (let seen = remote[at]!; seen !== 0;) {
       for (let bits = seen & SLOT_BITS; bits !== 0; bits &= bits - 1) visit(word * 16 + 31 - Math.clz32(bits & -bits));
@@ -136,6 +190,12 @@ export function collectSlots(tables: SharedTables, page: number, visit: (slot: n
       seen = Atomics.and(remote, at, clear) & clear;
     }
   }
+}
+
+/** The granule where a slot of the class begins; the page's own for a slot that only another class has. */
+export function granuleOf(page: number, slot: number, sizeClass: number): number {
+  const offset = slot * CLASS_GRANULES[sizeClass]!;
+  return (page << 8) + (offset < PAGE_GRANULES ? offset : 0);
 }
 
 /** How many slots of a page others have freed. */
@@ -149,13 +209,6 @@ export function countFreed(tables: SharedTables, page: number): number {
     for (let bits = remote[at]! & SLOT_BITS; bits !== 0; bits &= bits - 1) count++;
   }
   return count;
-}
-
-/** Clears the bitmap of a page that is not yet anybody's. */
-export function clearBitmap(tables: SharedTables, page: number): void {
-  const { remote } = tables;
-  for (let at = bitmapAt(page), end = at + BITMAP_WORDS; at < end; at++) if (remote[at] !== 0) remote[at] = 0;
-  acknowledgeNews(tables, page);
 }
 
 function bitmapWords({ pages }: SharedTables, page: number): number {

@@ -19,8 +19,9 @@
  * ({@link SharedSpace.reap}): pages of the dead are abandoned, runs that they held are free, what they left half done is made
  * whole. That is also all that happens when the lock itself was the dead one's.
  *
- * What a terminated worker can take with it: the blocks that it had and told nobody of, which stay live; and 8 KiB of links
- * for every time it dies between cutting a chunk of links and using it. Nothing else.
+ * What a terminated worker can take with it: the blocks that it had and told nobody of, which stay live; the double frees that
+ * it had found and not yet reported; and 8 KiB of links for every time it dies between cutting a chunk of links and using it.
+ * Nothing else.
  *
  * @module
  */
@@ -41,6 +42,7 @@ import {
   LINK_END,
   LINK_TABLE,
   MAGIC,
+  NEWS,
   OWNER,
   OWNER_MASK,
   REGION_COUNT,
@@ -49,9 +51,9 @@ import {
 import { assertAlive, type SharedHeapHandle } from "./shared_handle.ts";
 import { SharedLock } from "./shared_lock.ts";
 import { freePlace, isPlaceAbandoned, takenPlaces } from "./shared_places.ts";
-import { restorePage } from "./shared_restore.ts";
+import { collectUnowned, restorePage } from "./shared_restore.ts";
 import type { Scratch, SharedPlatform } from "./shared_platform.ts";
-import { clearBitmap, countFreed, raiseNewsAgain } from "./shared_remote.ts";
+import { collectLate, countFreed, raiseNewsAgain } from "./shared_remote.ts";
 import { SharedRegions } from "./shared_regions.ts";
 import { HELD_RUN, SharedRuns } from "./shared_runs.ts";
 import type { SharedTables } from "./shared_tables.ts";
@@ -80,6 +82,8 @@ export class SharedSpace {
   readonly number: number;
   /** Whether the run of the last `takeLarge` reads as zero. */
   isFresh = false;
+  /** Granules of blocks that turned out to have been freed twice at the same moment; taken by who reports them. */
+  readonly doubles: number[] = [];
   readonly #platform: SharedPlatform;
   readonly #handle: SharedHeapHandle;
   readonly #lock: SharedLock;
@@ -241,18 +245,20 @@ export class SharedSpace {
       control[LINK_END] = links + chunk;
     }
     const { pages } = tables;
+    const lastClass = pages[page + CLASS]!;
     clearPageRecord(pages, page);
     pages[page + LINKS] = links;
     pages[page + CHUNK] = chunk;
     pages[page + CLASS] = sizeClass;
     pages[page + CAPACITY] = CLASS_SLOTS[sizeClass]!;
-    clearBitmap(tables, page);
-    pages[page + OWNER] = this.number;
+    // Before the bits are collected: what comes after that must find whom to tell, and NEWS must stay then.
+    Atomics.store(pages, page + OWNER, this.number);
+    collectLate(tables, page, this.doubles, lastClass);
     pages[page + SHAPE] = shapeOf(CLASS_GRANULES[sizeClass]!);
     return true;
   }
 
-  /** Makes a page without live slots, in no list, a free run. */
+  /** Makes pages without live slots, in no list, free runs. */
   releasePages(list: readonly number[]): void {
     if (list.length === 0) return;
     this.locked(() => {
@@ -263,7 +269,7 @@ export class SharedSpace {
   #releasePage(page: number): void {
     const { pages } = this.tables;
     pages[page + SHAPE] = 0;
-    pages[page + OWNER] = 0;
+    if ((Atomics.exchange(pages, page + OWNER, 0) & NEWS) !== 0) collectLate(this.tables, page, this.doubles);
     this.#release(page);
   }
 
@@ -276,7 +282,7 @@ export class SharedSpace {
     }
     if (gone.size === 0) return false;
     this.#rebuild((number) => gone.has(number));
-    for (const number of gone) this.freePlace(number);
+    for (const number of gone) this.vacate(number);
     return true;
   }
 
@@ -289,7 +295,7 @@ export class SharedSpace {
   }
 
   /** Frees the place of an attachment that has nothing any more. */
-  freePlace(number: number): void {
+  vacate(number: number): void {
     freePlace(this.tables.control, this.#platform, number);
   }
 
@@ -298,11 +304,14 @@ export class SharedSpace {
    * next. `escaped` says that somebody may still see memory that this attachment had wrapped.
    */
   leave(escaped: boolean): boolean {
-    const { control } = this.tables;
+    const { tables } = this;
+    const { control } = tables;
     return this.locked(() => {
       this.reap();
       this.#rebuild((number) => number === this.number);
       const isLast = takenPlaces(control, this.number, false).length === 0;
+      // Nobody comes after the last one who could find them.
+      if (isLast) collectUnowned(tables, this.doubles);
       // Not before the lock is let go of, which needs the number, and not after, as the next to leave must know.
       Atomics.store(control, attachmentAt(this.number) + LEAVING, 1);
       if (isLast) Atomics.store(control, MAGIC, 0);
@@ -369,7 +378,7 @@ export class SharedSpace {
       for (let next = control[list]!; next !== 0;) {
         const page = next - 1;
         next = pages[page + NEXT]!;
-        if (restorePage(tables, page) === 0) {
+        if (restorePage(tables, page, this.doubles) === 0) {
           this.#releasePage(page);
           found = true;
         } else {
@@ -379,6 +388,7 @@ export class SharedSpace {
       }
       control[list] = kept;
     }
+    collectUnowned(tables, this.doubles);
     return found;
   }
 

@@ -195,7 +195,7 @@ describe("SharedHeap", () => {
     second.detach();
     assertThrows(() => SharedHeap.attach(first.handle), DisposedError);
     first.space.tables.unwrapTables();
-    first.space.freePlace(first.space.number);
+    first.space.vacate(first.space.number);
   });
 
   it("lets only its owner's attachment free or resize a NativeBuffer's block", () => {

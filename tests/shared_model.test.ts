@@ -213,7 +213,7 @@ function terminatedWhileFreeing(flaw?: Flaw): Model {
 /** The owner may be terminated while it does whatever it does; another adopts the page, and a third frees meanwhile. */
 function terminatedOwner(flaw?: Flaw): Model {
   return {
-    cells: page([1, 0]),
+    cells: { ...page([1, 0]), collecting: 0 },
     threads: [
       owning(
         function* (owner) {
@@ -242,6 +242,85 @@ function terminatedOwner(flaw?: Flaw): Model {
       if (cells["bits"] === 0) assertWhole(adopter as Outcome, cells);
       assertHeard(cells);
       assert(cells["link0"] === 0 || (cells["bits"]! & 1) !== 0, "a free is lost");
+      assertEquals((adopter as Outcome).owner.doubles, 0, "a double free was found");
+    },
+  };
+}
+
+/** The owner and another worker free the same block at once, and the owner leaves; who adopts the page has what is left. */
+function doubleFreeAndDetach(flaw?: Flaw): Model {
+  return {
+    cells: { ...page([1, 1]), collecting: 0 },
+    threads: [
+      owning(
+        function* (owner, { freed }, m) {
+          freed.push(yield* owner.free(0));
+          yield* owner.collectNews();
+          yield* reap(m, 1, flaw);
+          yield* m.store("go", 1);
+        },
+        [],
+        flaw,
+      ),
+      freeing([0], flaw),
+      function* (m) {
+        yield* m.until("go", 1);
+        const owner = new Owner(m, 2, [], flaw);
+        assertEquals(yield* adopt(m, 2), true);
+        yield* owner.restore();
+        return { owner, allocated: [], freed: [] } satisfies Outcome;
+      },
+    ],
+    check(cells, [outcome, remote, result]) {
+      const { owner, freed } = outcome as Outcome;
+      const adopter = result as Outcome;
+      const pending = (cells["bits"]! & 1) !== 0 ? 1 : 0;
+      const accepted = [...freed, ...remote as boolean[]].filter(Boolean).length;
+      const doubles = owner.doubles + adopter.owner.doubles;
+      assertEquals(accepted - doubles - pending, 1, `${accepted} frees were accepted, ${doubles} found out`);
+      if (pending === 0) assertWhole(adopter, cells);
+      assertHeard(cells);
+    },
+  };
+}
+
+/**
+ * A worker announces late: its bit has been collected, and another has freed the next block in the same slot. It marks the word
+ * then although NEWS may not be set, and a third relies on the mark; the second may be terminated before it sets NEWS.
+ */
+function lateAnnouncement(flaw?: Flaw): Model {
+  return {
+    cells: page([1, 1]),
+    threads: [
+      owning(
+        function* (owner, { allocated }, m) {
+          yield* owner.collectNews();
+          allocated.push(yield* owner.allocate());
+          if (allocated[0] === 0) yield* m.store("go", 1);
+        },
+        [],
+        flaw,
+      ),
+      freeing([0], flaw),
+      function* (m) {
+        yield* m.until("go", 1);
+        return [yield* freeRemotely(m, 0, flaw)];
+      },
+      function* (m) {
+        yield* m.until("go", 1);
+        return [yield* freeRemotely(m, 1, flaw)];
+      },
+      function* (m) {
+        yield { ready: (cells) => cells["dead"] !== 0 };
+        yield* reap(m, 9, flaw);
+        return true;
+      },
+    ],
+    mortal: [2],
+    waiting: [2, 3, 4],
+    check(cells, [, first, second, third]) {
+      for (const freed of [first, second, third]) assertEquals(freed ?? [true], [true], "a free was refused");
+      assertHeard(cells);
     },
   };
 }
@@ -274,7 +353,21 @@ const MODELS: readonly {
     flaws: ["clears NEWS after looking at the bits"],
   },
   { name: "a worker is terminated while it frees", make: terminatedWhileFreeing, flaws: ["reaper raises nothing"] },
-  { name: "an owner is terminated, and its page adopted", make: terminatedOwner, flaws: [] },
+  {
+    name: "an owner is terminated, and its page adopted",
+    make: terminatedOwner,
+    flaws: ["takes a bit of a free slot for a double free"],
+  },
+  {
+    name: "the owner and another worker free the same block at once, and the owner leaves",
+    make: doubleFreeAndDetach,
+    flaws: ["takes a bit of a free slot for collected"],
+  },
+  {
+    name: "a free is announced when its slot was freed again",
+    make: lateAnnouncement,
+    flaws: ["reaper raises nothing"],
+  },
 ];
 
 describe("the model of frees by other workers", () => {

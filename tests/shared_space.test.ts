@@ -23,24 +23,13 @@ import { type Attachment, createAttachment, joinAttachment } from "../src/shared
 import { LOCK, NEWS, OWNER } from "../src/shared_layout.ts";
 import type { SharedPlatform } from "../src/shared_platform.ts";
 import { bitmapAt } from "../src/shared_remote.ts";
+import { MortalPlatform } from "./shared/mortal_platform.ts";
 import { Prng } from "./support/prng.ts";
 import { Recorder } from "./support/recording_source.ts";
 import { envInteger, isWindows } from "./support/runtime.ts";
 
 const SEED = envInteger("OFFHEAP_SEED", 20_261_121);
 const RESERVE = 2 ** 30;
-
-/** The system, but threads end when told to: each attachment believes to be of a thread of its own. */
-class MortalPlatform {
-  readonly gone: Set<number> = new Set();
-  #threads = 0;
-  readonly platform: SharedPlatform = {
-    ...systemSharedPlatform(),
-    thisThread: () => ++this.#threads,
-    releaseThread() {},
-    isThreadGone: (thread) => this.gone.has(thread),
-  };
-}
 
 describe("attachments of threads that have ended", () => {
   it("are cleared up after: their pages are adopted, their blocks stay", () => {
@@ -95,7 +84,7 @@ describe("attachments of threads that have ended", () => {
       // As the kernel answers: there is no thread 0.
       isThreadGone(thread) {
         asked.push(thread);
-        leaving?.space.freePlace(leaving.space.number);
+        leaving?.space.vacate(leaving.space.number);
         leaving = undefined;
         return thread === 0 || gone.has(thread);
       },
