@@ -66,10 +66,9 @@ export function overrun(
 ): CorruptionError {
   const { address, requestedSize, allocatedAt, freedAt } = block;
   const side = offset < 0 ? "before the start" : "behind the end";
+  const where = `${side} of the guarded block of ${countBytes(requestedSize)}`;
   return new CorruptionError(
-    `Cannot ${action} ${
-      formatAddress(address)
-    }: something wrote ${side} of the guarded block of ${countBytes(requestedSize)}; ` +
+    `Cannot ${action} ${formatAddress(address)}: something wrote ${where}; ` +
       `the byte at offset ${offset} (${formatAddress(address + offset)}) is ${formatByte(found)} instead of ` +
       `${formatByte(expected)}${historyOf(block)}`,
     { address, offset, expected, found, allocatedAt, freedAt },
