@@ -79,8 +79,6 @@ export class AddressRange {
   readonly #footprint: Footprint = new Footprint();
   /** Whether no region could be had the last time. */
   #refused = false;
-  /** Whether a region is being added: a page source that allocates from its own heap meanwhile would corrupt it. */
-  #growing = false;
   /** Units below this one can hold old contents when a region takes them again: decommitting them has failed. */
   #staleEnd = 0;
   readonly #units: Table;
@@ -292,10 +290,6 @@ export class AddressRange {
 
   /** Asks the source for memory, and says whether it had it. */
   #attempt(request: () => void): boolean {
-    if (this.#growing) {
-      throw new CorruptionError("Cannot allocate: the page source called the allocator that called it");
-    }
-    this.#growing = true;
     try {
       request();
       return true;
@@ -303,8 +297,6 @@ export class AddressRange {
       if (!(error instanceof OutOfMemoryError)) throw error;
       this.failure = error;
       return false;
-    } finally {
-      this.#growing = false;
     }
   }
 

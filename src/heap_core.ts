@@ -8,7 +8,9 @@
  * - the limit: `#requested` is the sum of the sizes that were asked for; the fast paths do not keep it, so it is right
  *   only in a heap with a limit, which uses none of them;
  * - bad addresses: {@link HeapCore.live} is the one place that turns an address into a block or an error;
- * - failures: whatever fails after a block was placed gives the block back.
+ * - failures: whatever fails after a block was placed gives the block back;
+ * - a page source that calls back: while it is at work every change is refused, before it has begun. The fast paths are
+ *   shut then, so that all of them come here.
  *
  * @module
  */
@@ -37,6 +39,7 @@ import { linkWithOwned, OWNED, SLACK_MASK, slotHolds } from "./page_table.ts";
 import { GRANULE } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
+import { WatchedSource } from "./watched_source.ts";
 
 /** The complete, careful half of one heap. */
 export class HeapCore {
@@ -46,10 +49,10 @@ export class HeapCore {
   readonly memory: BlockMemory;
   /** The blocks that NativeBuffers own. */
   readonly owned: OwnedBlocks;
-  /** Whether blocks may go without being seen here: no limit, nothing secure, not disposed. */
-  isPlain: boolean;
-  /** Whether blocks may not even come without being seen here: there is a limit, or the heap is disposed. */
-  isCounted: boolean;
+  /** Whether blocks may go without being seen here: no limit, nothing secure, not disposed, the page source at rest. */
+  isPlain = false;
+  /** Whether blocks may not even come without being seen here: there is a limit, or the heap cannot be changed now. */
+  isCounted = true;
   readonly #allocator: OwningAllocator;
   readonly #first: SmallPages;
   readonly #rules: HeapRules;
@@ -57,6 +60,10 @@ export class HeapCore {
   /** Requested bytes of live blocks; right only when there is a limit. */
   #requested = 0;
   #peakCommitted = 0;
+  /** Whether the page source is at work for this heap. */
+  #isBusy = false;
+  /** Whether callers have the heap: it is made, and not disposed. */
+  #isOpen = false;
   #disposed = false;
 
   /**
@@ -67,17 +74,43 @@ export class HeapCore {
     this.#allocator = heap;
     this.#rules = rules;
     this.#renew = renew;
-    this.isCounted = rules.limit !== Infinity;
-    this.isPlain = !this.isCounted && !rules.zeroOnFree && rules.random === undefined && rules.delay === undefined;
-    this.blocks = new Blocks(heap.source, rules);
+    this.blocks = new Blocks(new WatchedSource(heap.source, (isBusy) => this.#watch(isBusy)), rules);
     this.#first = this.blocks.ranges[0]!;
     this.memory = new BlockMemory(this.blocks);
+    const isAtRest = () => !this.#isBusy;
     this.owned = new OwnedBlocks(heap, {
       setOwned: (address, owned) => this.#setOwned(address, owned),
       replace: (address, size) => this.#replace(this.live(address, "resize"), size),
       isFresh: () => this.blocks.isFresh,
-      freesAnyLive: true,
+      get freesAnyLive() {
+        return isAtRest();
+      },
     });
+    this.#isOpen = true;
+    this.#setPaths();
+  }
+
+  /** Called before and after every call of the page source. */
+  #watch(isBusy: boolean): void {
+    if (isBusy) this.#assertAtRest("use the page source");
+    this.#isBusy = isBusy;
+    if (!this.#isOpen) return;
+    this.#setPaths();
+    this.#renew();
+  }
+
+  /** Opens or shuts the ways around this class. */
+  #setPaths(): void {
+    const { limit, zeroOnFree, random, delay } = this.#rules;
+    this.isCounted = limit !== Infinity || this.#isBusy;
+    this.isPlain = !this.isCounted && !zeroOnFree && random === undefined && delay === undefined;
+  }
+
+  /** Throws when the page source is at work: whoever wants to change the heap was called by it. */
+  #assertAtRest(action: string, address?: Address): void {
+    if (!this.#isBusy) return;
+    const what = address === undefined ? action : `${action} ${formatAddress(address)}`;
+    throw new CorruptionError(`Cannot ${what}: the page source called the allocator that called it`);
   }
 
   /**
@@ -106,6 +139,7 @@ export class HeapCore {
     assertAddress(address);
     this.assertUsable("free", address);
     if (address === 0) return;
+    this.#assertAtRest("free", address);
     const link = this.#smallLink(address);
     if (link !== 0 && this.#first.links[link]! >= OWNED) {
       // No longer owned it is a block like any other, with a short way of its own.
@@ -139,7 +173,7 @@ export class HeapCore {
    * `address` is not that of one, or a NativeBuffer owns it.
    */
   freeSmall(address: Address): boolean {
-    if (this.#disposed || typeof address !== "number") return false;
+    if (this.#disposed || this.#isBusy || typeof address !== "number") return false;
     const pages = this.#first;
     const { range } = pages;
     const index = this.#smallLink(address);
@@ -215,6 +249,7 @@ export class HeapCore {
   resize(address: Address, size: number): boolean {
     const block = this.live(address, "resize");
     assertSize(size);
+    this.#assertAtRest("resize", address);
     refuseOwned(block, "resize");
     return this.#resize(block, size);
   }
@@ -223,6 +258,7 @@ export class HeapCore {
   reallocate(address: Address, size: number): Address {
     const block = this.live(address, "reallocate");
     assertSize(size);
+    this.#assertAtRest("reallocate", address);
     refuseOwned(block, "reallocate");
     if (size === 0) {
       this.#release(block);
@@ -298,6 +334,7 @@ export class HeapCore {
   /** Verifies every record. */
   check(): void {
     this.assertNotDisposed("check");
+    this.#assertAtRest("check");
     try {
       this.blocks.check();
     } catch (error) {
@@ -309,6 +346,7 @@ export class HeapCore {
   /** Gives free memory back to the source, and returns how many bytes. */
   trim(): number {
     this.assertNotDisposed("trim");
+    this.#assertAtRest("trim");
     try {
       return this.blocks.trim();
     } finally {
@@ -340,8 +378,9 @@ export class HeapCore {
   /** Detaches and gives back everything; the second time nothing. */
   dispose(): void {
     if (this.#disposed) return;
+    this.#assertAtRest("dispose the heap");
     this.#disposed = true;
-    this.isPlain = false;
+    this.#isOpen = this.isPlain = false;
     this.isCounted = true;
     try {
       this.owned.revokeAll();
@@ -369,6 +408,7 @@ export class HeapCore {
   }
 
   #place(size: number, place: () => Address): Address {
+    this.#assertAtRest(`allocate ${size} bytes`);
     try {
       const address = place();
       this.#requested += size;

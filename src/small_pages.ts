@@ -367,7 +367,7 @@ export class SmallPages implements PageMemory {
       this.#setCurrent(sizeClass, NO_PAGE);
       untouched = this.#clear(page);
     } else {
-      // The class has none while the source is asked for one: that can fail, or come back here.
+      // The class has none while the source is asked for one, which can fail.
       this.#setCurrent(sizeClass, NO_PAGE);
       page = this.range.take(PAGE_UNITS, PAGE_SIZE, PAGE_RUN);
       if (page === -1) return NO_PAGE;
