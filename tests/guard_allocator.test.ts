@@ -180,6 +180,11 @@ describe("slack of guarded blocks", () => {
     scribble(address + 101, 1);
     guard.check();
     assertEquals(reported.length, 4);
+    scribble(address + 101, 0xde);
+    guard.check();
+    scribble(address + 101, 1);
+    guard.check();
+    assertEquals(reported.length, 5);
   });
 
   it("dispose reports it when everything was given back", () => {

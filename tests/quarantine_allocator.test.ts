@@ -355,6 +355,22 @@ describe("every write after free", () => {
   });
 });
 
+describe("a block that somebody has freed in the inner allocator", () => {
+  it("is reported once: by free() and not by check(), by check() and not when its address is given out", () => {
+    const heap = new Heap();
+    using allocator = new QuarantineAllocator(heap);
+    const [first, second] = [allocator.allocate(100), allocator.allocate(5000)];
+    heap.free(first);
+    assertThrows(() => allocator.free(first), CorruptionError, "the inner allocator has freed it");
+    allocator.check();
+    heap.free(second);
+    assertThrows(() => allocator.check(), CorruptionError, "the inner allocator has freed it");
+    assertEquals(allocator.allocate(5000), second);
+    assertEquals(allocator.allocate(100), first);
+    assertEquals(allocator.stats().liveBlocks, 2);
+  });
+});
+
 describe("a QuarantineAllocator over a DebugAllocator", () => {
   it("has freed blocks that are no leaks of that one, at dispose or before; live ones are", () => {
     const reports: number[] = [];
