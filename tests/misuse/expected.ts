@@ -217,7 +217,10 @@ export const EXPECTED: { readonly [misuse: string]: Row } = {
     "heap view buffer debug",
     { huge: ANOTHER, "*": REUSED },
   ], ["*", ANOTHER]],
-  malloc_reuse_downsize: [["debug", { large: REUSED, "*": ANOTHER }], ["shared", { small: ANOTHER, "*": REUSED }], [
+  malloc_reuse_downsize: [["heap view buffer debug", { large: REUSED, "*": ANOTHER }], ["shared", {
+    small: ANOTHER,
+    "*": REUSED,
+  }], [
     "rustyMalloc",
     REUSED,
   ], ["*", ANOTHER]],
