@@ -303,18 +303,24 @@ describe("memory that escaped from a wrap", () => {
 
   it("stays accessible after unmap(), on Windows as it is and elsewhere as zeros, and only its own pages do", () => {
     const total = 16 * pageSize;
-    const address = source.reserve(total, 1);
-    source.commit(address, total);
-    const stolen = escape(address + 4 * pageSize + 100, pageSize);
-    source.unmap(address, total);
-    assert(stolen.every((byte) => byte === (isWindows ? 6 : 0)));
-    stolen.fill(3);
-    assert(stolen.every((byte) => byte === 3));
-    if (isLinux) {
-      const kept = mappedRanges();
-      assertEquals(kept.covered(address + 4 * pageSize, address + 6 * pageSize), 2 * pageSize);
-      assertEquals(kept.covered(address, address + 4 * pageSize), 0);
+    // The runtime's own threads map memory too, and the place that was just given back is the likeliest: another try then.
+    let left = Infinity;
+    for (let attempt = 0; attempt < 5 && left > 0; attempt++) {
+      const address = source.reserve(total, 1);
+      source.commit(address, total);
+      const stolen = escape(address + 4 * pageSize + 100, pageSize);
+      source.unmap(address, total);
+      assert(stolen.every((byte) => byte === (isWindows ? 6 : 0)));
+      stolen.fill(3);
+      assert(stolen.every((byte) => byte === 3));
+      left = 0;
+      if (isLinux) {
+        const kept = mappedRanges();
+        assertEquals(kept.covered(address + 4 * pageSize, address + 6 * pageSize), 2 * pageSize);
+        left = kept.covered(address, address + 4 * pageSize);
+      }
     }
+    assertEquals(left, 0);
   });
 
   it("is noticed by `buffers` too, and what they detach themselves is none", () => {
