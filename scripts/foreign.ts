@@ -8,8 +8,8 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
-import { resolve } from "node:path";
+import { existsSync, readdirSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { closingLine } from "./junit.ts";
@@ -94,7 +94,21 @@ function filesFor({ filters }: Runner): readonly string[] {
   return filters === undefined ? others : Object.keys(filters);
 }
 
+/**
+ * Deno for Windows keeps a copy of its executable for every process that a test starts: gigabytes a run, until the disk is
+ * full. They lie in Wine's prefix.
+ */
+function dropCopiesOfDeno(): void {
+  const users = resolve(directory!, "wp/drive_c/users");
+  if (!existsSync(users)) return;
+  for (const user of readdirSync(users)) {
+    rmSync(join(users, user, "AppData/Local/deno/node_compat_bin"), { recursive: true, force: true });
+  }
+}
+
+dropCopiesOfDeno();
 const counts = summarise(await runSuites(runners, filesFor));
+dropCopiesOfDeno();
 counts.failed += missing;
 console.log(`\n${closingLine(counts)}`);
 if (counts.failed > 0) process.exitCode = 1;
