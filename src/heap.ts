@@ -59,7 +59,6 @@ import {
   LINKS,
   LIVE,
   liveLink,
-  NO_PAGE,
   ONE_USED,
   OWNED,
   SHAPE,
@@ -385,6 +384,7 @@ export class Heap implements Allocator {
     const { range, links } = this.#first;
     const { isCounted, isPlain } = this.#core;
     this.#seen = NO_REGION;
+    this.#moves.forget();
     this.#base = range.base;
     this.#origin = range.base - STATE * UNIT;
     this.#pages = range.pages;
@@ -404,7 +404,6 @@ export class Heap implements Allocator {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
     if (bytes !== size || this.#fastSize < 0) return this.#core.allocate(size, alignment);
     const first = this.#first;
-    const { range } = first;
     let sizeClass = -1;
     if (size <= SMALL_MAX && alignment === DEFAULT_ALIGNMENT) {
       sizeClass = CLASS_OF[(size + 15) >>> 4]!;
@@ -412,6 +411,7 @@ export class Heap implements Allocator {
       sizeClass = classFor(size, alignment);
     } else if (alignment === DEFAULT_ALIGNMENT) {
       // A run of the same length that was freed and kept.
+      const { range } = first;
       const { runs } = range;
       const count = Math.ceil(size / UNIT);
       const unit = runs.unpark(count);
@@ -421,14 +421,23 @@ export class Heap implements Allocator {
       }
     }
     if (sizeClass !== -1) {
-      const isReady = (this.#pages[first.current(sizeClass) + STATE]! & FREE_MASK) !== 0;
-      if (isReady || first.refill(sizeClass) !== NO_PAGE) {
-        const link = liveLink(Math.max(alignment, GRANULE), CLASS_GRANULES[sizeClass]! * GRANULE - size);
-        const granule = first.allocate(sizeClass, link);
+      const granules = CLASS_GRANULES[sizeClass]!;
+      let record = this.#pages[CURRENT_AT + granules]! & RECORD_BITS;
+      if ((this.#pages[record]! & FREE_BITS) === 0) {
+        first.refill(sizeClass);
         if (this.#isStale()) this.#core.renew();
-        return this.#base + granule * GRANULE;
+        record = this.#pages[CURRENT_AT + granules]! & RECORD_BITS;
       }
-      if (this.#isStale()) this.#core.renew();
+      const pages = this.#pages;
+      const links = this.#links;
+      const state = pages[record]!;
+      const free = state & FREE_BITS;
+      if (free !== 0) {
+        const index = (pages[record + LINKS_IN]! + free - 1) >>> 0;
+        pages[record] = state + ONE_MORE - free + links[index]!;
+        links[index] = liveLink(alignment < 16 ? 16 : alignment, granules * 16 - size);
+        return this.#origin + ((record << 8) + (free - 1) * granules) * 16;
+      }
     }
     return this.#core.allocate(size, alignment);
   }

@@ -1,25 +1,73 @@
 /**
  * The short ways of a heap for small blocks that take more than a slot: zeroed ones, and those that change their size.
  *
- * Places are counted in granules from the start of the first range, which are 32-bit integers, and in bytes only within a
- * region. Each method answers 0 where it has no short way (no page can be had, the block is owned, it is to move and is
- * aligned, or something is cut off it in a heap that is not plain), with all blocks as they were; `HeapCore` then does
- * the same with all care.
+ * Places are counted in granules from the start of the first range, which are 32-bit integers, and within a region from
+ * its start. Each method answers 0 where it has no short way (no page can be had, the block is owned, it is to move and
+ * is aligned, something is cut off it in a heap that is not plain, somebody has detached the region), with all blocks as
+ * they were; `HeapCore` then does the same with all care.
+ *
+ * The methods are long on purpose, and take and free slots as those of `Heap` do: made of a dozen small ones they ran
+ * out of what V8 inlines into one function, and moving a block took half as long again. What is copied and cleared are
+ * whole granules, of which slots consist, so that the loops have four words at a time and no rest.
  *
  * @module
  */
-import { clearBytes, copyBytes } from "./bytes.ts";
+import { copyBytes, type WrappedBytes } from "./bytes.ts";
 import type { HeapCore } from "./heap_core.ts";
 import type { Address } from "./page_source.ts";
-import { LIVE, OWNED, SLACK_MASK, slotHolds } from "./page_table.ts";
-import type { Region } from "./region.ts";
-import { CLASS_GRANULES, CLASS_OF, GRANULE } from "./size_class.ts";
+import {
+  CURRENT,
+  FREE_MASK,
+  GRANULES_MASK,
+  INVERSE_SHIFT,
+  LINKS,
+  LIVE,
+  NO_PAGE,
+  ONE_USED,
+  OWNED,
+  SHAPE,
+  SLACK_MASK,
+  STATE,
+} from "./page_table.ts";
+import { NO_REGION, type Region } from "./region.ts";
+import { CLASS_OF, GRANULE } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
+
+// V8 reads an imported constant from memory at each use, but folds one of this file.
+const CURRENT_AT = CURRENT;
+const STATE_AT = STATE;
+const SHAPE_AT = SHAPE;
+const LINKS_AT = LINKS;
+const SHAPE_IN = SHAPE - STATE;
+const LINKS_IN = LINKS - STATE;
+const FREE_BITS = FREE_MASK;
+const GRANULES_BITS = GRANULES_MASK;
+const INVERSE_FROM = INVERSE_SHIFT;
+const ONE_MORE = ONE_USED;
+const LIVE_FROM = LIVE;
+const LIVE_SPAN = OWNED - LIVE;
+/** Links of live blocks of the least alignment are below. */
+const ALIGNED_FROM = LIVE * 2;
+const SLACK_BITS = SLACK_MASK;
+
+/** Up to so many granules are cleared word by word: a call of `fill` costs as much. */
+const CLEAR_WORDS_UP_TO = 16;
+
+/** Up to so many granules are copied word by word within a region: a call of `copyWithin` costs as much. */
+const COPY_WORDS_UP_TO = 8;
+
+/** The same between two regions, where the alternative makes an object each time. */
+const COPY_WORDS_ACROSS_UP_TO = 64;
+
+/** Granules below have word numbers that V8 keeps as 32-bit integers: those of the first 4 GiB of a region. */
+const NEAR_BITS = 28;
 
 /** Zeroes, resizes and moves small blocks of a heap's first range. */
 export class SmallMoves {
   readonly #core: HeapCore;
   readonly #first: SmallPages;
+  /** The region of the block that was here last. */
+  #region: Region = NO_REGION;
 
   /** Works on the first range of the heap that `core` is of. */
   constructor(core: HeapCore) {
@@ -27,14 +75,28 @@ export class SmallMoves {
     this.#first = core.blocks.ranges[0]!;
   }
 
+  /** Forgets the region, after anything that can add or drop one. */
+  forget(): void {
+    this.#region = NO_REGION;
+  }
+
   /** A block of `size` zeroed bytes; 0 when no slot can be had. */
   zeroed(size: number): Address {
-    const granule = this.#take(size);
-    if (granule === -1) return 0;
-    const { range } = this.#first;
-    const region = range.regionOf(granule >>> 8);
+    const first = this.#first;
+    const { range, links } = first;
+    const { pages } = range;
+    const record = pages[CURRENT_AT + ((size + 15) >>> 4)]!;
+    const state = pages[record]!;
+    const free = state & FREE_BITS;
+    if (free === 0) return this.#refill(size) ? this.zeroed(size) : 0;
+    const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
+    const granule = ((record - STATE_AT) << 8) + (free - 1) * granules;
+    const index = pages[record + LINKS_IN]! + free - 1;
+    pages[record] = state + ONE_MORE - free + links[index]!;
+    links[index] = LIVE_FROM + (granules << 4) - size;
     const address = range.base + granule * GRANULE;
-    if (region.bytes.byteLength > 0) clearBytes(region, offsetIn(region, granule), size);
+    const region = this.#regionOf(granule >>> 8);
+    if (region.bytes.byteLength > 0) clearGranules(region, granule - (region.firstUnit << 8), (size + 15) >>> 4);
     else this.#core.clear(address, size);
     return address;
   }
@@ -42,51 +104,96 @@ export class SmallMoves {
   /** The new address of the block that starts at `granule`, if one does, with `size` bytes. */
   reallocate(granule: number, size: number): Address {
     const first = this.#first;
-    const index = first.liveLink(granule);
-    const link = first.links[index]!;
-    if (index === 0 || link >= OWNED || size === 0) return 0;
-    const usable = first.slotSize(granule);
-    const requested = usable - (link & SLACK_MASK);
-    const { base } = first.range;
-    if ((size * 2 > usable || usable === GRANULE) && slotHolds(usable, size)) {
+    const { range, links } = first;
+    const { pages, base } = range;
+    const page = (granule >>> 8) & -16;
+    const offset = granule & 4095;
+    const shape = pages[page + SHAPE_AT]!;
+    const usable = (shape & GRANULES_BITS) << 4;
+    const slot = Math.imul(offset, shape >>> INVERSE_FROM) >>> 16;
+    const index = pages[page + LINKS_AT]! + slot;
+    const link = links[index]!;
+    if (((link - LIVE_FROM) >>> 0) >= LIVE_SPAN || Math.imul(slot, usable) !== offset << 4 || size === 0) return 0;
+    const requested = usable - (link & SLACK_BITS);
+    if (size <= usable && usable - size <= SLACK_BITS && (size * 2 > usable || usable === GRANULE)) {
       if (size < requested && !this.#core.isPlain) return 0;
-      first.links[index] = (link & ~SLACK_MASK) + usable - size;
+      links[index] = link + requested - size;
       return base + granule * GRANULE;
     }
-    const target = link < LIVE * 2 ? this.#take(size) : -1;
-    if (target === -1) return 0;
-    this.#move(granule, target, requested < size ? requested : size);
+    if (link >= ALIGNED_FROM) return 0;
+    const record = pages[CURRENT_AT + ((size + 15) >>> 4)]!;
+    const state = pages[record]!;
+    const free = state & FREE_BITS;
+    if (free === 0) return this.#refill(size) ? this.reallocate(granule, size) : 0;
+    const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
+    const target = ((record - STATE_AT) << 8) + (free - 1) * granules;
+    const from = this.#regionOf(granule >>> 8);
+    const unit = target >>> 8;
+    const to = unit >= from.firstUnit && unit < from.endUnit ? from : range.regionOf(unit);
+    if (from.bytes.byteLength === 0 || to.bytes.byteLength === 0) return 0;
+    const count = ((requested < size ? requested : size) + 15) >>> 4;
+    copyGranules(from, granule - (from.firstUnit << 8), to, target - (to.firstUnit << 8), count);
+    const taken = pages[record + LINKS_IN]! + free - 1;
+    pages[record] = state + ONE_MORE - free + links[taken]!;
+    links[taken] = LIVE_FROM + (granules << 4) - size;
+    if (!this.#core.isPlain) {
+      this.#core.freeSmall(base + granule * GRANULE);
+      return base + target * GRANULE;
+    }
+    const before = pages[page + STATE_AT]!;
+    const after = before - ONE_MORE - (before & FREE_BITS) + slot + 1;
+    links[index] = before & FREE_BITS;
+    pages[page + STATE_AT] = after;
+    if (after < ONE_MORE) first.settle(page);
     return base + target * GRANULE;
   }
 
-  /** Takes a slot for a block of the least alignment; its granule, or -1 when none can be had. */
-  #take(size: number): number {
+  #regionOf(unit: number): Region {
+    const last = this.#region;
+    if (unit >= last.firstUnit && unit < last.endUnit) return last;
+    return this.#region = this.#first.range.regionOf(unit);
+  }
+
+  /** Gets the class of `size` a page with a free slot, and says whether there is one. */
+  #refill(size: number): boolean {
     const first = this.#first;
     const { range, links } = first;
     const { pages, endUnit } = range;
-    const sizeClass = CLASS_OF[(size + 15) >>> 4]!;
-    const granule = first.allocate(sizeClass, LIVE + CLASS_GRANULES[sizeClass]! * GRANULE - size);
+    const page = first.refill(CLASS_OF[(size + 15) >>> 4]!);
     if (range.pages !== pages || range.endUnit !== endUnit || first.links !== links) this.#core.renew();
-    return granule;
-  }
-
-  /** Copies `length` bytes from one block to another that was just taken, and frees the one. */
-  #move(granule: number, target: number, length: number): void {
-    const first = this.#first;
-    const { range } = first;
-    const from = range.regionOf(granule >>> 8);
-    const to = range.regionOf(target >>> 8);
-    if (from.bytes.byteLength > 0 && to.bytes.byteLength > 0) {
-      copyBytes(from, offsetIn(from, granule), to, offsetIn(to, target), length);
-      if (this.#core.isPlain) first.free(granule, first.linkIndex(granule));
-      else this.#core.freeSmall(range.base + granule * GRANULE);
-    } else {
-      this.#core.move(range.base + granule * GRANULE, range.base + target * GRANULE, length);
-    }
+    return page !== NO_PAGE;
   }
 }
 
-/** Where a granule is in its region, in bytes. */
-function offsetIn(region: Region, granule: number): number {
-  return (granule - (region.firstUnit << 8)) * GRANULE;
+/** Clears `count` granules from granule `at` of the region on. */
+function clearGranules(region: WrappedBytes, at: number, count: number): void {
+  if (count > CLEAR_WORDS_UP_TO || at >>> NEAR_BITS !== 0) {
+    region.bytes.fill(0, at * GRANULE, (at + count) * GRANULE);
+    return;
+  }
+  const { doubles } = region;
+  let w = at * 2;
+  for (const end = w + count * 2; w < end; w += 2) {
+    doubles[w] = 0;
+    doubles[w + 1] = 0;
+  }
+}
+
+/** Copies `count` granules, from granule `s` of `source` to granule `t` of `target`. They do not overlap. */
+function copyGranules(source: WrappedBytes, s: number, target: WrappedBytes, t: number, count: number): void {
+  const limit = source === target ? COPY_WORDS_UP_TO : COPY_WORDS_ACROSS_UP_TO;
+  if (count > limit || (s | t) >>> NEAR_BITS !== 0) {
+    copyBytes(source, s * GRANULE, target, t * GRANULE, count * GRANULE);
+    return;
+  }
+  const from = source.words;
+  const to = target.words;
+  let w = t * 4;
+  let r = s * 4;
+  for (const end = r + count * 4; r < end; r += 4, w += 4) {
+    to[w] = from[r]!;
+    to[w + 1] = from[r + 1]!;
+    to[w + 2] = from[r + 2]!;
+    to[w + 3] = from[r + 3]!;
+  }
 }
