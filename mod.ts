@@ -17,27 +17,13 @@
  * @module
  */
 import { systemSharedPlatform } from "./ffi/address_wait.ts";
-import { systemPageSource } from "./ffi/system_page_source.ts";
-import { setDefaultPageSource } from "./src/default_page_source.ts";
 import { setSharedPlatform } from "./src/shared_platform.ts";
 
-setDefaultPageSource(systemPageSource);
 setSharedPlatform(systemSharedPlatform);
 
-export { systemPageSource };
+export * from "./heap.ts";
 export { brkPageSource } from "./ffi/brk_page_source.ts";
-export { fromPointer, toPointer } from "./ffi/pointer.ts";
-export type { RuntimePointer } from "./ffi/pointer.ts";
 export type { StackFrame } from "./src/allocation_site.ts";
-export type {
-  Allocator,
-  AllocatorStats,
-  BlockInfo,
-  BufferOptions,
-  TypedArray,
-  TypedArrayConstructor,
-  ViewConstructor,
-} from "./src/allocator.ts";
 export { Arena } from "./src/arena.ts";
 export { type ArenaMark, type ArenaScope } from "./src/arena_mark.ts";
 export type { ArenaOptions, ArenaResetMode } from "./src/arena_options.ts";
@@ -51,27 +37,11 @@ export { DebugAllocator } from "./src/debug_allocator.ts";
 export type { DebugAllocatorOptions } from "./src/debug_options.ts";
 export { type Describable, describe, type DescribeOptions } from "./src/describe.ts";
 export {
-  AlignmentMismatchError,
-  AllocatorError,
-  type AllocatorErrorCode,
-  type BlockHistory,
-  type CorruptedByte,
-  CorruptionError,
-  DisposedError,
-  InvalidFreeError,
-  type InvalidFreeKind,
-  OutOfMemoryError,
-  SizeMismatchError,
-  UnsupportedPlatformError,
-  UseAfterFreeError,
-} from "./src/errors.ts";
-export {
   type FailingPageSource,
   failingPageSource,
   type FailingPageSourceOptions,
   type PageOperation,
 } from "./src/failing_page_source.ts";
-export { fixedPageSource, type FixedPageSourceOptions } from "./src/fixed_page_source.ts";
 export type { FreeFit, FreeOrder } from "./src/free_list.ts";
 export { FreeListAllocator, type FreeListOptions, type FreeListValidity } from "./src/free_list_allocator.ts";
 export {
@@ -86,17 +56,12 @@ export {
 export { GuardAllocator } from "./src/guard_allocator.ts";
 export type { GuardPlacement } from "./src/guard_layout.ts";
 export type { GuardAllocatorOptions } from "./src/guard_options.ts";
-export { Heap } from "./src/heap.ts";
-export type { HeapLayout, HeapRegion, HeapSizeClass, HeapSpan } from "./src/heap_layout.ts";
 export type { HeapProfile, HeapProfileKind, HeapProfileNode, HeapProfileSample } from "./src/heap_profile.ts";
 export { heapMap, type HeapMapOptions } from "./src/heap_map.ts";
-export type { DelayedReuseOptions, HeapOptions, SecureOptions } from "./src/heap_options.ts";
 export type { InBandAllocator } from "./src/in_band_allocator.ts";
 export type { LeakedBlock, LeakReport, LeakSite } from "./src/leak_report.ts";
 export type { LeakScope } from "./src/leak_scope.ts";
 export { type LimitedPageSource, limitedPageSource } from "./src/limited_page_source.ts";
-export { NativeBuffer } from "./src/native_buffer.ts";
-export type { Address, BufferWraps, NativePointer, PageSource, Protection } from "./src/page_source.ts";
 export { PoolAllocator } from "./src/pool_allocator.ts";
 export type { PoolAllocatorOptions } from "./src/pool_options.ts";
 export { QuarantineAllocator, type QuarantineAllocatorOptions } from "./src/quarantine_allocator.ts";
@@ -105,4 +70,3 @@ export { SharedHeap, type SharedHeapOptions } from "./src/shared_heap.ts";
 export { basicalloc, memAlloc, rulloc, rustyMalloc } from "./src/systems.ts";
 export { Vec, type VecOptions } from "./src/vec.ts";
 export type { ViewedAllocator } from "./src/viewed_allocator.ts";
-export { setViolationHook, type ViolationHook } from "./src/violations.ts";
