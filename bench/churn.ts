@@ -23,6 +23,7 @@ import { openOneRange } from "./support/one_range.ts";
 import { importModule } from "./support/own_subjects.ts";
 import type { AddressAllocator } from "./support/subject.ts";
 import { openSubject } from "./support/subjects.ts";
+import { Xorshift } from "./support/xorshift.ts";
 
 /** The line of JSON that this program and the native one print. */
 export interface ChurnReport extends LoopReport {
@@ -101,16 +102,10 @@ class NullAllocator implements AddressAllocator {
 /** Slots and sizes, the same on every run and in native/churn.c. */
 function makePlan(live: number): Int32Array {
   const plan = new Int32Array(PLAN);
-  let state = 0x9e3779b9;
-  function next(): number {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return state >>> 0;
-  }
+  const numbers = new Xorshift();
   for (let i = 0; i < PLAN; i++) {
-    const slot = next() % live;
-    plan[i] = slot | ((LEAST + (next() % (MOST - LEAST + 1))) << SLOT_BITS);
+    const slot = numbers.next() % live;
+    plan[i] = slot | ((LEAST + (numbers.next() % (MOST - LEAST + 1))) << SLOT_BITS);
   }
   return plan;
 }

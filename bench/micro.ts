@@ -19,6 +19,7 @@ import { openHeap } from "./support/own_subjects.ts";
 import { openFfiViews } from "./support/peer_subjects.ts";
 import type { AddressAllocator, HandleAllocator } from "./support/subject.ts";
 import { openSubject } from "./support/subjects.ts";
+import { Xorshift } from "./support/xorshift.ts";
 
 /** One loop and who can run it. */
 export interface MicroCase {
@@ -103,19 +104,6 @@ async function openCase(name: string, subject: string, module: string | undefine
   }
 }
 
-/** A table of `TABLE` reproducible random integers from `least` to `most`. */
-function randomTable(least: number, most: number): Int32Array {
-  const table = new Int32Array(TABLE);
-  let state = 0x9e3779b9;
-  for (let i = 0; i < TABLE; i++) {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    table[i] = least + ((state >>> 0) % (most - least + 1));
-  }
-  return table;
-}
-
 async function openPair(name: string, module: string | undefined): Promise<Batch> {
   const subject = await openSubject(name, { module, capacity: 2 ** 20 });
   if (subject.kind === "address") {
@@ -150,9 +138,9 @@ async function openReplace(
   most: number,
 ): Promise<Batch> {
   const subject = await openSubject(name, { module, capacity: live * ((least + most) / 2 + 32) });
-  const victims = randomTable(0, live - 1);
+  const victims = new Xorshift().table(TABLE, 0, live - 1);
   // Another seed for the sizes would do; another stretch of the table does as well.
-  const sizes = randomTable(least, most).reverse();
+  const sizes = new Xorshift().table(TABLE, least, most).reverse();
   let cursor = 0;
   if (subject.kind === "address") {
     const { allocator } = subject;
@@ -205,7 +193,7 @@ async function openDrop(name: string, module: string | undefined): Promise<Batch
   const subject = await openSubject(name, { module });
   if (subject.kind !== "address") throw new Error(`${name} gives no addresses`);
   const { allocator } = subject;
-  const sizes = randomTable(16, 512);
+  const sizes = new Xorshift().table(TABLE, 16, 512);
   const kept = new Float64Array(DROP_BLOCKS);
   const drop = name === "arena" || name === "bump" ? resetOf(allocator) : () => freeAddresses(allocator, kept);
   let filled = 0;
@@ -253,7 +241,7 @@ function freeAddresses(allocator: AddressAllocator, kept: Float64Array): void {
 /** Blocks of 64 KiB, each with a view, replaced at random. */
 async function openLarge(name: string, module: string | undefined, live: number, zeroed: boolean): Promise<Batch> {
   const size = 65_536;
-  const victims = randomTable(0, live - 1);
+  const victims = new Xorshift().table(TABLE, 0, live - 1);
   const views: Uint8Array[] = [];
   let cursor = 0;
   if (name === "heap") {

@@ -9,6 +9,7 @@ import { LockedHeap, type Locking, makeLockedMemory } from "../bench/support/loc
 import { measure } from "../bench/support/measure.ts";
 import { openOneRange } from "../bench/support/one_range.ts";
 import { DESIGNS, type Workload, WORKLOADS } from "../bench/support/shared_designs.ts";
+import { Xorshift } from "../bench/support/xorshift.ts";
 import * as offheap from "../mod.ts";
 import { Prng } from "./support/prng.ts";
 import { isLinux, runFile, type RunResult, runtimeName } from "./support/runtime.ts";
@@ -59,6 +60,22 @@ describe("bench LockedHeap", () => {
       assertEquals(heap.allocate(16_384), blocks[2]);
     });
   }
+});
+
+describe("bench Xorshift", () => {
+  it("gives the generator's published numbers: this stream starts from 1", () => {
+    const numbers = new Xorshift(685_230_888);
+    assertEquals(Array.from({ length: 4 }, () => numbers.next()), [270_369, 67_634_689, 2_647_435_461, 307_599_695]);
+  });
+
+  it("stays within its bounds, and repeats itself, but not those of another stream", () => {
+    const table = new Xorshift(1).table(10_000, 16, 512);
+    assertEquals([Math.min(...table), Math.max(...table)], [16, 512]);
+    assertEquals(new Xorshift(1).table(10_000, 16, 512), table);
+    assert(new Xorshift(2).table(10_000, 16, 512).some((size, at) => size !== table[at]));
+    const numbers = new Xorshift();
+    assertEquals(new Set(Array.from({ length: 1000 }, () => numbers.below(3))), new Set([0, 1, 2]));
+  });
 });
 
 describe("bench measure()", () => {

@@ -25,6 +25,7 @@ import { openLibc, type RawAddress } from "./libc.ts";
 import { OwnPages } from "./own_pages.ts";
 import { openHeap } from "./own_subjects.ts";
 import { collectGarbage, openResidentProbe } from "./resident.ts";
+import { Xorshift } from "./xorshift.ts";
 
 /** What lies beside the program. */
 export type Beside = "none" | "heap" | "views" | "buffers" | "uint8arrays";
@@ -70,7 +71,7 @@ interface Node {
 }
 
 /** Reads something of what lies beside; nothing when it is not looked at. */
-type Look = (numbers: Numbers) => number;
+type Look = (numbers: Xorshift) => number;
 
 interface Besides {
   /** How many bytes of it are resident. */
@@ -95,20 +96,6 @@ async function main(): Promise<void> {
   const besides = await open(beside, Number(values.bytes), values.module);
   const report = await work(besides, Number(values.steps), Number(values.collect));
   console.log(JSON.stringify(report));
-}
-
-/** Random whole numbers, the same in every run. */
-class Numbers {
-  #state = 0x9e3779b9;
-
-  below(bound: number): number {
-    let state = this.#state;
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    this.#state = state;
-    return Math.floor((state >>> 0) * (bound / 2 ** 32));
-  }
 }
 
 async function open(beside: Beside, bytes: number, module: string | undefined): Promise<Besides> {
@@ -146,7 +133,7 @@ function makeNode(id: number, next: Node | undefined): Node {
 }
 
 async function work({ residentBytes, look, keep }: Besides, steps: number, collect: number): Promise<CollectorReport> {
-  const numbers = new Numbers();
+  const numbers = new Xorshift();
   const graph = Array.from({ length: KEPT }, (_, id) => makeNode(id, undefined));
   for (const node of graph) node.next = graph[numbers.below(KEPT)];
   const clock = await openClock();

@@ -25,6 +25,7 @@ import { LARGEST_BATCH } from "./measure.ts";
 import { openHeap } from "./own_subjects.ts";
 import { OwnPages } from "./own_pages.ts";
 import { collectGarbage } from "./resident.ts";
+import { Xorshift } from "./xorshift.ts";
 
 /** What there is to do. */
 export type SpaceLoad = "big" | "many" | "idle";
@@ -59,20 +60,6 @@ async function main(): Promise<void> {
   else throw new Error(`Unknown load ${load}; known are big, many, idle`);
 }
 
-/** Random whole numbers below 2^32, the same in every run. */
-class Numbers {
-  #state = 0x9e3779b9;
-
-  below(bound: number): number {
-    let state = this.#state;
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    this.#state = state;
-    return Math.floor((state >>> 0) * (bound / 2 ** 32));
-  }
-}
-
 async function fillBig(bytes: number, size: number, module: string | undefined): Promise<SpaceReport> {
   const cpu = processTime(await openClock());
   const count = Math.floor(bytes / size);
@@ -89,7 +76,7 @@ async function fillBig(bytes: number, size: number, module: string | undefined):
   assertEqual(liveBlocks, count, "blocks are live");
   const resident = residentBytes() - baseline;
 
-  const numbers = new Numbers();
+  const numbers = new Xorshift();
   start = cpu();
   inPieces(REPLACED, (from, to) => {
     for (let i = from; i < to; i++) {
@@ -167,7 +154,7 @@ async function openMany(count: number, module: string | undefined): Promise<Spac
   for (let i = 0; i < kept.length; i++) {
     if (i % PER_HEAP !== 0) kept[i] = heaps[Math.floor(i / PER_HEAP)]!.allocate(SMALL);
   }
-  const numbers = new Numbers();
+  const numbers = new Xorshift();
   start = cpu();
   inPieces(REPLACED, (from, to) => {
     for (let i = from; i < to; i++) {

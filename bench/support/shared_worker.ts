@@ -19,6 +19,7 @@ import {
   type SharedAllocator,
   type WorkerData,
 } from "./shared_designs.ts";
+import { Xorshift } from "./xorshift.ts";
 
 const TABLE = 1 << 16;
 const STEPS = 256;
@@ -28,8 +29,8 @@ const MOST = 512;
 async function main(data: WorkerData): Promise<void> {
   const allocator = await openSharedAllocator(data.memory);
   const control = new Int32Array(data.control);
-  const sizes = randomTable(data.worker, LEAST, MOST);
-  const victims = randomTable(data.worker + 100, 0, SECTION_SLOTS - 1);
+  const sizes = new Xorshift(data.worker).table(TABLE, LEAST, MOST);
+  const victims = new Xorshift(data.worker + 100).table(TABLE, 0, SECTION_SLOTS - 1);
   const sections = (control.length - OWNERS) / OWNER_STEP;
   const slots = new Float64Array(data.slots);
   const own = new Float64Array(SECTION_SLOTS);
@@ -85,18 +86,6 @@ function takeSection(control: Int32Array, from: number, sections: number, worker
   for (let section = from;; section = (section + 1) % sections) {
     if (Atomics.compareExchange(control, OWNERS + section * OWNER_STEP, 0, worker + 1) === 0) return section;
   }
-}
-
-function randomTable(seed: number, least: number, most: number): Int32Array {
-  const table = new Int32Array(TABLE);
-  let state = 0x9e3779b9 ^ (seed * 0x85ebca6b);
-  for (let i = 0; i < TABLE; i++) {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    table[i] = least + ((state >>> 0) % (most - least + 1));
-  }
-  return table;
 }
 
 await main(workerData as WorkerData);

@@ -27,6 +27,7 @@
  *
  * @module
  */
+import { Xorshift } from "./xorshift.ts";
 
 /** Every load, in the order of the table. */
 export const LOADS = ["pair", "churn", "compute", "larson", "handoff", "mstress", "local", "remote"] as const;
@@ -122,19 +123,13 @@ export function makePlan(load: Load, worker: number): Plan {
   const { slots: count, least, most } = LOAD_NUMBERS[load];
   const slots = new Int32Array(PLAN);
   const sizes = new Int32Array(PLAN);
-  let state = 0x9e3779b9 ^ Math.imul(worker + 1, 0x85ebca6b);
-  function next(): number {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return state >>> 0;
-  }
+  const numbers = new Xorshift(worker + 1);
   for (let i = 0; i < PLAN; i++) {
     // Places of mstress, and what to do with them, are further bits.
-    slots[i] = load === "mstress" ? next() & 0xffffff : next() % count;
-    let size = least + next() % (most - least + 1);
-    if (load === "mstress" && next() % LARGER === 0) {
-      size = next() % LARGER === 0 ? next() % LARGEST_BYTES : size * 16;
+    slots[i] = load === "mstress" ? numbers.next() & 0xffffff : numbers.next() % count;
+    let size = least + numbers.next() % (most - least + 1);
+    if (load === "mstress" && numbers.next() % LARGER === 0) {
+      size = numbers.next() % LARGER === 0 ? numbers.next() % LARGEST_BYTES : size * 16;
     }
     sizes[i] = size;
   }
