@@ -10,36 +10,25 @@
  *     cc -std=c11 -O2 -fno-builtin -o churn churn.c
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdint.h>
-#include <stdio.h>
+#include "measure.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { PLAN = 1 << 20, LEAST = 16, MOST = 512, SLOT_BITS = 16, AGE = 10, BATCH = 1024, MAX_ROUNDS = 1000 };
-
-struct times {
-  int64_t process, thread, wall;
-};
+enum { PLAN = 1 << 20, LEAST = 16, MOST = 512, SLOT_BITS = 16, AGE = 10, BATCH = 1024 };
 
 static uint32_t plan[PLAN];
 static char nowhere[2 * MOST];
 
-static int64_t now(clockid_t clock) {
-  struct timespec t;
-  clock_gettime(clock, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
+/* Where the loop is. */
+struct state {
+  char **kept;
+  size_t cursor;
+};
 
-static uint32_t next(uint32_t *state) {
-  *state ^= *state << 13;
-  *state ^= *state >> 17;
-  *state ^= *state << 5;
-  return *state;
-}
-
-static inline __attribute__((always_inline)) size_t churn(int null, char **kept, size_t cursor, size_t count) {
+INLINE void churn(int null, struct state *state, size_t count) {
+  char **kept = state->kept;
+  size_t cursor = state->cursor;
   for (size_t i = 0; i < count; i++) {
     cursor = (cursor + 1) & (PLAN - 1);
     uint32_t step = plan[cursor];
@@ -59,12 +48,12 @@ static inline __attribute__((always_inline)) size_t churn(int null, char **kept,
     block[0] = 1;
     block[size - 1] = 1;
   }
-  return cursor;
+  state->cursor = cursor;
 }
 
 /* Apart, so that each gets a loop of its own. */
-static size_t churn_null(char **kept, size_t cursor, size_t count) { return churn(1, kept, cursor, count); }
-static size_t churn_malloc(char **kept, size_t cursor, size_t count) { return churn(0, kept, cursor, count); }
+static void churn_null(void *state, size_t count) { churn(1, state, count); }
+static void churn_malloc(void *state, size_t count) { churn(0, state, count); }
 
 int main(int argc, char **argv) {
   if (argc < 3) {
@@ -78,40 +67,19 @@ int main(int argc, char **argv) {
     fprintf(stderr, "churn: error: LIVE must be 1 to 65536 and ROUNDS 1 to 1000\n");
     return 1;
   }
-  uint32_t state = 0x9e3779b9;
+  uint32_t random = 0x9e3779b9;
   for (size_t i = 0; i < PLAN; i++) {
-    uint32_t slot = next(&state) % live;
-    plan[i] = slot | (LEAST + next(&state) % (MOST - LEAST + 1)) << SLOT_BITS;
+    uint32_t slot = next(&random) % live;
+    plan[i] = slot | (LEAST + next(&random) % (MOST - LEAST + 1)) << SLOT_BITS;
   }
   char **kept = calloc(live, sizeof(char *));
   for (size_t i = 0; i < live; i++) kept[i] = null ? nowhere : malloc(plan[i] >> SLOT_BITS);
-  size_t (*run)(char **, size_t, size_t) = null ? churn_null : churn_malloc;
-  size_t cursor = run(kept, live, (size_t)AGE * live);
+  void (*run)(void *, size_t) = null ? churn_null : churn_malloc;
+  struct state state = {kept, live};
+  run(&state, (size_t)AGE * live);
 
-  static struct times times[MAX_ROUNDS];
-  static long operations[MAX_ROUNDS];
-  long warm_up = (rounds + 4) / 5;
-  for (long round = -warm_up; round < rounds; round++) {
-    struct times start = { now(CLOCK_PROCESS_CPUTIME_ID), now(CLOCK_THREAD_CPUTIME_ID), now(CLOCK_MONOTONIC) };
-    long count = 0;
-    do {
-      cursor = run(kept, cursor, BATCH);
-      count += 2 * BATCH;
-    } while (now(CLOCK_MONOTONIC) - start.wall < round_ms * 1000000);
-    if (round < 0) continue;
-    operations[round] = count;
-    times[round].process = now(CLOCK_PROCESS_CPUTIME_ID) - start.process;
-    times[round].thread = now(CLOCK_THREAD_CPUTIME_ID) - start.thread;
-    times[round].wall = now(CLOCK_MONOTONIC) - start.wall;
-  }
-
-  printf("{\"preloaded\":\"%s\",\"aged\":%d,\"operations\":[", dlsym(RTLD_DEFAULT, "mi_version") ? "mimalloc" : "", AGE);
-  for (long i = 0; i < rounds; i++) printf("%s%ld", i == 0 ? "" : ",", operations[i]);
-  printf("],\"rounds\":[");
-  for (long i = 0; i < rounds; i++) {
-    printf("%s{\"process\":%lld,\"thread\":%lld,\"wall\":%lld}", i == 0 ? "" : ",", (long long)times[i].process,
-           (long long)times[i].thread, (long long)times[i].wall);
-  }
-  printf("]}\n");
+  static struct rounds measured;
+  measure_rounds(&measured, rounds, round_ms, run, &state, BATCH);
+  print_rounds(&measured, AGE);
   return 0;
 }

@@ -15,14 +15,12 @@
  *     cc -std=c11 -O2 -fno-builtin -o replay replay.c
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
+#include "measure.h"
+
 #include <fcntl.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { OP_ALLOCATE, OP_FREE, OP_REALLOCATE, OP_ALLOCATE_ZEROED, OP_ALLOCATE_ALIGNED };
@@ -33,10 +31,6 @@ struct record {
   uint32_t op, id, size, align;
 };
 
-struct times {
-  int64_t process, thread, wall;
-};
-
 static struct record *records;
 static size_t record_count;
 static void **slots;
@@ -45,12 +39,6 @@ static size_t slot_count;
 static void fail(const char *what, const char *detail) {
   fprintf(stderr, "replay: %s: %s\n", what, detail);
   exit(1);
-}
-
-static int64_t now(clockid_t clock) {
-  struct timespec t;
-  clock_gettime(clock, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 static void load(const char *file) {
@@ -90,7 +78,7 @@ static inline void touch_block(void *block, size_t size, enum touch touch) {
 static inline void *null_block(size_t size) { return (void *)((uintptr_t)0x7f0000000000 + size); }
 
 /* Inlined with constant `null` and `touch`, so that each mode gets a loop of its own. */
-static inline __attribute__((always_inline)) void replay_range(size_t from, size_t to, int null, enum touch touch) {
+INLINE void replay_range(size_t from, size_t to, int null, enum touch touch) {
   for (size_t i = from; i < to; i++) {
     const struct record *record = &records[i];
     void **slot = &slots[record->id];
@@ -207,7 +195,7 @@ int main(int argc, char **argv) {
   long count = 0;
   int64_t total = 0;
   while (count < MAX_REPLAYS && (count < replays || total < min_ms * 1000000)) {
-    struct times start = { now(CLOCK_PROCESS_CPUTIME_ID), now(CLOCK_THREAD_CPUTIME_ID), now(CLOCK_MONOTONIC) };
+    struct times start = read_clocks();
     size_t step = sample > 0 ? (size_t)sample : record_count;
     for (size_t from = 0; from < record_count; from += step) {
       replay(from, from + step < record_count ? from + step : record_count);
@@ -216,9 +204,7 @@ int main(int argc, char **argv) {
         if (bytes > sampled) sampled = bytes;
       }
     }
-    times[count].process = now(CLOCK_PROCESS_CPUTIME_ID) - start.process;
-    times[count].thread = now(CLOCK_THREAD_CPUTIME_ID) - start.thread;
-    times[count].wall = now(CLOCK_MONOTONIC) - start.wall;
+    times[count] = times_since(start);
     total += times[count++].wall;
     for (size_t i = 0; i < slot_count; i++) {
       if (!null) free(slots[i]);
@@ -226,14 +212,10 @@ int main(int argc, char **argv) {
     }
   }
 
-  int (*mi_version)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "mi_version");
-  printf("{\"preloaded\":\"%s\",\"version\":%d,\"records\":%zu,\"replays\":[", mi_version ? "mimalloc" : "",
-         mi_version ? mi_version() : 0, record_count);
-  for (long i = 0; i < count; i++) {
-    printf("%s{\"process\":%lld,\"thread\":%lld,\"wall\":%lld}", i == 0 ? "" : ",", (long long)times[i].process,
-           (long long)times[i].thread, (long long)times[i].wall);
-  }
-  printf("]");
+  printf("{");
+  print_preloaded();
+  printf(",\"records\":%zu,", record_count);
+  print_times("replays", times, count);
   if (sample > 0) {
     printf(",\"rss\":{\"baseline\":%lld,\"sampledPeak\":%lld,\"highWaterBaseline\":%lld,\"highWaterMark\":%lld}",
            (long long)baseline, (long long)sampled, (long long)high_water_baseline,

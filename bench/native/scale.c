@@ -11,38 +11,19 @@
  *     cc -std=c11 -O2 -fno-builtin -o scale scale.c
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdint.h>
-#include <stdio.h>
+#include "measure.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { LEAST = 16, SMALL_SPAN = 113, DOUBLINGS = 6, BATCH = 2048, MAX_LIVE = 100000000, MAX_ROUNDS = 1000 };
-
-struct times {
-  int64_t process, thread, wall;
-};
+enum { LEAST = 16, SMALL_SPAN = 113, DOUBLINGS = 6, BATCH = 2048, MAX_LIVE = 100000000 };
 
 static uint32_t state = 0x9e3779b9;
 static double live_per_number;
 
-static int64_t now(clockid_t clock) {
-  struct timespec t;
-  clock_gettime(clock, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static inline uint32_t next(void) {
-  state ^= state << 13;
-  state ^= state >> 17;
-  state ^= state << 5;
-  return state;
-}
-
 /* small: 16 to 128 bytes, all alike. mixed: 16 to 992 bytes, as many in each doubling. */
 static inline size_t next_size(int mixed) {
-  uint32_t number = next();
+  uint32_t number = next(&state);
   if (!mixed) return LEAST + (size_t)((number >> 8) * (SMALL_SPAN * 0x1p-24));
   return (size_t)(LEAST + (number >> 28)) << (uint32_t)(((number >> 8) & 0xffff) * (DOUBLINGS * 0x1p-16));
 }
@@ -56,9 +37,9 @@ static void *allocate(size_t size) {
   return block;
 }
 
-static inline __attribute__((always_inline)) void replace(int null, int mixed, void **kept, size_t count) {
+INLINE void replace(int null, int mixed, void **kept, size_t count) {
   for (size_t i = 0; i < count; i++) {
-    void **slot = &kept[(size_t)(next() * live_per_number)];
+    void **slot = &kept[(size_t)(next(&state) * live_per_number)];
     size_t size = next_size(mixed);
     if (null) {
       __asm__ volatile("" : : "r"(*slot));
@@ -71,10 +52,10 @@ static inline __attribute__((always_inline)) void replace(int null, int mixed, v
 }
 
 /* Apart, so that each gets a loop of its own. */
-static void null_small(void **kept, size_t count) { replace(1, 0, kept, count); }
-static void null_mixed(void **kept, size_t count) { replace(1, 1, kept, count); }
-static void malloc_small(void **kept, size_t count) { replace(0, 0, kept, count); }
-static void malloc_mixed(void **kept, size_t count) { replace(0, 1, kept, count); }
+static void null_small(void *kept, size_t count) { replace(1, 0, kept, count); }
+static void null_mixed(void *kept, size_t count) { replace(1, 1, kept, count); }
+static void malloc_small(void *kept, size_t count) { replace(0, 0, kept, count); }
+static void malloc_mixed(void *kept, size_t count) { replace(0, 1, kept, count); }
 
 int main(int argc, char **argv) {
   if (argc < 5) {
@@ -95,38 +76,11 @@ int main(int argc, char **argv) {
     size_t size = next_size(mixed);
     kept[i] = null ? (void *)size : allocate(size);
   }
-  void (*run)(void **, size_t) = null ? (mixed ? null_mixed : null_small) : (mixed ? malloc_mixed : malloc_small);
+  void (*run)(void *, size_t) = null ? (mixed ? null_mixed : null_small) : (mixed ? malloc_mixed : malloc_small);
   run(kept, (size_t)(age * (double)live));
 
-  static struct times times[MAX_ROUNDS];
-  static long operations[MAX_ROUNDS];
-  long warm_up = (rounds + 4) / 5;
-  for (long round = -warm_up; round < rounds; round++) {
-    struct times start = { now(CLOCK_PROCESS_CPUTIME_ID), now(CLOCK_THREAD_CPUTIME_ID), now(CLOCK_MONOTONIC) };
-    long count = 0;
-    do {
-      run(kept, BATCH);
-      count += 2 * BATCH;
-    } while (now(CLOCK_MONOTONIC) - start.wall < round_ms * 1000000);
-    if (round < 0) continue;
-    operations[round] = count;
-    times[round].process = now(CLOCK_PROCESS_CPUTIME_ID) - start.process;
-    times[round].thread = now(CLOCK_THREAD_CPUTIME_ID) - start.thread;
-    times[round].wall = now(CLOCK_MONOTONIC) - start.wall;
-  }
-
-  int (*mi_version)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "mi_version");
-  if (mi_version == NULL) {
-    printf("{\"preloaded\":\"\",\"aged\":%g,\"operations\":[", age);
-  } else {
-    printf("{\"preloaded\":\"mimalloc\",\"version\":%d,\"aged\":%g,\"operations\":[", mi_version(), age);
-  }
-  for (long i = 0; i < rounds; i++) printf("%s%ld", i == 0 ? "" : ",", operations[i]);
-  printf("],\"rounds\":[");
-  for (long i = 0; i < rounds; i++) {
-    printf("%s{\"process\":%lld,\"thread\":%lld,\"wall\":%lld}", i == 0 ? "" : ",", (long long)times[i].process,
-           (long long)times[i].thread, (long long)times[i].wall);
-  }
-  printf("]}\n");
+  static struct rounds measured;
+  measure_rounds(&measured, rounds, round_ms, run, kept, BATCH);
+  print_rounds(&measured, age);
   return 0;
 }

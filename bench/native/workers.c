@@ -10,15 +10,13 @@
  *     cc -std=c11 -O2 -fno-builtin -pthread -o workers workers.c
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
+#include "measure.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
   STEPS = 256,
@@ -27,7 +25,6 @@ enum {
   LARGER = 64,
   LARGEST_BYTES = 65536,
   MAX_THREADS = 64,
-  MAX_ROUNDS = 1000,
   WARM_UP_OPERATIONS = 8000000,
   WARM_UP_MOST = 30,
   LINE = 64
@@ -79,19 +76,6 @@ static char nowhere[16 * LARGEST_BYTES];
 static pthread_mutex_t turns = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t turned = PTHREAD_COND_INITIALIZER;
 
-static int64_t now(clockid_t clock) {
-  struct timespec t;
-  clock_gettime(clock, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static uint32_t next(uint32_t *state) {
-  *state ^= *state << 13;
-  *state ^= *state >> 17;
-  *state ^= *state << 5;
-  return *state;
-}
-
 static void plan(struct worker *w) {
   uint32_t state = 0x9e3779b9u ^ ((w->number + 1) * 0x85ebca6bu);
   int stress = strcmp(load->name, "mstress") == 0;
@@ -104,8 +88,6 @@ static void plan(struct worker *w) {
     w->sizes[i] = size;
   }
 }
-
-#define INLINE static inline __attribute__((always_inline))
 
 INLINE char *allocate(int none, uint32_t size) {
   if (none) return nowhere + 16 * size;
@@ -339,7 +321,9 @@ int main(int argc, char **argv) {
   pthread_mutex_unlock(&turns);
   while (atomic_load(&ended) < threads) sched_yield();
 
-  printf("{\"preloaded\":\"%s\",\"rounds\":[", dlsym(RTLD_DEFAULT, "mi_version") ? "mimalloc" : "");
+  printf("{");
+  print_preloaded();
+  printf(",\"rounds\":[");
   for (long i = 1; i <= rounds; i++) {
     struct reading a = readings[i - 1], b = readings[i];
     printf("%s{\"operations\":%ld,\"process\":%lld,\"wall\":%lld,\"allocating\":%lld,\"freeing\":%lld}", i == 1 ? "" : ",",
