@@ -120,7 +120,7 @@ function growthLines(results: Results): Lines {
 function sharedLines(results: Results): Lines {
   const lines = new Map((results.shared ?? []).map(({ side, design, workload, workers }) => [
     `${side} ${design}, ${workload}: ${workers} workers`,
-    (file: Results) => millions(sharedRate(file, side, design, workload, workers)),
+    (file: Results) => millions(sharedRate(file, { side, design, workload, workers })),
   ]));
   return [...lines];
 }

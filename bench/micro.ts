@@ -251,8 +251,7 @@ async function openLarge(name: string, module: string | undefined, live: number,
       kept[i] = heap.allocate(size);
       views.push(heap.view(kept[i]!, size));
     }
-    const replace = zeroed ? replaceHeapZeroed : replaceHeapLarge;
-    return (count) => cursor = replace(heap, kept, views, victims, size, cursor, count);
+    return (count) => cursor = replaceLarge(heap, kept, views, victims, size, zeroed, cursor, count);
   }
   if (name === "ffi-malloc") {
     const ffi = await openFfiViews();
@@ -286,12 +285,13 @@ async function openLarge(name: string, module: string | undefined, live: number,
   };
 }
 
-function replaceHeapLarge(
+function replaceLarge(
   heap: Allocator,
   kept: Float64Array,
   views: Uint8Array[],
   victims: Int32Array,
   size: number,
+  zeroed: boolean,
   cursor: number,
   count: number,
 ): number {
@@ -299,27 +299,7 @@ function replaceHeapLarge(
     cursor = (cursor + 1) & (TABLE - 1);
     const victim = victims[cursor]!;
     heap.free(kept[victim]!);
-    const address = heap.allocate(size);
-    kept[victim] = address;
-    views[victim] = heap.view(address, size);
-  }
-  return cursor;
-}
-
-function replaceHeapZeroed(
-  heap: Allocator,
-  kept: Float64Array,
-  views: Uint8Array[],
-  victims: Int32Array,
-  size: number,
-  cursor: number,
-  count: number,
-): number {
-  for (let i = 0; i < count; i++) {
-    cursor = (cursor + 1) & (TABLE - 1);
-    const victim = victims[cursor]!;
-    heap.free(kept[victim]!);
-    const address = heap.allocateZeroed(size);
+    const address = zeroed ? heap.allocateZeroed(size) : heap.allocate(size);
     kept[victim] = address;
     views[victim] = heap.view(address, size);
   }

@@ -108,8 +108,9 @@ describe("bench results", () => {
     assertEquals(growthTime(results, "deno", "heap", 1000)?.median, 8);
     assertEquals(growthTime(results, "deno", "heap", 10_000), undefined);
     assertAlmostEquals(microSpeedup(results, "replace-64-10k", "deno", "heap", "ffi-malloc")!, 3);
-    assertEquals(sharedRate(results, "deno", "one-lock", "larson", 2)?.median, 2e7);
-    assertEquals(sharedRate(results, "deno", "one-lock", "larson", 4), undefined);
+    const lock = { side: "deno", design: "one-lock", workload: "larson" };
+    assertEquals(sharedRate(results, { ...lock, workers: 2 })?.median, 2e7);
+    assertEquals(sharedRate(results, { ...lock, workers: 4 }), undefined);
   });
 
   it("bars are passed, failed, or not run", () => {

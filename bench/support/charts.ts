@@ -105,7 +105,7 @@ function drawWorkers(results: Results): string | undefined {
       lines: DESIGNS.map(({ name }) => ({
         series: name,
         values: counts.map((workers) => {
-          const rate = sharedRate(results, side, name, workload, workers)?.median;
+          const rate = sharedRate(results, { side, design: name, workload, workers })?.median;
           return rate === undefined ? undefined : rate / 1e6;
         }),
       })).filter(({ values }) => values.some((value) => value !== undefined)),

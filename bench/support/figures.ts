@@ -5,7 +5,7 @@
  * @module
  */
 import type { Results, Side } from "./results.ts";
-import { type Spread, spread } from "./statistics.ts";
+import { rowsWith, type Spread, spread } from "./statistics.ts";
 
 /** One value that one process found. */
 export interface Figure {
@@ -27,8 +27,7 @@ export type FigureFilter = Partial<Omit<Figure, "round" | "value">>;
 
 /** The figures that a filter lets through, in the order they were measured. */
 export function figuresOf(results: Results, filter: FigureFilter): Figure[] {
-  const wanted = Object.entries(filter) as [keyof FigureFilter, string][];
-  return (results.figures ?? []).filter((figure) => wanted.every(([key, value]) => figure[key] === value));
+  return rowsWith(results.figures, filter);
 }
 
 /** Median and extremes of them over the processes; `undefined` when there are none. */

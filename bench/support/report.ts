@@ -24,6 +24,7 @@ import {
   type Side,
   type Temperature,
 } from "./results.ts";
+import { rowsWith, spread } from "./statistics.ts";
 import { formatMean, formatNumber, formatRatio, formatSpread, formatTable, type Section } from "./text.ts";
 
 /** The whole report. */
@@ -100,12 +101,11 @@ export function formatReplays(results: Results): Section {
 }
 
 function loopTime(results: Results, trace: string, side: Side): number | undefined {
-  const values = results.replays.filter((r) => r.trace === trace && r.side === side && r.allocator === "null");
-  return values.length === 0 ? undefined : Math.min(...values.map((result) => result.warm));
+  return spread(rowsWith(results.replays, { trace, side, allocator: "null" }).map(({ warm }) => warm))?.least;
 }
 
 function formatOtherClocks(results: Results, trace: string, side: Side): string {
-  const own = results.replays.filter((r) => r.trace === trace && r.side === side && r.allocator === "heap");
+  const own = rowsWith(results.replays, { trace, side, allocator: "heap" });
   if (own.length === 0) return "-";
   const middle = own.toSorted((a, b) => a.warm - b.warm)[own.length >> 1]!;
   return `${formatNumber(middle.warmThread)}, ${formatNumber(middle.warmWall)}`;

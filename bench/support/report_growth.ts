@@ -6,6 +6,7 @@
  */
 import { growthTime, type Results, sharedRate, sharedTime } from "./results.ts";
 import { DESIGNS, WORKLOADS } from "./shared_designs.ts";
+import { rowsWith } from "./statistics.ts";
 import { formatNumber, formatSpread, formatTable, type Section } from "./text.ts";
 
 /**
@@ -77,8 +78,7 @@ export function formatGrowth(results: Results): Section {
 const AGED = 10;
 
 function agedMark(results: Results, side: string, allocator: string, live: number): string {
-  const own = (results.growth ?? []).filter((r) => r.side === side && r.allocator === allocator && r.live === live);
-  return own.some(({ aged }) => aged < AGED) ? " *" : "";
+  return rowsWith(results.growth, { side, allocator, live }).some(({ aged }) => aged < AGED) ? " *" : "";
 }
 
 /** The counts of workers that a run has, ascending. */
@@ -94,9 +94,9 @@ export function formatShared(results: Results): Section {
     for (const { name } of DESIGNS) {
       for (const side of results.runtimes) {
         const cells = counts.map((workers) => {
-          const rate = sharedRate(results, side, name, workload, workers);
+          const rate = sharedRate(results, { side, design: name, workload, workers });
           if (rate === undefined) return "-";
-          const time = sharedTime(results, side, name, workload, workers);
+          const time = sharedTime(results, { side, design: name, workload, workers });
           return `${formatNumber(rate.median / 1e6)} (${formatNumber(time?.median)})`;
         });
         if (cells.some((cell) => cell !== "-")) rows.push([workload, name, side, ...cells]);

@@ -6,7 +6,7 @@
 import { distinct, figure, type FigureFilter, figuresOf } from "./figures.ts";
 import type { Results, Side } from "./results.ts";
 import { SIZE_SETS, type SizeSet } from "./scale_sizes.ts";
-import type { Spread } from "./statistics.ts";
+import { net, type Spread } from "./statistics.ts";
 import { formatNumber, formatSpread, formatTable, type Section } from "./text.ts";
 
 /** The kind of the figures. */
@@ -36,15 +36,8 @@ export function loopTime(
   allocator: string,
 ): Spread | undefined {
   const filter: FigureFilter = { kind: SCALE, subject: loopSubject(sizes, live), side, metric: "process ns/op" };
-  const gross = figure(results, { ...filter, allocator });
-  const loop = figure(results, { ...filter, allocator: "null" });
-  if (gross === undefined || loop === undefined) return undefined;
-  const net = (value: number) => Math.max(value - loop.least, LEAST_NET);
-  return { median: net(gross.median), least: net(gross.least), most: net(gross.most) };
+  return net(figure(results, { ...filter, allocator }), figure(results, { ...filter, allocator: "null" })?.least);
 }
-
-/** Net times are at least this: a ratio to nothing would say nothing. */
-const LEAST_NET = 0.1;
 
 /** How many times more an operation takes with the most blocks that were measured than with the fewest. */
 export function growth(results: Results, sizes: SizeSet, side: Side, allocator: string): number | undefined {

@@ -10,7 +10,7 @@ import type { Figure } from "./figures.ts";
 import type { Machine } from "./machine.ts";
 import type { ResidentFigures } from "./resident.ts";
 import type { ScalingResult, WorkersResult } from "./workers_results.ts";
-import { geometricMean, median, type Spread, spread } from "./statistics.ts";
+import { geometricMean, median, net, rowsWith, type Spread, spread } from "./statistics.ts";
 
 /** The version of the results file's format. */
 export const RESULTS_VERSION = 1;
@@ -191,20 +191,12 @@ export function netReplay(
   temperature: Temperature = "warm",
   clock: ReplayClock = "process",
 ): Spread | undefined {
-  const own = results.replays.filter((r) => r.trace === trace && r.side === side && r.allocator === allocator);
-  const loop = results.replays.filter((r) =>
-    r.trace === trace && r.side === side && r.allocator === nullOf(side, allocator)
-  );
   const field = REPLAY_FIELDS[temperature][clock];
+  const own = rowsWith(results.replays, { trace, side, allocator });
+  const loop = rowsWith(results.replays, { trace, side, allocator: nullOf(side, allocator) });
   const gross = spread(own.map((result) => result[field]).filter((value) => value !== undefined));
-  if (gross === undefined || loop.length === 0) return undefined;
-  const least = Math.min(...loop.map((result) => result[REPLAY_FIELDS.warm[clock]]));
-  const net = (value: number) => Math.max(value - least, LEAST_NET);
-  return { median: net(gross.median), least: net(gross.least), most: net(gross.most) };
+  return net(gross, spread(loop.map((result) => result[REPLAY_FIELDS.warm[clock]]))?.least);
 }
-
-/** Net times are at least this, in nanoseconds: a ratio to nothing would say nothing. */
-const LEAST_NET = 0.1;
 
 /** Geometric mean over all traces of one allocator's net time over another's. */
 export function replayRatio(
@@ -227,8 +219,7 @@ export function replayRatio(
 
 /** The fewest records that any process replayed of a trace; `undefined` when none did. */
 export function replayedRecords(results: Results, trace: string, side: Side, allocator: string): number | undefined {
-  const own = results.replays.filter((r) => r.trace === trace && r.side === side && r.allocator === allocator);
-  return own.length === 0 ? undefined : Math.min(...own.map((result) => result.records));
+  return spread(rowsWith(results.replays, { trace, side, allocator }).map(({ records }) => records))?.least;
 }
 
 /** Whether an allocator was too slow for the whole of a trace. */
@@ -241,43 +232,21 @@ export function isCut(results: Results, trace: string, side: Side, allocator: st
 /** Nanoseconds per operation with so many blocks live, net of the same loop without an allocator. */
 export function growthTime(results: Results, side: Side, allocator: string, live: number): Spread | undefined {
   const of = (name: string) =>
-    (results.growth ?? []).filter((r) => r.side === side && r.allocator === name && r.live === live);
-  const gross = spread(of(allocator).map((result) => result.process));
-  const loop = of("null");
-  if (gross === undefined || loop.length === 0) return undefined;
-  const least = Math.min(...loop.map((result) => result.process));
-  const net = (value: number) => Math.max(value - least, LEAST_NET);
-  return { median: net(gross.median), least: net(gross.least), most: net(gross.most) };
+    spread(rowsWith(results.growth, { side, allocator: name, live }).map(({ process }) => process));
+  return net(of(allocator), of("null")?.least);
 }
 
+/** Which load of which design, by how many workers. */
+export type SharedLoad = Pick<SharedResult, "side" | "design" | "workload" | "workers">;
+
 /** Operations per second of all workers together. */
-export function sharedRate(
-  results: Results,
-  side: Side,
-  design: string,
-  workload: string,
-  workers: number,
-): Spread | undefined {
-  return spread(
-    (results.shared ?? [])
-      .filter((r) => r.side === side && r.design === design && r.workload === workload && r.workers === workers)
-      .map((result) => result.rate),
-  );
+export function sharedRate(results: Results, of: SharedLoad): Spread | undefined {
+  return spread(rowsWith(results.shared, of).map(({ rate }) => rate));
 }
 
 /** Nanoseconds of CPU time, of all threads, per operation of the workers: what contention makes of it. */
-export function sharedTime(
-  results: Results,
-  side: Side,
-  design: string,
-  workload: string,
-  workers: number,
-): Spread | undefined {
-  return spread(
-    (results.shared ?? [])
-      .filter((r) => r.side === side && r.design === design && r.workload === workload && r.workers === workers)
-      .map((result) => result.process),
-  );
+export function sharedTime(results: Results, of: SharedLoad): Spread | undefined {
+  return spread(rowsWith(results.shared, of).map(({ process }) => process));
 }
 
 /** Live bytes that a trace needs at its peak to count for the memory figure. */
@@ -295,8 +264,7 @@ export function memoryRatio(
   figure: MemoryFigure = "ratio",
 ): Spread | undefined {
   return spread(
-    results.memory
-      .filter((r) => r.trace === trace && r.side === side && r.allocator === allocator)
+    rowsWith(results.memory, { trace, side, allocator })
       .map((result) => result[figure])
       .filter((ratio) => ratio !== undefined),
   );
@@ -324,9 +292,7 @@ export function microTime(
   subject: string,
   clock: "process" | "thread" = "process",
 ): Spread | undefined {
-  return spread(
-    results.micro.filter((r) => r.case === name && r.side === side && r.subject === subject).map((r) => r[clock]),
-  );
+  return spread(rowsWith(results.micro, { case: name, side, subject }).map((result) => result[clock]));
 }
 
 /**

@@ -33,3 +33,22 @@ export function spread(values: readonly number[]): Spread | undefined {
   if (values.length === 0) return undefined;
   return { median: median(values), least: Math.min(...values), most: Math.max(...values) };
 }
+
+/** The rows that have all of these properties, in their order; none when there are no rows at all. */
+export function rowsWith<Row extends object>(
+  rows: readonly Row[] | undefined,
+  properties: NoInfer<Partial<Row>>,
+): Row[] {
+  const wanted = Object.entries(properties) as [keyof Row, unknown][];
+  return (rows ?? []).filter((row) => wanted.every(([key, value]) => row[key] === value));
+}
+
+/** Net times are at least this, in nanoseconds: a ratio to nothing would say nothing. */
+const LEAST_NET = 0.1;
+
+/** Times with what the loop itself takes taken off; `undefined` when either was not measured. */
+export function net(gross: Spread | undefined, loop: number | undefined): Spread | undefined {
+  if (gross === undefined || loop === undefined) return undefined;
+  const netOf = (value: number) => Math.max(value - loop, LEAST_NET);
+  return { median: netOf(gross.median), least: netOf(gross.least), most: netOf(gross.most) };
+}

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Bar, Results, Side } from "./results.ts";
-import { type Spread, spread } from "./statistics.ts";
+import { net, rowsWith, type Spread, spread } from "./statistics.ts";
 import type { Load } from "./worker_loads.ts";
 
 /** One process that ran one load: medians of its rounds, in nanoseconds. */
@@ -52,15 +52,8 @@ export function workersTime(
   workers: number,
   clock: WorkersClock = "process",
 ): Spread | undefined {
-  return spread(
-    (results.workers ?? [])
-      .filter((r) => r.side === side && r.load === load && r.subject === subject && r.workers === workers)
-      .map((result) => result[clock]),
-  );
+  return spread(rowsWith(results.workers, { side, load, subject, workers }).map((result) => result[clock]));
 }
-
-/** Net times are at least this, in nanoseconds: a ratio to nothing would say nothing. */
-const LEAST_NET = 0.1;
 
 /** The same with the loop taken off: the least that any process needed for it without an allocator. */
 export function netWorkersTime(
@@ -71,11 +64,8 @@ export function netWorkersTime(
   workers: number,
   clock: WorkersClock = "process",
 ): Spread | undefined {
-  const gross = workersTime(results, side, load, subject, workers, clock);
   const loop = workersTime(results, side, load, "null", workers, clock)?.least;
-  if (gross === undefined || loop === undefined) return undefined;
-  const net = (value: number) => Math.max(value - loop, LEAST_NET);
-  return { median: net(gross.median), least: net(gross.least), most: net(gross.most) };
+  return net(workersTime(results, side, load, subject, workers, clock), loop);
 }
 
 function over(own: Spread | undefined, base: Spread | undefined): number | undefined {
@@ -94,9 +84,7 @@ export function scaling(
   subject: string,
   what: "replace" | "compute" = "replace",
 ): Spread | undefined {
-  return spread(
-    (results.scaling ?? []).filter((r) => r.side === side && r.subject === subject).map((result) => result[what]),
-  );
+  return spread(rowsWith(results.scaling, { side, subject }).map((result) => result[what]));
 }
 
 /** The same by CPU time, net: what it would be if each had a processor to itself all the time. */
