@@ -20,9 +20,8 @@
  *
  * @module
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { basename, join, resolve } from "node:path";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs, type ParseArgsConfig } from "node:util";
@@ -30,9 +29,8 @@ import { gunzipSync } from "node:zlib";
 import { readTrace, traceName } from "../examples/support/trace.ts";
 import { findBars } from "./support/bars.ts";
 import { type Group, GROUPS, SUBJECTS } from "./support/catalogue.ts";
-import { Children, progress } from "./support/children.ts";
-import type { Runtime } from "./support/libc.ts";
-import { describeMachine } from "./support/machine.ts";
+import { progress } from "./support/children.ts";
+import { FRAME_OPTIONS, headOf, keepResults, openChildren, withScratch } from "./support/frame.ts";
 import {
   chooseGroups,
   type Effort,
@@ -45,7 +43,7 @@ import {
 } from "./support/phases.ts";
 import { runScaling, runWorkers, type WorkersEffort } from "./support/phase_workers.ts";
 import { formatReport } from "./support/report.ts";
-import { type Results, RESULTS_VERSION, writeResults } from "./support/results.ts";
+import type { Results } from "./support/results.ts";
 
 const FULL: Effort & WorkersEffort = {
   processes: 5,
@@ -97,19 +95,12 @@ const QUICK: Effort & WorkersEffort = {
 };
 
 const options = readOptions({
-  quick: { type: "boolean", default: false },
+  ...FRAME_OPTIONS,
   phases: { type: "string", default: "traces,micro,memory,growth,shared,workers" },
   groups: { type: "string" },
   allocators: { type: "string" },
   traces: { type: "string" },
   "only-traces": { type: "string" },
-  processes: { type: "string" },
-  runtimes: { type: "string", default: "deno,bun" },
-  module: { type: "string" },
-  deno: { type: "string" },
-  bun: { type: "string" },
-  output: { type: "string" },
-  "no-write": { type: "boolean", default: false },
   check: { type: "boolean", default: false },
 });
 
@@ -131,20 +122,10 @@ function main(scratch: string): void {
   const effort = chooseEffort();
   const groups = readGroups();
   const phases = options.phases.split(",");
-  const children = new Children({
-    runtimes: options.runtimes.split(",") as Runtime[],
-    given: { deno: options.deno, bun: options.bun },
-    module: options.module,
-    scratch,
-  });
+  const children = openChildren(options, scratch);
   const traces = phases.includes("traces") || phases.includes("memory") ? unpackTraces(scratch) : [];
   const results: Results = {
-    version: RESULTS_VERSION,
-    date: new Date().toISOString().slice(0, 16).replace("T", " ") + " UTC",
-    // Without directories: results are published, and the paths of a machine are nobody's business.
-    command: ["bench/run.ts", ...process.argv.slice(2).map((argument) => basename(argument))].join(" "),
-    machine: describeMachine(children.versions),
-    runtimes: children.runtimes,
+    ...headOf("run.ts", children),
     bundled: options.traces === undefined,
     traces: traces.map(({ file: _, ...info }) => info),
     replays: phases.includes("traces") ? runReplays(children, traces, groups, effort) : [],
@@ -158,12 +139,7 @@ function main(scratch: string): void {
   };
   progress("");
   console.log(formatReport(results));
-  if (!options["no-write"]) {
-    const directory = resolve(options.output ?? fileURLToPath(new URL("results/", import.meta.url)));
-    mkdirSync(directory, { recursive: true });
-    const base = join(directory, `${results.date.slice(0, 16).replace(/[ :]/g, "-")}-${results.machine.host}`);
-    console.log(`\n${writeResults(base, results).join("\n")}`);
-  }
+  keepResults(results, options);
   if (options.check && findBars(results).some((bar) => bar.pass === false)) process.exitCode = 1;
 }
 
@@ -217,9 +193,4 @@ function unpackTraces(scratch: string): TraceFile[] {
   });
 }
 
-const scratch = mkdtempSync(join(tmpdir(), "offheap-bench-"));
-try {
-  main(scratch);
-} finally {
-  rmSync(scratch, { recursive: true, force: true });
-}
+await withScratch(main);
