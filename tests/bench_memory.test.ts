@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { isLinux, runFile, runtimeName } from "./support/runtime.ts";
+import { cannotMeasure, runBench } from "./support/bench.ts";
 
 /** What the program prints of one moment. */
 interface Report {
@@ -30,16 +30,14 @@ async function breakDown(records: readonly (readonly number[])[]): Promise<Repor
     const file = join(directory, "made.trace.gz");
     const words = Uint32Array.from(records.flatMap(([op = 0, id = 0, size = 0]) => [op, id, size, 0]));
     writeFileSync(file, gzipSync(new Uint8Array(words.buffer)));
-    const { code, stdout, stderr } = await runFile("bench/memory.ts", { args: ["--json", "--step", "16", file] });
-    assertEquals(code, 0, stderr);
+    const stdout = await runBench("memory.ts", ["--json", "--step", "16", file]);
     return stdout.trim().split("\n").map((line) => JSON.parse(line) as Report);
   } finally {
     rmSync(directory, { recursive: true });
   }
 }
 
-// The program binds the C library by its glibc name, and knows two runtimes.
-describe("bench/memory.ts", { ignore: !isLinux || runtimeName === "node" }, () => {
+describe("bench/memory.ts", { ignore: cannotMeasure }, () => {
   it("finds both moments, and says of every resident byte what it is", async () => {
     // 64 slots of 1 KiB, of which 63 of 1,000 bytes are freed; then a run of 1 MiB and half an OS page.
     const records = [
@@ -66,9 +64,7 @@ describe("bench/memory.ts", { ignore: !isLinux || runtimeName === "node" }, () =
   });
 
   it("prints a table, in shares of the most that is live", async () => {
-    const args = ["--classes", "examples/traces/sqlite3.trace.gz"];
-    const { code, stdout, stderr } = await runFile("bench/memory.ts", { args });
-    assertEquals(code, 0, stderr);
+    const stdout = await runBench("memory.ts", ["--classes", "examples/traces/sqlite3.trace.gz"]);
     assertMatch(stdout, /^Most live:\n\n\| trace .*\n.*\n\| sqlite3 +\| +2\.0 MiB \| +1\.\d{3} \| 1\.000 \|/m);
     assertMatch(stdout, /^\| class \| pages/m);
   });

@@ -12,10 +12,8 @@ import { DESIGNS, type Workload, WORKLOADS } from "../bench/support/shared_desig
 import { Xorshift } from "../bench/support/xorshift.ts";
 import * as offheap from "../mod.ts";
 import { Prng } from "./support/prng.ts";
-import { isLinux, runFile, type RunResult, runtimeName } from "./support/runtime.ts";
-
-/** The programs bind the C library by its glibc name, and know two runtimes. */
-const cannotRun = !isLinux || runtimeName === "node";
+import { cannotMeasure, outputOf, runBench } from "./support/bench.ts";
+import { runFile, type RunResult } from "./support/runtime.ts";
 
 describe("bench LockedHeap", () => {
   for (const locking of ["one lock", "class locks"] satisfies Locking[]) {
@@ -94,7 +92,7 @@ describe("bench measure()", () => {
   });
 });
 
-describe("bench programs", { ignore: cannotRun }, () => {
+describe("bench programs", { ignore: cannotMeasure }, () => {
   it("openOneRange(): one view sees every piece, and pieces that were given back are zero", async () => {
     const { source, base, bytes } = await openOneRange(offheap.systemPageSource(), 2 ** 22);
     const pieces = [65_536, 131_072, 65_536].map((byteLength) => {
@@ -117,7 +115,7 @@ describe("bench programs", { ignore: cannotRun }, () => {
   it("churn.ts ages the heap before it measures", async () => {
     const args = ["--live", "50", "--rounds", "2", "--round-ms", "2"];
     for (const allocator of ["null", "heap", "rulloc"]) {
-      const report = parse(await runFile("bench/churn.ts", { args: ["--allocator", allocator, ...args] }));
+      const report = JSON.parse(await runBench("churn.ts", ["--allocator", allocator, ...args]));
       assertEquals(report["operations"].length, 2);
       assert(report["aged"] >= 10, `${report["aged"]}`);
     }
@@ -126,7 +124,7 @@ describe("bench programs", { ignore: cannotRun }, () => {
   it("replay.ts stops a replay at its limit, and says how far it came", async () => {
     const trace = "examples/traces/lua.trace.gz";
     const args = ["--allocator", "memAlloc", "--trace", trace, "--replays", "2", "--limit-ms", "50"];
-    const report = parse(await runFile("bench/replay.ts", { args }));
+    const report = JSON.parse(await runBench("replay.ts", args));
     assert(report["records"] > 0 && report["records"] < 250_000, `${report["records"]}`);
     assertEquals(report["replays"].length, 1);
   });
@@ -137,7 +135,7 @@ describe("bench programs", { ignore: cannotRun }, () => {
         const args = ["--design", name, "--workload", workload, "--workers", "2", "--ms", "30"];
         const result = await runFile("bench/shared.ts", { args });
         if (cannotShare(name, workload, result)) continue;
-        const report = parse(result);
+        const report = JSON.parse(outputOf(result));
         assert(report["operations"] > 0 && report["times"].wall >= 30e6, result.stdout);
       }
     });
@@ -162,10 +160,4 @@ function cannotShare(design: string, workload: Workload, { code, stderr }: RunRe
   assertEquals(code, 1);
   assertMatch(stderr, reason);
   return true;
-}
-
-// deno-lint-ignore no-explicit-any
-function parse({ code, stdout, stderr }: RunResult): any {
-  assertEquals(code, 0, stderr);
-  return JSON.parse(stdout);
 }

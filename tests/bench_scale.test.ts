@@ -13,10 +13,8 @@ import { formatLoop, formatSpace, growth, loopTime } from "../bench/support/repo
 import { formatStartup } from "../bench/support/report_startup.ts";
 import type { Results } from "../bench/support/results.ts";
 import { sampleResults } from "./fixtures/bench_results.ts";
-import { isLinux, runFile, type RunResult, runtimeName } from "./support/runtime.ts";
-
-/** The programs bind the C library by its glibc name, and know two runtimes. */
-const cannotRun = !isLinux || runtimeName === "node";
+import { cannotMeasure, runBench } from "./support/bench.ts";
+import { runFile, runtimeName } from "./support/runtime.ts";
 
 function withFigures(...figures: Partial<Figure>[]): Results {
   return sampleResults({
@@ -31,11 +29,6 @@ function withFigures(...figures: Partial<Figure>[]): Results {
       ...figure,
     })),
   });
-}
-
-function output({ code, stdout, stderr }: RunResult): string {
-  assertEquals(code, 0, stderr);
-  return stdout;
 }
 
 describe("bench figures", () => {
@@ -132,11 +125,11 @@ describe("bench collector logs", () => {
   });
 });
 
-describe("bench programs of their own", { ignore: cannotRun }, () => {
+describe("bench programs of their own", { ignore: cannotMeasure }, () => {
   it("scale_loop.ts and scale.c replace with so many live, net of a loop that looks at what it frees", async () => {
     const args = ["--live", "1000", "--age", "1", "--rounds", "2", "--round-ms", "2"];
     for (const more of [["--allocator", "null"], ["--sizes", "mixed"], ["--allocator", "rulloc"]]) {
-      const report = JSON.parse(output(await runFile("bench/support/scale_loop.ts", { args: [...args, ...more] })));
+      const report = JSON.parse(await runBench("support/scale_loop.ts", [...args, ...more]));
       assertEquals([report.operations.length, report.rounds.length, report.aged], [2, 2, 1]);
       assert(report.operations.every((count: number) => count > 0), JSON.stringify(report));
     }
@@ -147,7 +140,7 @@ describe("bench programs of their own", { ignore: cannotRun }, () => {
 
   it("scale.ts --quick prints its tables", async () => {
     const args = ["--quick", "--no-write", "--runtimes", runtimeName, "--only", "loop,many,idle"];
-    const text = output(await runFile("bench/scale.ts", { args }));
+    const text = await runBench("scale.ts", args);
     for (const title of ["16 to 128 bytes", "16 to 992 bytes", "many heaps at once", "a heap that holds one block"]) {
       assertStringIncludes(text, title);
     }
@@ -159,7 +152,7 @@ describe("bench programs of their own", { ignore: cannotRun }, () => {
 
   it("a big heap has several regions, keeps what was written, and gives everything back", async () => {
     const args = ["--load", "big", "--bytes", `${2 ** 26}`, "--block", "256"];
-    const report = JSON.parse(output(await runFile("bench/support/scale_space.ts", { args })));
+    const report = JSON.parse(await runBench("support/scale_space.ts", args));
     assertEquals(report["live blocks"], 2 ** 18);
     assert(report["regions"] > 4, JSON.stringify(report));
     assertEquals(report["committed bytes after trim"], 0);
@@ -167,14 +160,14 @@ describe("bench programs of their own", { ignore: cannotRun }, () => {
 
   it("startup.ts --quick prints its table", async () => {
     const args = ["--processes", "1", "--no-write", "--runtimes", runtimeName];
-    const text = output(await runFile("bench/startup.ts", { args }));
+    const text = await runBench("startup.ts", args);
     assertMatch(text, /\| empty program +\| +\d/);
     assertMatch(text, /\| first block +\| +-?\d/);
   });
 
   it("collector.ts --quick prints its table, with collections counted", async () => {
     const args = ["--quick", "--no-write", "--runtimes", runtimeName];
-    const text = output(await runFile("bench/collector.ts", { args }));
+    const text = await runBench("collector.ts", args);
     for (const beside of ["none", "heap", "views", "buffers", "uint8arrays"]) {
       assertMatch(text, new RegExp(`\\| ${beside} +\\| +\\d`), text);
     }

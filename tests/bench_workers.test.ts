@@ -24,10 +24,8 @@ import {
 import type { WorkersReport, WorkersRound } from "../bench/workers.ts";
 import type { ScalingReport } from "../bench/workers_scaling.ts";
 import { sampleResults } from "./fixtures/bench_results.ts";
-import { isLinux, runFile, runtimeName } from "./support/runtime.ts";
-
-/** The programs bind the C library by its glibc name, and know two runtimes. */
-const cannotRun = !isLinux || runtimeName === "node";
+import { cannotMeasure, runBench } from "./support/bench.ts";
+import { isLinux, runFile } from "./support/runtime.ts";
 
 function assertReport(load: Load, json: string): void {
   const { rounds } = JSON.parse(json) as WorkersReport;
@@ -39,14 +37,12 @@ function assertReport(load: Load, json: string): void {
   assertEquals([sum("allocating") > 0, sum("freeing") > 0], [takesTurns, takesTurns], `${load}: ${json}`);
 }
 
-describe("bench/workers.ts", { ignore: cannotRun }, () => {
+describe("bench/workers.ts", { ignore: cannotMeasure }, () => {
   for (const load of LOADS) {
     it(`runs ${load}`, async () => {
       for (const subject of ["null", "shared-heap"]) {
         const args = ["--load", load, "--subject", subject, "--rounds", "2", "--round-ms", "20"];
-        const { code, stdout, stderr } = await runFile("bench/workers.ts", { args });
-        assertEquals(code, 0, stderr);
-        assertReport(load, stdout);
+        assertReport(load, await runBench("workers.ts", args));
       }
     });
   }
@@ -54,8 +50,7 @@ describe("bench/workers.ts", { ignore: cannotRun }, () => {
   it("compares two workers with one by turns", async () => {
     for (const subject of ["heap", "shared-heap"]) {
       const args = ["--subject", subject, "--cycles", "3", "--slice-ms", "20"];
-      const { code, stdout, stderr } = await runFile("bench/workers_scaling.ts", { args });
-      assertEquals(code, 0, stderr);
+      const stdout = await runBench("workers_scaling.ts", args);
       const { cycles } = JSON.parse(stdout) as ScalingReport;
       assertEquals(cycles.length, 3);
       for (const what of ["replaceOne", "replaceTwo", "computeOne", "computeTwo"] as const) {

@@ -61,6 +61,11 @@ function owning(
   };
 }
 
+/** An owner that collects once. */
+function collecting(flaw?: Flaw): Program {
+  return owning((owner) => owner.collectNews(), [], flaw);
+}
+
 function freeing(slots: readonly number[], flaw?: Flaw): Program {
   return function* (m) {
     const freed: boolean[] = [];
@@ -105,13 +110,7 @@ function doubleRemoteFree(flaw?: Flaw): Model {
   return {
     cells: page([1, 1]),
     threads: [
-      owning(
-        function* (owner) {
-          yield* owner.collectNews();
-        },
-        [],
-        flaw,
-      ),
+      collecting(flaw),
       freeing([0], flaw),
       freeing([0], flaw),
     ],
@@ -187,13 +186,7 @@ function terminatedWhileFreeing(flaw?: Flaw): Model {
   return {
     cells: page([1, 1]),
     threads: [
-      owning(
-        function* (owner) {
-          yield* owner.collectNews();
-        },
-        [],
-        flaw,
-      ),
+      collecting(flaw),
       freeing([0], flaw),
       function* (m) {
         // Only when the one that may die has died; it has no result then, or has finished.
