@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { type AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "../src/errors.ts";
+import type { Address } from "../src/page_source.ts";
 import type { OperatingSystem } from "./detect.ts";
 
 /** Numbers that are the same on every POSIX system here. */
@@ -60,4 +62,36 @@ export function describeErrno(os: OperatingSystem, errno: number): string {
 export function isExhaustion(os: OperatingSystem, errno: number): boolean {
   if (os === "windows") return [8, 14, 1450, 1453, 1455, 1816].includes(errno);
   return errno === 12 || errno === (os === "linux" || os === "android" ? 11 : 35);
+}
+
+/** Makes the errors of a page source's calls. */
+export interface CallErrors {
+  /** The error of a call that asks for memory: `call` was to do `action`, and left the number `code`. */
+  outOfMemory(action: string, byteLength: number, call: string, code: number, address?: Address): OutOfMemoryError;
+  /** The error of a call that needs no memory by itself: out of memory when the number says so, else misuse. */
+  failure(action: string, address: Address, byteLength: number, call: string, code: number): AllocatorError;
+}
+
+/** The errors of a system's calls. */
+export function callErrors(os: OperatingSystem): CallErrors {
+  function outOfMemory(
+    action: string,
+    byteLength: number,
+    call: string,
+    code: number,
+    address?: Address,
+  ): OutOfMemoryError {
+    const where = address === undefined ? "" : ` at ${formatAddress(address)}`;
+    return new OutOfMemoryError(
+      `Cannot ${action} ${byteLength} bytes${where}: ${call} failed with ${describeErrno(os, code)}`,
+      byteLength,
+    );
+  }
+
+  function failure(action: string, address: Address, byteLength: number, call: string, code: number): AllocatorError {
+    const error = outOfMemory(action, byteLength, call, code, address);
+    return isExhaustion(os, code) ? error : new CorruptionError(error.message);
+  }
+
+  return { outOfMemory, failure };
 }

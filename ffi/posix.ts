@@ -23,13 +23,13 @@
  * @module
  */
 import { alignUp } from "../src/arguments.ts";
-import { type AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "../src/errors.ts";
+import { OutOfMemoryError } from "../src/errors.ts";
 import { recallMemory } from "../src/lent_memory.ts";
-import { assertNativeAddress, assertPageRange, assertProtection, assertReservation } from "../src/page_arguments.ts";
-import type { Address, NativePointer, PageSource, Protection } from "../src/page_source.ts";
+import { assertPageRange, assertProtection, assertReservation } from "../src/page_arguments.ts";
+import type { Address, PageSource, Protection } from "../src/page_source.ts";
 import { MAP_FIXED, MAP_PRIVATE, POSIX_CONSTANTS, PROT_NONE, PROT_READ, PROT_WRITE } from "./constants.ts";
 import type { OperatingSystem } from "./detect.ts";
-import { describeErrno, isExhaustion } from "./errno.ts";
+import { callErrors } from "./errno.ts";
 import type { NativeInterface } from "./library.ts";
 import type { BoundSymbols, POSIX_SYMBOLS } from "./symbols.ts";
 import { Wraps } from "./wraps.ts";
@@ -64,6 +64,7 @@ const PROTECTIONS: { readonly [protection in Protection]: number } = {
 export function posixPageSource(options: PosixPageSourceOptions): PageSource {
   const { os, libc, errno, native } = options;
   const { mmap, munmap, mprotect, madvise } = libc;
+  const { outOfMemory, failure } = callErrors(os);
   const { MAP_ANONYMOUS, MAP_NORESERVE, MADV_ZERO } = POSIX_CONSTANTS[os];
   const MAP_FRESH = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   const osPageSize = libc.getpagesize();
@@ -155,55 +156,17 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
     if (munmap(address, byteLength) !== 0) throw failure("unmap", address, byteLength, "munmap", errno());
   }
 
-  function wrap(address: Address, byteLength: number): Uint8Array {
-    return wraps.wrap(address, byteLength);
-  }
-
-  function unwrap(bytes: Uint8Array): void {
-    wraps.unwrap(bytes);
-  }
-
-  function toPointer(address: Address): NativePointer {
-    assertNativeAddress(address);
-    return native.toPointer(address) as NativePointer;
-  }
-
-  function outOfMemory(
-    action: string,
-    byteLength: number,
-    call: string,
-    code: number,
-    address?: Address,
-  ): OutOfMemoryError {
-    const where = address === undefined ? "" : ` at ${formatAddress(address)}`;
-    return new OutOfMemoryError(
-      `Cannot ${action} ${byteLength} bytes${where}: ${call} failed with ${describeErrno(os, code)}`,
-      byteLength,
-    );
-  }
-
-  /** The error of a call that needs no memory by itself: out of memory when errno says so, else misuse. */
-  function failure(action: string, address: Address, byteLength: number, call: string, code: number): AllocatorError {
-    const error = outOfMemory(action, byteLength, call, code, address);
-    return isExhaustion(os, code) ? error : new CorruptionError(error.message);
-  }
-
   return {
     name: "mmap",
     pageSize,
     granularity: pageSize,
-    maxWrapBytes: native.maxWrapBytes,
     lazy: true,
-    isolating: true,
     reserve,
     commit,
     decommit,
     discard,
     protect,
     unmap,
-    wrap,
-    unwrap,
-    buffers: wraps.buffers({ wrap, unwrap }),
-    toPointer,
+    ...wraps.members(),
   };
 }

@@ -17,10 +17,10 @@
  * @module
  */
 import { alignUp } from "../src/arguments.ts";
-import { type AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "../src/errors.ts";
+import { OutOfMemoryError } from "../src/errors.ts";
 import { recallMemory } from "../src/lent_memory.ts";
-import { assertNativeAddress, assertPageRange, assertProtection, assertReservation } from "../src/page_arguments.ts";
-import type { Address, NativePointer, PageSource, Protection } from "../src/page_source.ts";
+import { assertPageRange, assertProtection, assertReservation } from "../src/page_arguments.ts";
+import type { Address, PageSource, Protection } from "../src/page_source.ts";
 import {
   MEM_COMMIT,
   MEM_DECOMMIT,
@@ -33,7 +33,7 @@ import {
   SYSTEM_INFO_GRANULARITY_OFFSET,
   SYSTEM_INFO_PAGE_SIZE_OFFSET,
 } from "./constants.ts";
-import { describeErrno, isExhaustion } from "./errno.ts";
+import { callErrors } from "./errno.ts";
 import type { NativeInterface } from "./library.ts";
 import type { BoundSymbols, WINDOWS_SYMBOLS } from "./symbols.ts";
 import { Wraps } from "./wraps.ts";
@@ -61,6 +61,7 @@ const PROTECTIONS: { readonly [protection in Protection]: number } = {
 /** Makes a page source over kernel32. */
 export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions): PageSource {
   const { VirtualAlloc, VirtualFree, VirtualProtect, GetLastError } = kernel32;
+  const { outOfMemory, failure } = callErrors("windows");
 
   // One OS page, kept for as long as the program: where calls that return something through a pointer put it.
   const scratch = VirtualAlloc(0, SYSTEM_INFO_BYTES, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
@@ -158,55 +159,17 @@ export function windowsPageSource({ kernel32, native }: WindowsPageSourceOptions
     }
   }
 
-  function wrap(address: Address, byteLength: number): Uint8Array {
-    return wraps.wrap(address, byteLength);
-  }
-
-  function unwrap(bytes: Uint8Array): void {
-    wraps.unwrap(bytes);
-  }
-
-  function toPointer(address: Address): NativePointer {
-    assertNativeAddress(address);
-    return native.toPointer(address) as NativePointer;
-  }
-
   return {
     name: "VirtualAlloc",
     pageSize,
     granularity,
-    maxWrapBytes: native.maxWrapBytes,
     lazy: true,
-    isolating: true,
     reserve,
     commit,
     decommit,
     discard,
     protect,
     unmap,
-    wrap,
-    unwrap,
-    buffers: wraps.buffers({ wrap, unwrap }),
-    toPointer,
+    ...wraps.members(),
   };
-}
-
-function outOfMemory(
-  action: string,
-  byteLength: number,
-  call: string,
-  code: number,
-  address?: Address,
-): OutOfMemoryError {
-  const where = address === undefined ? "" : ` at ${formatAddress(address)}`;
-  return new OutOfMemoryError(
-    `Cannot ${action} ${byteLength} bytes${where}: ${call} failed with ${describeErrno("windows", code)}`,
-    byteLength,
-  );
-}
-
-/** The error of a call that needs no memory by itself: out of memory when the code says so, else misuse. */
-function failure(action: string, address: Address, byteLength: number, call: string, code: number): AllocatorError {
-  const error = outOfMemory(action, byteLength, call, code, address);
-  return isExhaustion("windows", code) ? error : new CorruptionError(error.message);
 }

@@ -17,8 +17,8 @@
  * @module
  */
 import { alignDown, alignUp } from "../src/arguments.ts";
-import { assertWrap } from "../src/page_arguments.ts";
-import type { Address, BufferWraps, PageSource } from "../src/page_source.ts";
+import { assertNativeAddress, assertWrap } from "../src/page_arguments.ts";
+import type { Address, BufferWraps, NativePointer, PageSource } from "../src/page_source.ts";
 import { RangeSet } from "../src/range_set.ts";
 import type { NativeInterface } from "./library.ts";
 
@@ -113,8 +113,25 @@ export class Wraps {
     if (!detached && address !== 0) this.#noteEscaped(address, WrapRecord.byteLength(bytes));
   }
 
+  /** The members of a page source that are about wraps and pointers. */
+  members(): Pick<PageSource, "maxWrapBytes" | "isolating" | "wrap" | "unwrap" | "buffers" | "toPointer"> {
+    const wrap = (address: Address, byteLength: number): Uint8Array => this.wrap(address, byteLength);
+    const unwrap = (bytes: Uint8Array): void => this.unwrap(bytes);
+    return {
+      maxWrapBytes: this.#native.maxWrapBytes,
+      isolating: true,
+      wrap,
+      unwrap,
+      buffers: this.#buffers({ wrap, unwrap }),
+      toPointer: (address: Address): NativePointer => {
+        assertNativeAddress(address);
+        return this.#native.toPointer(address) as NativePointer;
+      },
+    };
+  }
+
   /** These wraps without the views, as the `buffers` of a source whose `wrap` and `unwrap` are those given. */
-  buffers(standsFor: Pick<PageSource, "wrap" | "unwrap">): BufferWraps {
+  #buffers(standsFor: Pick<PageSource, "wrap" | "unwrap">): BufferWraps {
     return Object.freeze({
       standsFor: Object.freeze(standsFor),
       wrap: (address: Address, byteLength: number): ArrayBuffer => {
