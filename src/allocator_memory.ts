@@ -18,7 +18,7 @@
  */
 import type { BlockInfo, TypedArray, TypedArrayConstructor } from "./allocator.ts";
 import { clearBytes, copyBytes, type WrappedBytes } from "./bytes.ts";
-import { CorruptionError, formatAddress, InvalidFreeError, type InvalidFreeKind } from "./errors.ts";
+import { CorruptionError, formatAddress, type InvalidAddress, InvalidFreeError } from "./errors.ts";
 import type { OwningAllocator } from "./native_buffer.ts";
 import type { Address } from "./page_source.ts";
 import { type BlockBytes, ViewedMemory, type ViewHooks } from "./viewed_memory.ts";
@@ -28,14 +28,6 @@ import { throwAfterReport } from "./violations.ts";
 export interface MemoryRegion extends WrappedBytes {
   /** Where it starts. */
   readonly address: Address;
-}
-
-/** Why an address is not that of a live block: the kind of the error and the end of its sentence. */
-export interface InvalidAddress {
-  /** See {@link InvalidFreeError.kind}. */
-  readonly kind: InvalidFreeKind;
-  /** Such as `the block is already freed`. */
-  readonly detail: string;
 }
 
 /** What {@link AllocatorMemory} needs to know of its allocator, besides what is in {@link ViewHooks}. */

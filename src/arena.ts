@@ -21,7 +21,7 @@
  * @module
  */
 import type { Allocator, AllocatorStats, BlockInfo, TypedArray, TypedArrayConstructor } from "./allocator.ts";
-import { AllocatorMemory, assertAttached, type InvalidAddress } from "./allocator_memory.ts";
+import { AllocatorMemory, assertAttached } from "./allocator_memory.ts";
 import { ArenaChunks } from "./arena_chunks.ts";
 import { ArenaMark, ArenaScope, assertMark, MarkStack } from "./arena_mark.ts";
 import {
@@ -34,7 +34,7 @@ import {
 import { assertAlignment, assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { BUMP_GRANULE, BUMP_SHORT_MAX, type BumpRegion } from "./bump_region.ts";
 import { defaultPageSource } from "./default_page_source.ts";
-import { OutOfMemoryError } from "./errors.ts";
+import { type InvalidAddress, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { ViewedAllocator } from "./viewed_allocator.ts";
 import { reportViolation, throwReported } from "./violations.ts";

@@ -12,7 +12,7 @@
  * @module
  */
 import type { BlockInfo } from "./allocator.ts";
-import { CorruptionError, countBytes, formatAddress, type InvalidFreeKind } from "./errors.ts";
+import { ALREADY_FREED, CorruptionError, insideBlock, type InvalidAddress } from "./errors.ts";
 import type { HugeBlock, HugeBlocks } from "./huge_blocks.ts";
 import { alignmentOfLink, OWNED, SLACK_MASK } from "./page_table.ts";
 import type { Address } from "./page_source.ts";
@@ -121,15 +121,11 @@ export class BlockLookup {
   }
 
   /** Why `address` is not that of a live block: the kind of error and the rest of its message. */
-  explain(address: Address): { kind: InvalidFreeKind; detail: string } {
+  explain(address: Address): InvalidAddress {
     const around = this.#around(address);
-    if (around !== undefined) {
-      const { address: start, usableSize } = around;
-      const block = `the live block of ${countBytes(usableSize)} at ${formatAddress(start)}`;
-      return { kind: "interior", detail: `it is ${countBytes(address - start)} inside ${block}` };
-    }
+    if (around !== undefined) return insideBlock(address, around.address, around.usableSize);
     return this.#wasLive(address)
-      ? { kind: "double", detail: "the block is already freed" }
+      ? ALREADY_FREED
       : { kind: "foreign", detail: "this heap has no block there and had none" };
   }
 

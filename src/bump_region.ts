@@ -25,10 +25,10 @@
  * @module
  */
 import type { BlockInfo } from "./allocator.ts";
-import type { InvalidAddress, MemoryRegion } from "./allocator_memory.ts";
+import type { MemoryRegion } from "./allocator_memory.ts";
 import { alignDown, alignUp } from "./arguments.ts";
 import { wrappedBytes } from "./bytes.ts";
-import { CorruptionError, countBytes, formatAddress } from "./errors.ts";
+import { ALREADY_FREED, CorruptionError, formatAddress, insideBlock, type InvalidAddress } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { Unreleased } from "./unreleased.ts";
 
@@ -288,14 +288,11 @@ export class BumpRegion {
     if (around >= 0) {
       const { address: start, usableSize } = this.info(around);
       const live = this.#records[around * RECORD + STATE]! < FREED;
-      if (live && address > start && address < start + usableSize) {
-        const block = `the live block of ${countBytes(usableSize)} at ${formatAddress(start)}`;
-        return { kind: "interior", detail: `it is ${countBytes(address - start)} inside ${block}` };
-      }
-      if (!live && address === start) return DOUBLE;
+      if (live && address > start && address < start + usableSize) return insideBlock(address, start, usableSize);
+      if (!live && address === start) return ALREADY_FREED;
     }
     const stale = this.#search(granule, this.count, this.#written - 1);
-    return stale >= 0 && this.#records[stale * RECORD + START] === granule ? DOUBLE : FOREIGN;
+    return stale >= 0 && this.#records[stale * RECORD + START] === granule ? ALREADY_FREED : FOREIGN;
   }
 
   /** Gives the contents of whole OS pages above the cursor back to the system; the bytes given. */
@@ -397,7 +394,6 @@ export class BumpRegion {
   }
 }
 
-const DOUBLE: InvalidAddress = { kind: "double", detail: "the block is already freed" };
 const FOREIGN: InvalidAddress = { kind: "foreign", detail: "no block starts there" };
 
 /** Bytes of a region of `source` for `byteLength` bytes of blocks: whole OS pages. */

@@ -242,3 +242,20 @@ export function countBytes(count: number): string {
 export function formatByte(byte: number): string {
   return `0x${byte.toString(16).padStart(2, "0")}`;
 }
+
+/** Why an address is not that of a live block: the kind of the error and the end of its sentence. */
+export interface InvalidAddress {
+  /** See {@link InvalidFreeError.kind}. */
+  readonly kind: InvalidFreeKind;
+  /** Such as `the block is already freed`. */
+  readonly detail: string;
+}
+
+/** Of an address at which a block was live. */
+export const ALREADY_FREED: InvalidAddress = { kind: "double", detail: "the block is already freed" };
+
+/** Of an address inside the live block of `byteLength` bytes at `start`. */
+export function insideBlock(address: Address, start: Address, byteLength: number): InvalidAddress {
+  const block = `the live block of ${countBytes(byteLength)} at ${formatAddress(start)}`;
+  return { kind: "interior", detail: `it is ${countBytes(address - start)} inside ${block}` };
+}

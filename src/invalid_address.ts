@@ -10,8 +10,7 @@
  *
  * @module
  */
-import type { InvalidAddress } from "./allocator_memory.ts";
-import { countBytes, formatAddress } from "./errors.ts";
+import { ALREADY_FREED, insideBlock, type InvalidAddress } from "./errors.ts";
 import { FREE, GRANULE, LIVE, STALE } from "./marks.ts";
 import type { Address } from "./page_source.ts";
 import type { RegionList } from "./region_list.ts";
@@ -34,10 +33,9 @@ export function explainAddress(regions: RegionList, address: Address): InvalidAd
   const usable = (end - start) * GRANULE - regions.layout.header;
   const begin = region.address + start * GRANULE;
   if ((marks[start]! & LIVE) !== 0 && address < begin + usable) {
-    const block = `the live block of ${countBytes(usable)} at ${formatAddress(begin)}`;
-    return { kind: "interior", detail: `it is ${countBytes(address - begin)} inside ${block}` };
+    return insideBlock(address, begin, usable);
   }
   return Number.isInteger(granule) && (marks[granule]! & STALE) !== 0
-    ? { kind: "double", detail: "the block is already freed" }
+    ? ALREADY_FREED
     : { kind: "foreign", detail: "no live block begins there" };
 }

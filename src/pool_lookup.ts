@@ -4,8 +4,7 @@
  * @module
  */
 import type { AllocatorStats, BlockInfo } from "./allocator.ts";
-import type { InvalidAddress } from "./allocator_memory.ts";
-import { countBytes, formatAddress } from "./errors.ts";
+import { ALREADY_FREED, formatAddress, insideBlock, type InvalidAddress } from "./errors.ts";
 import type { Address } from "./page_source.ts";
 import { ALIGNMENT_SHIFT, REQUESTED_MASK } from "./pool_links.ts";
 import type { PoolRegion, PoolRegions } from "./pool_regions.ts";
@@ -45,12 +44,11 @@ export function explainSlot(
   if (slot >= region.used) return { kind: "foreign", detail: "the slot there was never in use" };
   if (links[region.first + slot]! >= 0) {
     return address === start
-      ? { kind: "double", detail: "the block is already freed" }
+      ? ALREADY_FREED
       : { kind: "foreign", detail: `it is inside the free slot at ${formatAddress(start)}` };
   }
   if (address - start >= slotSize) return { kind: "foreign", detail: "it is between two slots" };
-  const block = `the live block of ${countBytes(slotSize)} at ${formatAddress(start)}`;
-  return { kind: "interior", detail: `it is ${countBytes(address - start)} inside ${block}` };
+  return insideBlock(address, start, slotSize);
 }
 
 /** The regions in which no slot is live. Time in the number of slots. */

@@ -6,9 +6,8 @@
  *
  * @module
  */
-import type { InvalidAddress } from "./allocator_memory.ts";
 import type { AllocatorStats, BlockInfo } from "./allocator.ts";
-import { countBytes, formatAddress } from "./errors.ts";
+import { ALREADY_FREED, insideBlock, type InvalidAddress } from "./errors.ts";
 import {
   alignmentOfLink,
   CAPACITY,
@@ -131,13 +130,9 @@ export class SharedBlocks {
   /** Why no live block starts at `address`. */
   explain(address: Address): InvalidAddress {
     const around = this.#around(address);
-    if (around !== undefined) {
-      const { address: start, usableSize } = around;
-      const block = `the live block of ${countBytes(usableSize)} at ${formatAddress(start)}`;
-      return { kind: "interior", detail: `it is ${countBytes(address - start)} inside ${block}` };
-    }
+    if (around !== undefined) return insideBlock(address, around.address, around.usableSize);
     return this.#wasLive(address)
-      ? { kind: "double", detail: "the block is already freed" }
+      ? ALREADY_FREED
       : { kind: "foreign", detail: "this heap has no block there and had none" };
   }
 
