@@ -29,6 +29,7 @@
  * @module
  */
 import { CorruptionError } from "./errors.ts";
+import { binOf, EXACT_BINS } from "./run_bins.ts";
 import { FREE_RUN, LARGE_RUN, PAGE_RUN, type RunKind } from "./runs.ts";
 import { BINS, FREE_UNITS, OCCUPIED } from "./shared_layout.ts";
 
@@ -51,8 +52,7 @@ const KIND_MASK = 3;
 const ZEROED = 4;
 const LENGTH_SHIFT = 3;
 
-/** Lengths up to this many units have a bin each, and each doubling above has four. */
-const EXACT_BINS = 64;
+/** The bins of run_bins.ts, and those of three doublings more: a region of a shared heap can be longer. */
 const BIN_COUNT = EXACT_BINS + 4 * 18;
 const OCCUPIED_WORDS = 5;
 
@@ -381,13 +381,6 @@ export class SharedRuns {
     }
     if (free.size > 0) throw corrupt([...free.keys()][0]!, "it is free but in no bin");
   }
-}
-
-/** The bin for runs of `count` units. */
-function binOf(count: number): number {
-  if (count <= EXACT_BINS) return count - 1;
-  const log = 31 - Math.clz32(count);
-  return EXACT_BINS + (log - 6) * 4 + ((count >>> (log - 2)) & 3);
 }
 
 function corrupt(unit: number, what: string): CorruptionError {
