@@ -13,6 +13,7 @@ import { CorruptionError } from "../src/errors.ts";
 import { LARGE_RUN, PAGE_RUN, UNIT } from "../src/runs.ts";
 import { Prng } from "./support/prng.ts";
 import { Recorder } from "./support/recording_source.ts";
+import { scarceSource } from "./support/scarce_source.ts";
 
 const MIB = 2 ** 20;
 
@@ -45,18 +46,6 @@ function make(
   };
 }
 
-/** A system source that refuses reservations above `most` bytes. */
-function scarce(most: number): PageSource {
-  const source = systemPageSource();
-  return {
-    ...source,
-    reserve(byteLength, alignment) {
-      if (byteLength > most) throw new OutOfMemoryError(`Cannot reserve ${byteLength} bytes: too many`, byteLength);
-      return source.reserve(byteLength, alignment);
-    },
-  };
-}
-
 describe("AddressRange", () => {
   it("reserves and commits nothing for blocks until they are taken", () => {
     const { range, recorder, complaint } = make(systemPageSource(), 2 ** 26);
@@ -68,13 +57,13 @@ describe("AddressRange", () => {
   });
 
   it("halves what it reserves until the source agrees", () => {
-    const { range, complaint } = make(scarce(5 * MIB), RANGE_MAX);
+    const { range, complaint } = make(scarceSource(5 * MIB), RANGE_MAX);
     assert(range.byteLength <= 4 * MIB && range.byteLength > 3.9 * MIB, `${range.byteLength} bytes`);
     assertEquals(complaint(), "");
   });
 
   it("throws OutOfMemoryError when less than the least is to be had", () => {
-    const recorder = new Recorder(scarce(5 * MIB));
+    const recorder = new Recorder(scarceSource(5 * MIB));
     assertThrows(() => rangeOver(recorder.source, RANGE_MAX, 6 * MIB), OutOfMemoryError, "too many");
     assertEquals(recorder.complaint(), "");
   });

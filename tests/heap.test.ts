@@ -23,24 +23,13 @@ import {
 import { fromEnvironment, randomTest } from "./random.ts";
 import { Prng } from "./support/prng.ts";
 import { Recorder } from "./support/recording_source.ts";
+import { scarceSource } from "./support/scarce_source.ts";
 
 /** Whether an emulator runs this, on which the long tests would take minutes and find nothing more. */
 const EMULATED = (process.env["OFFHEAP_RUNTIME"] ?? "") !== "";
 
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
-
-/** The system's memory, but no reservation above `most` bytes: a heap needs many ranges. */
-function scarce(most: number): PageSource {
-  const source = systemPageSource();
-  return {
-    ...source,
-    reserve(byteLength, alignment) {
-      if (byteLength > most) throw new OutOfMemoryError(`Cannot reserve ${byteLength} bytes: too many`, byteLength);
-      return source.reserve(byteLength, alignment);
-    },
-  };
-}
 
 /** A heap over a recorded source. */
 function recorded(source: PageSource, options: HeapOptions = {}): { heap: Heap; recorder: Recorder } {
@@ -319,7 +308,7 @@ describe("Heap.reallocate()", () => {
 
 describe("Heap over many ranges", () => {
   it("takes range after range, and finds blocks in all of them", { ignore: EMULATED }, () => {
-    const { heap, recorder } = recorded(scarce(2 * MIB));
+    const { heap, recorder } = recorded(scarceSource(2 * MIB));
     const addresses: Address[] = [];
     for (const size of [50, 1000, 9000, 30_000, 300_000]) {
       for (let i = 0; i < 20 * MIB / size / 5; i++) addresses.push(heap.allocate(size));
@@ -343,7 +332,7 @@ describe("Heap over many ranges", () => {
   });
 
   it("every page can go through every size class", { ignore: EMULATED }, () => {
-    const { heap, recorder } = recorded(scarce(2 * MIB));
+    const { heap, recorder } = recorded(scarceSource(2 * MIB));
     try {
       for (const size of [16, 32, 48, 64, 80, 4096, 16]) {
         const addresses = Array.from({ length: Math.floor(1.9 * MIB / size) }, () => heap.allocate(size));
@@ -402,7 +391,7 @@ describe("Heap over many ranges", () => {
       checkEvery: 50,
       mayRunOut: true,
     };
-    randomTest(() => new Heap({ source: scarce(2 * MIB) }), fromEnvironment(options));
+    randomTest(() => new Heap({ source: scarceSource(2 * MIB) }), fromEnvironment(options));
   });
 
   it("20,000 random operations of small blocks", { ignore: EMULATED }, () => {
@@ -414,7 +403,7 @@ describe("Heap over many ranges", () => {
       checkEvery: 200,
       mayRunOut: true,
     };
-    randomTest(() => new Heap({ source: scarce(256 * KIB) }), fromEnvironment(options));
+    randomTest(() => new Heap({ source: scarceSource(256 * KIB) }), fromEnvironment(options));
   });
 });
 
