@@ -11,7 +11,6 @@
  */
 import process from "node:process";
 import { CASES } from "./micro.ts";
-import { formatNumber, formatTable } from "./support/text.ts";
 import { growthPlayers, liveCounts } from "./support/report_growth.ts";
 import {
   growthTime,
@@ -25,6 +24,7 @@ import {
   sharedRate,
 } from "./support/results.ts";
 import { geometricMean, type Spread } from "./support/statistics.ts";
+import { formatNumber, formatTable } from "./support/text.ts";
 
 type Figure = (results: Results) => Spread | undefined;
 

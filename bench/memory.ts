@@ -24,8 +24,8 @@
  */
 import { parseArgs } from "node:util";
 import { readTrace, type Trace } from "../examples/support/trace.ts";
-import type { HeapLayout } from "../src/heap_layout.ts";
 import type { Heap } from "../src/heap.ts";
+import type { HeapLayout } from "../src/heap_layout.ts";
 import { type Driver, makeDriver } from "./support/drivers.ts";
 import { type Libc, openLibc, type RawAddress } from "./support/libc.ts";
 import { OwnPages } from "./support/own_pages.ts";

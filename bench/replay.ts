@@ -23,9 +23,9 @@ import { parseArgs } from "node:util";
 import { readTrace, type Trace } from "../examples/support/trace.ts";
 import { elapsed, openClock, type Times } from "./support/clock.ts";
 import { CHUNK, type Driver, makeDriver, makeSlots, type Slots } from "./support/drivers.ts";
-import { collectGarbage, openResidentProbe, type ResidentFigures, type ResidentProbe } from "./support/resident.ts";
 import { openLibc, type RawAddress } from "./support/libc.ts";
 import { OwnPages } from "./support/own_pages.ts";
+import { collectGarbage, openResidentProbe, type ResidentFigures, type ResidentProbe } from "./support/resident.ts";
 import type { SubjectOptions } from "./support/subject.ts";
 import { openSubject } from "./support/subjects.ts";
 

@@ -31,6 +31,7 @@ import { findBars } from "./support/bars.ts";
 import { type Group, GROUPS, SUBJECTS } from "./support/catalogue.ts";
 import { progress } from "./support/children.ts";
 import { FRAME_OPTIONS, headOf, keepResults, openChildren, withScratch } from "./support/frame.ts";
+import { runScaling, runWorkers, type WorkersEffort } from "./support/phase_workers.ts";
 import {
   chooseGroups,
   type Effort,
@@ -41,7 +42,6 @@ import {
   runShared,
   type TraceFile,
 } from "./support/phases.ts";
-import { runScaling, runWorkers, type WorkersEffort } from "./support/phase_workers.ts";
 import { formatReport } from "./support/report.ts";
 import type { Results } from "./support/results.ts";
 

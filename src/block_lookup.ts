@@ -14,8 +14,8 @@
 import type { BlockInfo } from "./allocator.ts";
 import { ALREADY_FREED, CorruptionError, insideBlock, type InvalidAddress } from "./errors.ts";
 import type { HugeBlock, HugeBlocks } from "./huge_blocks.ts";
-import { alignmentOfLink, OWNED, SLACK_MASK } from "./page_table.ts";
 import type { Address } from "./page_source.ts";
+import { alignmentOfLink, OWNED, SLACK_MASK } from "./page_table.ts";
 import { INFO_ALIGNMENT, INFO_OWNED, LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
 import { GRANULE } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";

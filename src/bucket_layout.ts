@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { GRANULE } from "./marks.ts";
-import { walkBlocks } from "./bucket_walk.ts";
 import type { Bucket } from "./bucket.ts";
+import { walkBlocks } from "./bucket_walk.ts";
+import { GRANULE } from "./marks.ts";
 import type { Address } from "./page_source.ts";
 import type { Region, RegionList } from "./region_list.ts";
 

@@ -8,9 +8,9 @@
  *
  * @module
  */
-import { GRANULE, MAX_GRANULES } from "./marks.ts";
 import type { Bucket } from "./bucket.ts";
 import { OutOfMemoryError } from "./errors.ts";
+import { GRANULE, MAX_GRANULES } from "./marks.ts";
 import type { RegionList } from "./region_list.ts";
 
 /**

@@ -27,10 +27,10 @@ import { alignUp, assertAlignment, assertSize, assertTypedArrayConstructor, DEFA
 import { defaultPageSource } from "./default_page_source.ts";
 import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { ALIGNMENT_SHIFT, checkLinks, linksWithout, LIVE, REQUESTED_MASK } from "./pool_links.ts";
-import { type PoolAllocatorOptions, poolRules } from "./pool_options.ts";
 import { GROUP_SHIFT, GROUP_SLOTS, KEYS_PER_BYTE, PLACE, PLACE_END, PLACE_FIRST, PLACE_START } from "./pool_index.ts";
+import { ALIGNMENT_SHIFT, checkLinks, linksWithout, LIVE, REQUESTED_MASK } from "./pool_links.ts";
 import { explainSlot, idleRegions, poolStats, searchSlot, slotInfo } from "./pool_lookup.ts";
+import { type PoolAllocatorOptions, poolRules } from "./pool_options.ts";
 import { PoolRegions } from "./pool_regions.ts";
 import { ViewedAllocator } from "./viewed_allocator.ts";
 import { throwReported } from "./violations.ts";

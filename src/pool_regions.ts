@@ -14,8 +14,8 @@
  */
 import type { MemoryRegion } from "./allocator_memory.ts";
 import { alignUp } from "./arguments.ts";
-import { wrappedBytes } from "./bytes.ts";
 import { largestRegion, regionBytes } from "./bump_region.ts";
+import { wrappedBytes } from "./bytes.ts";
 import { CorruptionError, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { emptyIndex, GROUP_SLOTS, indexOf, type PoolIndex } from "./pool_index.ts";

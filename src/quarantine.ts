@@ -25,8 +25,8 @@
  *
  * @module
  */
-import { historyOf } from "./allocation_site.ts";
 import { AddressQueue } from "./address_queue.ts";
+import { historyOf } from "./allocation_site.ts";
 import type { BlockHistory } from "./errors.ts";
 import {
   CorruptionError,

@@ -8,6 +8,7 @@
  */
 import type { AllocatorStats, BlockInfo } from "./allocator.ts";
 import { ALREADY_FREED, insideBlock, type InvalidAddress } from "./errors.ts";
+import type { Address } from "./page_source.ts";
 import {
   alignmentOfLink,
   CAPACITY,
@@ -20,7 +21,6 @@ import {
   SHAPE,
   SLACK_MASK,
 } from "./page_table.ts";
-import type { Address } from "./page_source.ts";
 import { INFO_ALIGNMENT, INFO_OWNED, LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
 import { END_UNIT, GAP_UNITS, REGIONS } from "./shared_layout.ts";
 import type { SharedPages } from "./shared_pages.ts";

@@ -29,6 +29,7 @@ import { AllocatorError, OutOfMemoryError } from "./errors.ts";
 import type { PageSource } from "./page_source.ts";
 import { CAPACITY, CLASS, clearPageRecord, LINKS, NEXT, NO_PAGE, SHAPE, shapeOf } from "./page_table.ts";
 import { FREE_RUN, INFO_OWNED, LARGE_RUN, PAGE_RUN, PAGE_UNITS, type RunKind, UNIT } from "./runs.ts";
+import { assertAlive, type SharedHeapHandle } from "./shared_handle.ts";
 import {
   ABANDONED,
   ABANDONED_END,
@@ -48,13 +49,12 @@ import {
   REGION_COUNT,
   REGIONS,
 } from "./shared_layout.ts";
-import { assertAlive, type SharedHeapHandle } from "./shared_handle.ts";
 import { SharedLock } from "./shared_lock.ts";
 import { freePlace, isPlaceAbandoned, takenPlaces } from "./shared_places.ts";
-import { collectUnowned, restorePage } from "./shared_restore.ts";
 import type { Scratch, SharedPlatform } from "./shared_platform.ts";
-import { collectLate, countFreed, raiseNewsAgain } from "./shared_remote.ts";
 import { SharedRegions } from "./shared_regions.ts";
+import { collectLate, countFreed, raiseNewsAgain } from "./shared_remote.ts";
+import { collectUnowned, restorePage } from "./shared_restore.ts";
 import { HELD_RUN, SharedRuns } from "./shared_runs.ts";
 import type { SharedTables } from "./shared_tables.ts";
 import { CLASS_GRANULES, CLASS_SLOTS, PAGE_SIZE } from "./size_class.ts";

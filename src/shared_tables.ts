@@ -10,8 +10,8 @@
  *
  * @module
  */
-import { alignUp } from "./arguments.ts";
 import type { MemoryRegion } from "./allocator_memory.ts";
+import { alignUp } from "./arguments.ts";
 import { wrappedBytes } from "./bytes.ts";
 import { CorruptionError, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";

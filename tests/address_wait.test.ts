@@ -7,8 +7,8 @@ import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { systemSharedPlatform } from "../ffi/address_wait.ts";
 import { systemPageSource } from "../mod.ts";
-import { TestWorker, until } from "./shared/workers.ts";
 import { SharedHeap } from "../mod.ts";
+import { TestWorker, until } from "./shared/workers.ts";
 
 const platform = systemSharedPlatform();
 

@@ -11,8 +11,8 @@ import { openOneRange } from "../bench/support/one_range.ts";
 import { DESIGNS, type Workload, WORKLOADS } from "../bench/support/shared_designs.ts";
 import { Xorshift } from "../bench/support/xorshift.ts";
 import * as offheap from "../mod.ts";
-import { Prng } from "./support/prng.ts";
 import { cannotMeasure, outputOf, runBench } from "./support/bench.ts";
+import { Prng } from "./support/prng.ts";
 import { runFile, type RunResult } from "./support/runtime.ts";
 
 describe("bench LockedHeap", () => {

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { compareResults } from "../bench/compare.ts";
 import { BLOCK_NAMES, fillBlocks, isBundled, makeBlock, NOTHING } from "../bench/support/blocks.ts";
 import { CHARTS, drawChart } from "../bench/support/charts.ts";

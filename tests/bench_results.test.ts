@@ -3,11 +3,11 @@
  *
  * @module
  */
+import { assertAlmostEquals, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
 import { mkdtempSync, readFileSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { assertAlmostEquals, assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { describe, it } from "@std/testing/bdd";
 import { findBars } from "../bench/support/bars.ts";
 import { isHandleSubject, SUBJECTS, subjectsOf } from "../bench/support/catalogue.ts";
 import { formatGroupMean, groupMean } from "../bench/support/report_groups.ts";

@@ -5,8 +5,8 @@
  */
 import { assert, assertAlmostEquals, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { readJscLog, readV8Log } from "../bench/support/collector_log.ts";
 import { STEPS_BEGIN, STEPS_END } from "../bench/support/collector_load.ts";
+import { readJscLog, readV8Log } from "../bench/support/collector_log.ts";
 import { distinct, type Figure, figure, hasFigures } from "../bench/support/figures.ts";
 import { formatCollector } from "../bench/support/report_collector.ts";
 import { formatLoop, formatSpace, growth, loopTime } from "../bench/support/report_scale.ts";

@@ -6,8 +6,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { fixedPageSource, type PageSource, systemPageSource } from "../mod.ts";
-import type { AllocatorEvent } from "../src/bucket_policy.ts";
 import { BucketAllocator } from "../src/bucket_allocator.ts";
+import type { AllocatorEvent } from "../src/bucket_policy.ts";
 
 const MIB = 2 ** 20;
 

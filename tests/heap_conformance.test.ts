@@ -3,8 +3,8 @@
  *
  * @module
  */
-import process from "node:process";
 import { describe, it } from "@std/testing/bdd";
+import process from "node:process";
 import {
   failingPageSource,
   fixedPageSource,

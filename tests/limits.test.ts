@@ -5,12 +5,12 @@
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { Heap, OutOfMemoryError, systemPageSource } from "../mod.ts";
-import { commandFor, isLinux, rootPath, rootUrl, run, runtimeName } from "./support/runtime.ts";
 import { mkdtempSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { Heap, OutOfMemoryError, systemPageSource } from "../mod.ts";
+import { commandFor, isLinux, rootPath, rootUrl, run, runtimeName } from "./support/runtime.ts";
 
 const MIB = 2 ** 20;
 

@@ -9,6 +9,7 @@ import { describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { InvalidFreeError } from "../mod.ts";
 import { BENCH_NOT_RESTATED, GROUPS, HARDENED_NOT_RESTATED, MISUSES } from "./misuse/catalogue.ts";
 import { CHECKS } from "./misuse/checks.ts";
 import { EXPECTED, expectedOutcome } from "./misuse/expected.ts";
@@ -18,7 +19,6 @@ import { describeViolation, isTellingMessage, outcomeKind } from "./misuse/outco
 import { misusePage } from "./misuse/page.ts";
 import { itemsOf, runItems } from "./misuse/run.ts";
 import type { Result, SizeName } from "./misuse/scene.ts";
-import { InvalidFreeError } from "../mod.ts";
 import { isLinux, isWindows, rootPath, runtimeName } from "./support/runtime.ts";
 
 /** Modes that run at the same time: their processes mostly wait for each other's start. */

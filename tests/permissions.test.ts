@@ -7,8 +7,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { spawn, spawnSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { commandFor, isLinux, rootUrl, run, runFile, type RunResult, runtimeName } from "./support/runtime.ts";
 
 const isDeno = runtimeName === "deno";

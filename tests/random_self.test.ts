@@ -6,8 +6,8 @@
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import type { Allocator } from "../src/allocator.ts";
 import { fixedPageSource, systemPageSource } from "../mod.ts";
+import type { Allocator } from "../src/allocator.ts";
 import { formatOperations, parseOperations, randomTest, RandomTestError, replay } from "./random.ts";
 import { shrink } from "./random/shrink.ts";
 import { type Flaw, NaiveAllocator } from "./support/naive_allocator.ts";

@@ -4,12 +4,12 @@
  *
  * @module
  */
+import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
 import { mkdtempSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { describe, it } from "@std/testing/bdd";
 import { codeLines, coverageTable, parseLcov, percent, totalCoverage } from "../scripts/coverage.ts";
 import { closingLine, countTests } from "../scripts/junit.ts";
 import { type Runner, runSuites, runTestFile } from "../scripts/runners.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import { type Bar, memoryMean, microSpeedup, replayRatio, type Results } from "./results.ts";
-import { findWorkersBars } from "./workers_results.ts";
 import { formatNumber, formatTable, type Section } from "./text.ts";
+import { findWorkersBars } from "./workers_results.ts";
 
 /** The bars of the project. */
 const BARS = {

@@ -21,9 +21,9 @@ import { formatColdReplays, formatMemory, formatMicro, formatMissing, formatRepl
 import { COLLECTOR, formatCollector } from "./report_collector.ts";
 import { formatGroup } from "./report_groups.ts";
 import { formatGrowth, formatShared } from "./report_growth.ts";
-import { formatWorkers } from "./report_workers.ts";
 import { formatLoop, formatSpace, SCALE } from "./report_scale.ts";
 import { formatStartup, STARTUP } from "./report_startup.ts";
+import { formatWorkers } from "./report_workers.ts";
 import type { Results } from "./results.ts";
 import { formatSummary } from "./summary.ts";
 import type { Section } from "./text.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import { type Group, subjectsOf } from "./catalogue.ts";
-import { growthPlayers, liveCounts, ORIGINALS, ORIGINALS_LIVE, workerCounts } from "./report_growth.ts";
 import { groupMean } from "./report_groups.ts";
+import { growthPlayers, liveCounts, ORIGINALS, ORIGINALS_LIVE, workerCounts } from "./report_growth.ts";
 import { growthTime, netReplay, type Results, sharedRate } from "./results.ts";
 import { DESIGNS, WORKLOADS } from "./shared_designs.ts";
 import { barChart, lineChart } from "./svg.ts";

@@ -7,9 +7,9 @@
  * @module
  */
 import { spawnSync } from "node:child_process";
+import { resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { resolve } from "node:path";
 import type { Runtime } from "./libc.ts";
 import {
   buildNative,

@@ -9,8 +9,8 @@ import type { Times } from "./clock.ts";
 import type { Figure } from "./figures.ts";
 import type { Machine } from "./machine.ts";
 import type { ResidentFigures } from "./resident.ts";
-import type { ScalingResult, WorkersResult } from "./workers_results.ts";
 import { geometricMean, median, net, rowsWith, type Spread, spread } from "./statistics.ts";
+import type { ScalingResult, WorkersResult } from "./workers_results.ts";
 
 /** The version of the results file's format. */
 export const RESULTS_VERSION = 1;

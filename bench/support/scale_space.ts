@@ -17,13 +17,13 @@
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import type { Allocator } from "../../src/allocator.ts";
 import type { Heap } from "../../mod.ts";
+import type { Allocator } from "../../src/allocator.ts";
 import { type Clock, openClock } from "./clock.ts";
 import { openLibc, type RawAddress } from "./libc.ts";
 import { LARGEST_BATCH } from "./measure.ts";
-import { openHeap } from "./own_subjects.ts";
 import { OwnPages } from "./own_pages.ts";
+import { openHeap } from "./own_subjects.ts";
 import { collectGarbage } from "./resident.ts";
 import { Xorshift } from "./xorshift.ts";
 

@@ -6,8 +6,8 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Allocator, AllocatorStats, BlockInfo } from "../../src/allocator.ts";
 import type { Address } from "../../src/page_source.ts";
-import type { Recorder } from "../support/recording_source.ts";
 import { Prng } from "../support/prng.ts";
+import type { Recorder } from "../support/recording_source.ts";
 import type { ConformanceCase, Expectations, Trial } from "./case.ts";
 import {
   allocateMany,

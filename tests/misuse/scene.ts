@@ -20,9 +20,9 @@ import { type Address, type Allocator, AllocatorError } from "../../mod.ts";
 import { fencedSource } from "./fenced_source.ts";
 import { type Held, hold, type HoldOptions } from "./holders.ts";
 import type { Mode } from "./modes.ts";
-import type { Misuse } from "./programs.ts";
 import { NativeCode } from "./native.ts";
 import { describeViolation, type Moment, outcomeKind } from "./outcome.ts";
+import type { Misuse } from "./programs.ts";
 
 /**
  * The variants of a program: bytes of its blocks. All but the first are exact sizes of classes, so that the next byte is
