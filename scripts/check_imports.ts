@@ -1,5 +1,5 @@
 /**
- * `deno task imports`: the rules about imports and texts that no linter knows.
+ * The rules about imports and texts that no linter knows; a part of `deno task lint`.
  *
  * - What only describes the arrows of the architecture: src/ imports nothing but src/, ffi/ nothing but ffi/ and src/,
  *   and neither imports a package or a builtin of Node statically (both load in any runtime, at no cost).

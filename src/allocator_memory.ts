@@ -10,9 +10,9 @@
  * ```
  *
  * The allocator says through {@link MemoryHooks} which blocks are live and where the regions are; this class knows neither
- * headers nor free lists. Beside what viewed_memory.ts asks of it, its `free` gives what
- * {@link AllocatorMemory.invalid} returns to `reportViolation`, and does nothing more when that returns; its `dispose`
- * unwraps the regions, which detaches all views but those of NativeBuffers.
+ * headers nor free lists. Beside what viewed_memory.ts asks of it, its `free` passes an address where no live block starts to
+ * {@link AllocatorMemory.rejectFree}, and does nothing more when that returns; its `dispose` unwraps the regions, which
+ * detaches all views but those of NativeBuffers.
  *
  * @module
  */

@@ -1,8 +1,8 @@
 /**
  * The page source of allocators that are given none.
  *
- * `src/` knows no operating system; `mod.ts` registers the system's page source here. What is registered is a function:
- * nothing is loaded before the first allocator is made.
+ * `src/` knows no operating system; `heap.ts` registers the system's page source here, for `mod.ts` too. What is registered is
+ * a function: nothing is loaded before the first allocator is made.
  *
  * @module
  */

@@ -3,7 +3,7 @@
  * (segregated_free_lists.ts).
  *
  * Places are granules in a region. The sizes that are passed in were verified by `sizeOfFree` of block.ts; the size of a
- * free block is written to memory by `writeBlock`, not by its list.
+ * free block is written to memory by `writeFree` of that file, not by its list.
  *
  * @module
  */

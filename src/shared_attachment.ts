@@ -4,7 +4,7 @@
  * ```text
  *   createAttachment    control block, reservations ─▶ place 1 ─▶ header, MAGIC last
  *   joinAttachment      handle ─▶ control block ─▶ a free place ─▶ MAGIC, looked at again under the lock
- *   leaveAttachment     pages abandoned ─▶ place free ─▶ the last one: MAGIC 0, everything unmapped but the control block
+ *   leave               pages abandoned ─▶ place free ─▶ the last one: MAGIC 0, everything unmapped but the control block
  * ```
  *
  * Who joins takes its place before it looks at MAGIC under the lock, and who leaves as the last looks at the places under the

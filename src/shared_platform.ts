@@ -1,7 +1,7 @@
 /**
  * What a shared heap needs of the operating system besides memory: waiting for a word to change, and news of threads.
  *
- * `src/` knows no operating system; `mod.ts` registers the platform here, as it does the page source. Nothing is loaded
+ * `src/` knows no operating system; `mod.ts` registers the platform here, as `heap.ts` does the page source. Nothing is loaded
  * before the first shared heap is made or attached to.
  *
  * @module

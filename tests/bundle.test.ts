@@ -13,7 +13,7 @@ import { isWindows, rootPath, run, runtimeName } from "./support/runtime.ts";
 
 // Wine has no symbolic links, and the other runtimes no bundler of their own that works without a network.
 describe("a bundled program", { ignore: runtimeName !== "bun" || isWindows }, () => {
-  it("that imports one name only still finds the page source that mod.ts registers", async () => {
+  it("that imports one name only still finds the page source that heap.ts registers", async () => {
     const directory = mkdtempSync(join(tmpdir(), "offheap-test-"));
     try {
       // As an installed package, so that the bundler reads package.json.

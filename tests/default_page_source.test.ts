@@ -1,5 +1,5 @@
 /**
- * What happens without mod.ts, which registers the system's page source. This file must not import it.
+ * What happens without heap.ts, which registers the system's page source. This file must not import it, nor mod.ts.
  *
  * @module
  */

@@ -1,3 +1,8 @@
+/**
+ * A source that fails when told to: which requests fail, how many, and that a failed one has no effect.
+ *
+ * @module
+ */
 import { assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { OutOfMemoryError } from "../src/errors.ts";

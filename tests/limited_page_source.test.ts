@@ -1,3 +1,9 @@
+/**
+ * A budget around a page source: what counts, over a source where reserving is free and over one where it is not, and
+ * beside a model.
+ *
+ * @module
+ */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { OutOfMemoryError } from "../src/errors.ts";

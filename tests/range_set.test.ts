@@ -1,3 +1,8 @@
+/**
+ * Sets of ranges, by hand and beside one bit per byte.
+ *
+ * @module
+ */
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { RangeSet } from "../src/range_set.ts";

@@ -1,3 +1,9 @@
+/**
+ * Reading traces (examples/support/trace.ts): the columns and figures of good ones, what is said of bad ones, and that the
+ * bundled ones are whole.
+ *
+ * @module
+ */
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { afterAll, describe, it } from "@std/testing/bdd";
 import { mkdtempSync, readdirSync, readFileSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";

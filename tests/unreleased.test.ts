@@ -1,3 +1,8 @@
+/**
+ * What becomes of memory that cannot be given back, and of what a request that failed had already taken.
+ *
+ * @module
+ */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import {

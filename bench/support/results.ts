@@ -133,7 +133,7 @@ export interface Results {
   readonly replays: readonly ReplayResult[];
   readonly memory: readonly MemoryResult[];
   readonly micro: readonly MicroResult[];
-  /** Absent in files from before it was measured, as the four below. */
+  /** Absent in files from before it was measured, as those below. */
   readonly growth?: readonly GrowthResult[];
   readonly shared?: readonly SharedResult[];
   readonly workers?: readonly WorkersResult[];
