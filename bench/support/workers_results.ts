@@ -43,19 +43,7 @@ export type WorkersClock = "process" | "wall" | "allocating" | "freeing";
 /** The loads that have a native counterpart for two threads. */
 export const NATIVE_LOADS = ["larson", "handoff", "mstress"] as const satisfies readonly Load[];
 
-/** Nanoseconds, gross. */
-export function workersTime(
-  results: Results,
-  side: Side,
-  load: Load,
-  subject: string,
-  workers: number,
-  clock: WorkersClock = "process",
-): Spread | undefined {
-  return spread(rowsWith(results.workers, { side, load, subject, workers }).map((result) => result[clock]));
-}
-
-/** The same with the loop taken off: the least that any process needed for it without an allocator. */
+/** Nanoseconds with the loop taken off: the least that any process needed for it without an allocator. */
 export function netWorkersTime(
   results: Results,
   side: Side,
@@ -64,8 +52,9 @@ export function netWorkersTime(
   workers: number,
   clock: WorkersClock = "process",
 ): Spread | undefined {
-  const loop = workersTime(results, side, load, "null", workers, clock)?.least;
-  return net(workersTime(results, side, load, subject, workers, clock), loop);
+  const gross = (name: string) =>
+    spread(rowsWith(results.workers, { side, load, subject: name, workers }).map((result) => result[clock]));
+  return net(gross(subject), gross("null")?.least);
 }
 
 function over(own: Spread | undefined, base: Spread | undefined): number | undefined {
