@@ -403,7 +403,6 @@ export class Heap implements Allocator {
   #allocateSlow(size: number, alignment: number): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
     if (bytes !== size || this.#fastSize < 0) return this.#core.allocate(size, alignment);
-    const first = this.#first;
     let sizeClass = -1;
     if (size <= SMALL_MAX && alignment === DEFAULT_ALIGNMENT) {
       sizeClass = CLASS_OF[(size + 15) >>> 4]!;
@@ -411,7 +410,7 @@ export class Heap implements Allocator {
       sizeClass = classFor(size, alignment);
     } else if (alignment === DEFAULT_ALIGNMENT) {
       // A run of the same length that was freed and kept.
-      const { range } = first;
+      const { range } = this.#first;
       const { runs } = range;
       const count = Math.ceil(size / UNIT);
       const unit = runs.unpark(count);
@@ -424,8 +423,7 @@ export class Heap implements Allocator {
       const granules = CLASS_GRANULES[sizeClass]!;
       let record = this.#pages[CURRENT_AT + granules]! & RECORD_BITS;
       if ((this.#pages[record]! & FREE_BITS) === 0) {
-        first.refill(sizeClass);
-        if (this.#isStale()) this.#core.renew();
+        this.#moves.refill(sizeClass);
         record = this.#pages[CURRENT_AT + granules]! & RECORD_BITS;
       }
       const pages = this.#pages;
@@ -440,12 +438,6 @@ export class Heap implements Allocator {
       }
     }
     return this.#core.allocate(size, alignment);
-  }
-
-  /** Whether the copies for the fast paths are no longer what the first range has. */
-  #isStale(): boolean {
-    const { range, links } = this.#first;
-    return range.pages !== this.#pages || links !== this.#links || range.endUnit !== this.#units;
   }
 
   /** What `free` does for all but live small blocks of the first range. */

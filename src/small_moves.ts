@@ -88,7 +88,7 @@ export class SmallMoves {
     const record = pages[CURRENT_AT + ((size + 15) >>> 4)]!;
     const state = pages[record]!;
     const free = state & FREE_BITS;
-    if (free === 0) return this.#refill(size) ? this.zeroed(size) : 0;
+    if (free === 0) return this.refill(CLASS_OF[(size + 15) >>> 4]!) ? this.zeroed(size) : 0;
     const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
     const granule = ((record - STATE_AT) << 8) + (free - 1) * granules;
     const index = pages[record + LINKS_IN]! + free - 1;
@@ -124,7 +124,7 @@ export class SmallMoves {
     const record = pages[CURRENT_AT + ((size + 15) >>> 4)]!;
     const state = pages[record]!;
     const free = state & FREE_BITS;
-    if (free === 0) return this.#refill(size) ? this.reallocate(granule, size) : 0;
+    if (free === 0) return this.refill(CLASS_OF[(size + 15) >>> 4]!) ? this.reallocate(granule, size) : 0;
     const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
     const target = ((record - STATE_AT) << 8) + (free - 1) * granules;
     const from = this.#regionOf(granule >>> 8);
@@ -154,12 +154,12 @@ export class SmallMoves {
     return this.#region = this.#first.range.regionOf(unit);
   }
 
-  /** Gets the class of `size` a page with a free slot, and says whether there is one. */
-  #refill(size: number): boolean {
+  /** Gets a size class a current page with a free slot, and says whether there is one. */
+  refill(sizeClass: number): boolean {
     const first = this.#first;
     const { range, links } = first;
     const { pages, endUnit } = range;
-    const page = first.refill(CLASS_OF[(size + 15) >>> 4]!);
+    const page = first.refill(sizeClass);
     if (range.pages !== pages || range.endUnit !== endUnit || first.links !== links) this.#core.renew();
     return page !== NO_PAGE;
   }
