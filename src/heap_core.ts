@@ -77,15 +77,12 @@ export class HeapCore {
     this.blocks = new Blocks(new WatchedSource(heap.source, (isBusy) => this.#watch(isBusy)), rules);
     this.#first = this.blocks.ranges[0]!;
     this.memory = new BlockMemory(this.blocks);
-    const isAtRest = () => !this.#isBusy;
     this.owned = new OwnedBlocks(heap, {
       setOwned: (address, owned) => this.#setOwned(address, owned),
       replace: (address, size) => this.#replace(this.live(address, "resize"), size),
       isFresh: () => this.blocks.isFresh,
-      get freesAnyLive() {
-        return isAtRest();
-      },
     });
+    this.owned.freesAnyLive = true;
     this.#isOpen = true;
     this.#setPaths();
   }
@@ -95,6 +92,7 @@ export class HeapCore {
     if (isBusy) this.#assertAtRest("use the page source");
     this.#isBusy = isBusy;
     if (!this.#isOpen) return;
+    this.owned.freesAnyLive = !isBusy;
     this.#setPaths();
     this.#renew();
   }
@@ -156,7 +154,8 @@ export class HeapCore {
   /** The index of the link of the live small block of the first range that starts at `address`; 0 when none does. */
   #smallLink(address: Address): number {
     const { range } = this.#first;
-    const quotient = (address - range.base) / GRANULE;
+    // Not divided by an imported constant, which takes V8 four times as long.
+    const quotient = (address - range.base) * 0.0625;
     const granule = quotient | 0;
     return granule === quotient && (granule >>> 8) < range.endUnit ? this.#first.liveLink(granule) : 0;
   }

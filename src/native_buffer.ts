@@ -61,15 +61,15 @@ export interface OwnerHooks {
   replace(address: Address, size: number): Address;
   /** Whether the block that `replace` has given last reads as zero. @defaultValue false */
   isFresh?(): boolean;
-  /**
-   * Whether nothing can keep a live block from being freed, so that its views may be detached before the allocator is
-   * asked to. @defaultValue false
-   */
-  readonly freesAnyLive?: boolean;
 }
 
 /** The owned blocks of one allocator: those of its NativeBuffers, and those that a wrapper around it claims. */
 export class OwnedBlocks implements ClaimKeeper {
+  /**
+   * Whether nothing can keep a live block from being freed, so that its views may be detached before the allocator is
+   * asked to; set by an allocator of which that is true, as long as it is.
+   */
+  freesAnyLive = false;
   readonly #allocator: OwningAllocator;
   readonly #hooks: OwnerHooks;
   readonly #blocks = new AddressMap<OwnedBlock>();
@@ -95,10 +95,13 @@ export class OwnedBlocks implements ClaimKeeper {
   create(byteLength: number, options: BufferOptions = {}): NativeBuffer {
     assertOptions(options);
     const { alignment = DEFAULT_ALIGNMENT, zeroed = true } = options;
-    assertSize(byteLength, "byteLength");
-    assertAlignment(alignment);
-    if (typeof zeroed !== "boolean") {
-      throw new TypeError(`Cannot use ${describeValue(zeroed)} as zeroed: it must be a boolean`);
+    // The usual arguments are right by three comparisons.
+    if (byteLength >>> 0 !== byteLength || alignment !== DEFAULT_ALIGNMENT || typeof zeroed !== "boolean") {
+      assertSize(byteLength, "byteLength");
+      assertAlignment(alignment);
+      if (typeof zeroed !== "boolean") {
+        throw new TypeError(`Cannot use ${describeValue(zeroed)} as zeroed: it must be a boolean`);
+      }
     }
     const allocator = this.#allocator;
     const address = zeroed
@@ -112,11 +115,6 @@ export class OwnedBlocks implements ClaimKeeper {
   /** Whether `address` is that of an owned block. */
   has(address: Address): boolean {
     return this.#blocks.get(address) !== undefined || this.#claims?.get(address) !== undefined;
-  }
-
-  /** See {@link ClaimKeeper.freesAnyLive}. */
-  get freesAnyLive(): boolean {
-    return this.#hooks.freesAnyLive === true;
   }
 
   /** See {@link ClaimKeeper.claim}. */
