@@ -95,8 +95,10 @@ export class OwnedBlocks implements ClaimKeeper {
   create(byteLength: number, options: BufferOptions = {}): NativeBuffer {
     assertOptions(options);
     const { alignment = DEFAULT_ALIGNMENT, zeroed = true } = options;
-    // The usual arguments are right by three comparisons.
-    if (byteLength >>> 0 !== byteLength || alignment !== DEFAULT_ALIGNMENT || typeof zeroed !== "boolean") {
+    // The usual arguments are right by four comparisons.
+    const isUsual = typeof byteLength === "number" && byteLength >>> 0 === byteLength &&
+      alignment === DEFAULT_ALIGNMENT && typeof zeroed === "boolean";
+    if (!isUsual) {
       assertSize(byteLength, "byteLength");
       assertAlignment(alignment);
       if (typeof zeroed !== "boolean") {
