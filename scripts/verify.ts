@@ -2,7 +2,7 @@
  * `deno task verify`: every check that is not a test. Each counts as one in the closing line.
  *
  * `--skip=types-bun` leaves one out; the names are in the table below. All but `types-bun`, which installs the
- * development dependencies with npm, work without a network.
+ * development dependencies with npm, and `build`, which uses them, work without a network.
  *
  * @module
  */
@@ -28,6 +28,13 @@ const CHECKS: readonly (readonly [string, string, ...Command[]])[] = [
     "types, against bun-types",
     ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"],
     ["npm", "run", "--silent", "types"],
+  ],
+  [
+    "build",
+    "package as built, dry runs",
+    [deno, "task", "--quiet", "build"],
+    [deno, "publish", "--dry-run", "--allow-dirty", "--quiet", "--config=dist/deno.json"],
+    ["npm", "pack", "--dry-run", "--loglevel=error", "./dist"],
   ],
 ];
 

@@ -7,7 +7,8 @@
  * ```
  *
  * The frames of this package at the top of a stack are left out: the first frame is the caller's. Where the package was
- * bundled into one file with other code its frames cannot be told apart, and all are kept.
+ * bundled into one file with other code its frames cannot be told apart, and all are kept. As scripts/build_package.ts
+ * builds it, this is in `offheap.js`, and nobody else's files are beside that.
  *
  * In JavaScriptCore (Bun) a function that ends in `return allocator.allocate(...)` has no frame: the call takes its
  * place.
@@ -134,7 +135,7 @@ function parseFrame(text: string): StackFrame {
 
 /** Where the files of this package are, ending in a slash; undefined when this is part of a bundle. */
 function ownDirectory(): string | undefined {
-  const [, directory] = /^(.*\/)allocation_site\.[jt]s$/.exec(normalised(import.meta.url)) ?? [];
+  const [, directory] = /^(.*\/)(?:allocation_site\.[jt]s|offheap\.js)$/.exec(normalised(import.meta.url)) ?? [];
   return directory;
 }
 
