@@ -1,6 +1,6 @@
 /**
- * What it takes until a program has its first block, above what an empty program takes: starts small programs that go one
- * step further each, prints the table, and writes `bench/results/DATE-startup-HOST.json` and `.csv`. Linux only.
+ * What it takes until a program has its first block, above what an empty program takes: builds the package, starts small
+ * programs that go one step further each, prints the table, and writes `bench/results/DATE-startup-HOST.json` and `.csv`. Linux only.
  *
  *     deno run -A bench/startup.ts [--quick] [--processes 15] [--runtimes deno,bun] [--module FILE]
  *
@@ -12,8 +12,9 @@
  */
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildPackage } from "../scripts/build_package.ts";
 import { openChildUsage } from "./support/child_usage.ts";
 import { progress } from "./support/children.ts";
 import { type Figure, hasFigures } from "./support/figures.ts";
@@ -39,11 +40,13 @@ interface Player {
 async function measureSteps(run: Run): Promise<Figure[]> {
   const { children, quick, processes = quick ? 5 : 15 } = run;
   const measure = await openChildUsage();
+  const built = await build(run);
   const players: Player[] = [];
   for (const step of STEPS) {
-    const file = writeStep(run, step);
+    const sides = children.runtimes.filter((side) => step.only === undefined || step.only === side);
+    const file = sides.length === 0 ? undefined : writeStep(run, step, built);
     if (file === undefined) continue;
-    for (const side of children.runtimes) {
+    for (const side of sides) {
       const head = side === "deno" ? ["run", "-A", "--quiet", "--no-config"] : ["run"];
       players.push({ side, step: step.name, command: children.binaryOf(side), args: [...head, file] });
     }
@@ -61,19 +64,34 @@ async function measureSteps(run: Run): Promise<Figure[]> {
   return figures;
 }
 
+/** Builds the package, and returns its directory; `undefined` when it cannot be built here. */
+async function build({ children, scratch }: Run): Promise<string | undefined> {
+  const directory = join(scratch, "package");
+  try {
+    await buildPackage(directory);
+    return directory;
+  } catch (error) {
+    children.missing.push({ what: "start-up, the package as built", why: (error as Error).message.split("\n", 1)[0]! });
+    return undefined;
+  }
+}
+
 /** Writes the program of a step and returns its path; `undefined` when it cannot be made here. */
-function writeStep({ children, scratch, module }: Run, { name, source, bundled = false }: Step): string | undefined {
+function writeStep({ children, scratch, module }: Run, step: Step, built: string | undefined): string | undefined {
+  const { name, source, bundled, needsBuilt = false } = step;
+  if (needsBuilt && built === undefined) return undefined;
   const base = join(scratch, `startup-${name.replaceAll(/\W+/g, "-")}`);
-  writeFileSync(`${base}.ts`, source(fileURLToPath(module)));
-  if (!bundled) return `${base}.ts`;
+  writeFileSync(`${base}.ts`, source({ module: fileURLToPath(module), built: built ?? "" }));
+  if (bundled === undefined) return `${base}.ts`;
   if (!children.runtimes.includes("bun")) {
     children.missing.push({ what: `start-up, ${name}`, why: "bun bundles it, and is not there" });
     return undefined;
   }
-  const args = ["build", "--minify", "--target=bun", `--outfile=${base}.js`, `${base}.ts`];
-  const built = spawnSync(children.binaryOf("bun"), args, { encoding: "utf8" });
-  if (built.status !== 0) throw new Error(`bun build failed on ${name}: ${built.stderr}`);
-  return `${base}.js`;
+  const compiled = bundled === "bytecode" ? ["--bytecode", `--outdir=${base}`] : [`--outfile=${base}.js`];
+  const args = ["build", "--minify", "--target=bun", ...compiled, `${base}.ts`];
+  const done = spawnSync(children.binaryOf("bun"), args, { encoding: "utf8" });
+  if (done.status !== 0) throw new Error(`bun build failed on ${name}: ${done.stderr}`);
+  return bundled === "bytecode" ? join(base, `${basename(base)}.js`) : `${base}.js`;
 }
 
 await runProgram(PROGRAM);

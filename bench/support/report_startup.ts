@@ -48,9 +48,9 @@ export function formatStartup(results: Results): Section {
       formatTable(["program", ...results.runtimes.flatMap((side) => [`${side}, CPU`, `${side}, elapsed`])], rows),
       `Whole processes, from start to end, modules cached; the row of the ${EMPTY} is what it takes itself. CPU: of all threads, ` +
       "the median of the differences in each round. elapsed: the shortest of all rounds, from the shortest of the empty " +
-      "program. The bars are 15 ms on Deno and 5 ms on Bun for the first block. only the modules of Heap: src/heap.ts and " +
-      "ffi/system_page_source.ts with what they import. all in one file: everything that mod.ts exports, as bun build " +
-      "--minify makes it; bundled with the program: what a program that uses Heap only is left with then.",
+      "program. The bars are 15 ms on Deno and 5 ms on Bun for the first block. An OS page by FFI: mmap, a wrap and munmap, " +
+      "nothing else. The package as built: what scripts/build_package.ts makes of the sources, its mod.js or its heap.js. " +
+      "Bundled with the program: by bun build --minify, from heap.ts; as bytecode: with --bytecode.",
     ].join("\n\n"),
   };
 }

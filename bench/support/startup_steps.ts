@@ -5,13 +5,28 @@
  */
 import { dirname } from "node:path";
 
+/** Where a program finds what it imports. */
+export interface Places {
+  /** The package's module: mod.ts. */
+  readonly module: string;
+  /** The directory of the package as it is built. */
+  readonly built: string;
+}
+
+/** How a program is made one file first, without what it does not use: minified, and then compiled as well. */
+export type Bundling = "minified" | "bytecode";
+
 /** A program. */
 export interface Step {
   readonly name: string;
-  /** Its source, given the path of the package's module, which a bundler wants. */
-  readonly source: (module: string) => string;
-  /** Whether it is made one file first, without what it does not use. */
-  readonly bundled?: boolean;
+  /** Its source. */
+  readonly source: (places: Places) => string;
+  /** @defaultValue not at all */
+  readonly bundled?: Bundling;
+  /** Whether it imports the package as it is built. */
+  readonly needsBuilt?: boolean;
+  /** The runtime that it is for, if it is not for all. */
+  readonly only?: string;
 }
 
 /** The step that the others are compared with. */
@@ -22,44 +37,65 @@ export const FIRST = "first block";
 
 const FIRST_BLOCK = "new Heap().allocate(64);";
 
+/** The least that any allocator does: opens the C library, takes an OS page from it, wraps it, gives it back. */
+const FLOOR = `
+  if (globalThis.Deno) {
+    const { symbols } = Deno.dlopen("libc.so.6", {
+      mmap: { parameters: ["u64", "u64", "i32", "i32", "i32", "i64"], result: "i64" },
+      munmap: { parameters: ["u64", "u64"], result: "i32" },
+    });
+    const address = symbols.mmap(0, 4096, 3, 0x22, -1, 0);
+    new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(Deno.UnsafePointer.create(BigInt(address)), 4096))[0] = 1;
+    symbols.munmap(address, 4096);
+  } else {
+    const { dlopen, toArrayBuffer } = process.getBuiltinModule("bun:ffi");
+    const { symbols } = dlopen("libc.so.6", {
+      mmap: { args: ["i64_fast", "u64_fast", "i32", "i32", "i32", "i64_fast"], returns: "i64_fast" },
+      munmap: { args: ["i64_fast", "u64_fast"], returns: "i32" },
+    });
+    const address = symbols.mmap(0, 4096, 3, 0x22, -1, 0);
+    new Uint8Array(toArrayBuffer(address, 0, 4096))[0] = 1;
+    symbols.munmap(address, 4096);
+  }`;
+
 /** The programs, each with what the ones before it of the same kind do. */
 export const STEPS: readonly Step[] = [
   { name: EMPTY, source: () => "" },
-  { name: "import of a module without imports", source: (module) => `import "${besides(module)}src/size_class.ts";` },
-  { name: "import", source: (module) => `import "${module}";` },
+  {
+    name: "import of a module without imports",
+    source: ({ module }) => `import "${besides(module)}src/size_class.ts";`,
+  },
+  { name: "an OS page by FFI, without the package", source: () => FLOOR },
+  { name: "import", source: ({ module }) => `import "${module}";` },
   {
     name: "page source",
-    source: (module) => `import { systemPageSource } from "${module}"; systemPageSource();`,
+    source: ({ module }) => `import { systemPageSource } from "${module}"; systemPageSource();`,
   },
-  { name: "heap", source: (module) => `import { Heap } from "${module}"; new Heap();` },
-  { name: FIRST, source: (module) => `import { Heap } from "${module}"; ${FIRST_BLOCK}` },
-  { name: "import, only the modules of Heap", source: (module) => onlyHeap(module) },
-  {
-    name: "first block, only the modules of Heap",
-    source: (module) => `${onlyHeap(module)} new Heap({ source: systemPageSource() }).allocate(64);`,
-  },
-  { name: "import, all in one file", bundled: true, source: (module) => `export * from "${module}";` },
-  {
-    name: "first block, all in one file",
-    bundled: true,
-    source: (module) => `export * from "${module}"; import { Heap } from "${module}"; ${FIRST_BLOCK}`,
-  },
+  { name: "heap", source: ({ module }) => `import { Heap } from "${module}"; new Heap();` },
+  { name: FIRST, source: ({ module }) => firstBlock(module) },
+  { name: "import of heap.ts", source: ({ module }) => `import "${besides(module)}heap.ts";` },
+  { name: "first block, heap.ts", source: ({ module }) => firstBlock(`${besides(module)}heap.ts`) },
+  { name: "import, the package as built", needsBuilt: true, source: ({ built }) => `import "${built}/mod.js";` },
+  { name: "first block, the package as built", needsBuilt: true, source: ({ built }) => firstBlock(`${built}/mod.js`) },
+  { name: "import of its heap.js", needsBuilt: true, source: ({ built }) => `import "${built}/heap.js";` },
+  { name: "first block, its heap.js", needsBuilt: true, source: ({ built }) => firstBlock(`${built}/heap.js`) },
   {
     name: "first block, bundled with the program",
-    bundled: true,
-    source: (module) => `import { Heap } from "${module}"; ${FIRST_BLOCK}`,
+    bundled: "minified",
+    source: ({ module }) => firstBlock(`${besides(module)}heap.ts`),
+  },
+  {
+    name: "first block, bundled as bytecode",
+    bundled: "bytecode",
+    only: "bun",
+    source: ({ module }) => firstBlock(`${besides(module)}heap.ts`),
   },
 ];
 
-function besides(module: string): string {
-  return `${dirname(module)}/`;
+function firstBlock(module: string): string {
+  return `import { Heap } from "${module}"; ${FIRST_BLOCK}`;
 }
 
-function onlyHeap(module: string): string {
-  const root = besides(module);
-  return [
-    // By themselves too: what a program does not use is left out by a compiler.
-    `import "${root}ffi/system_page_source.ts"; import { systemPageSource } from "${root}ffi/system_page_source.ts";`,
-    `import "${root}src/heap.ts"; import { Heap } from "${root}src/heap.ts";`,
-  ].join("\n");
+function besides(module: string): string {
+  return `${dirname(module)}/`;
 }
