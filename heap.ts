@@ -1,6 +1,6 @@
 /**
- * The general-purpose heap alone: what `mod.ts` exports of it, with half as many modules to load. A program that starts
- * often and needs nothing else begins 15 to 20 ms earlier.
+ * The general-purpose heap alone: what the whole module exports of it, with a third as much to load. A program that starts
+ * often and needs nothing else begins 3 ms earlier on Deno and 7 on Bun, and 17 to 20 where the sources are imported.
  *
  * @example
  * ```ts
