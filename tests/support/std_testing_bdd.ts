@@ -65,15 +65,16 @@ interface DenoTest {
 }
 
 type ForeignTest = (name: string, fn: TestFunction, options: { timeout: number }) => void;
+type ForeignHook = (fn: TestFunction, options: { timeout: number }) => void;
 
 /** The part of `bun:test` used here. */
 interface BunTest {
   describe: ((name: string, fn: () => void) => void) & { skip(name: string, fn: () => void): void };
   it: ForeignTest & { skip: ForeignTest; only: ForeignTest };
-  beforeAll(fn: TestFunction): void;
-  afterAll(fn: TestFunction): void;
-  beforeEach(fn: TestFunction): void;
-  afterEach(fn: TestFunction): void;
+  beforeAll: ForeignHook;
+  afterAll: ForeignHook;
+  beforeEach: ForeignHook;
+  afterEach: ForeignHook;
 }
 
 /** The part of `node:test` used here. */
@@ -86,7 +87,7 @@ interface NodeTest {
   afterEach(fn: TestFunction): void;
 }
 
-/** Bun ends a test after 5 seconds by default, which is short for a random test under emulation. */
+/** Bun ends a test or a hook after 5 seconds by default, which is short for a random test under emulation. */
 const BUN_TIMEOUT_MS = 1_800_000;
 
 /** One `describe` on Deno, and what is known of its run. */
@@ -213,10 +214,10 @@ function bunRunner(bun: BunTest): Runner {
       const register = options.ignore === true ? bun.it.skip : options.only === true ? bun.it.only : bun.it;
       register(name, () => fn(), { timeout: BUN_TIMEOUT_MS });
     },
-    beforeAll: (fn) => bun.beforeAll(() => fn()),
-    afterAll: (fn) => bun.afterAll(() => fn()),
-    beforeEach: (fn) => bun.beforeEach(() => fn()),
-    afterEach: (fn) => bun.afterEach(() => fn()),
+    beforeAll: (fn) => bun.beforeAll(() => fn(), { timeout: BUN_TIMEOUT_MS }),
+    afterAll: (fn) => bun.afterAll(() => fn(), { timeout: BUN_TIMEOUT_MS }),
+    beforeEach: (fn) => bun.beforeEach(() => fn(), { timeout: BUN_TIMEOUT_MS }),
+    afterEach: (fn) => bun.afterEach(() => fn(), { timeout: BUN_TIMEOUT_MS }),
   };
 }
 
