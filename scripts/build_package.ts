@@ -175,7 +175,8 @@ function describePackage(): PackageFile[] {
   const { name, version, license } = kept;
   const forNode = {
     ...kept,
-    sideEffects: ["./mod.js", "./heap.js", `./${REST}`],
+    // What registers the page source may be in any of them.
+    sideEffects: ["mod.js", "heap.js", REST, SHARED].map((file) => `./${file}`),
     types: "./mod.d.ts",
     files: ["*.js", "*.d.ts", "CHANGELOG.md"],
     exports: {

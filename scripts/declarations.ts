@@ -71,15 +71,9 @@ function statementsOf(text: string): { readonly doc: string; readonly code: stri
   const statements: { doc: string; code: string }[] = [];
   let doc = "";
   for (const part of parts.map((lines) => lines.join("\n"))) {
-    if (!part.startsWith("/**")) {
-      statements.push({ doc, code: part });
-      doc = "";
-    } else if (doc === "") {
-      doc = part;
-    } else {
-      statements.push({ doc, code: "" });
-      doc = part;
-    }
+    const isDoc = part.startsWith("/**");
+    if (!isDoc) statements.push({ doc, code: part });
+    doc = isDoc ? part : "";
   }
   return statements;
 }
@@ -95,7 +89,7 @@ function readModule(path: string, text: string): Module {
 }
 
 function readStatement(module: Module, path: string, doc: string, code: string): void {
-  if (code === "" || code === "export {};") return;
+  if (code === "export {};") return;
   const star = /^export \* from "([^"]+)";$/.exec(code)?.[1];
   if (star !== undefined) {
     module.all.push(resolve(path, star));
