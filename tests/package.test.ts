@@ -13,7 +13,7 @@ import process from "node:process";
 import * as source from "../mod.ts";
 import { buildPackage } from "../scripts/build_package.ts";
 import { joinDeclarations } from "../scripts/declarations.ts";
-import { runTool, TYPESCRIPT } from "../scripts/npm_tools.ts";
+import { ESBUILD, runTool, TYPESCRIPT } from "../scripts/npm_tools.ts";
 import { isWindows, rootPath, run, runFile, runtimeName } from "./support/runtime.ts";
 
 // It is built on the machine of a developer or of CI: there is no npm in Wine, on the emulated processors, or in Bun's
@@ -135,6 +135,22 @@ describe("the package as built", { ignore: cannotBuild }, () => {
     assertEquals(found.names, []);
     // Allocated, freed, and nothing of the package before the program's own.
     assert(found.frames.length >= 2 && found.frames[0] === "freeTwice", stdout);
+  });
+
+  it("works in a bundle that leaves out what a program does not use", async () => {
+    for (const entry of ["@offheap/alloc", "@offheap/alloc/heap"]) {
+      const text = `import { Heap } from "${entry}"; console.log(new Heap().allocate(64) > 0);`;
+      const [source, bundle] = [program("small.ts", text), join(directory, "small.js")];
+      // Bun's bundler leaves out more than esbuild.
+      if (runtimeName === "bun") {
+        const built = await run(process.execPath, ["build", "--target=bun", `--outfile=${bundle}`, source]);
+        assertEquals(built.code, 0, built.stderr);
+      } else {
+        await runTool(ESBUILD, [source, "--bundle", "--format=esm", "--log-level=error", `--outfile=${bundle}`]);
+      }
+      const { code, stdout, stderr } = await runFile(bundle, { cwd: directory });
+      assertEquals([code, stdout.trim(), stderr], [0, "true", ""], entry);
+    }
   });
 
   it("type-checks", async () => {
