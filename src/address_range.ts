@@ -44,7 +44,7 @@ const FIRST_REGION = 2 ** 20;
 
 /** The most bytes of one region: what one ArrayBuffer can cover on Bun. */
 const REGION_MAX = 2 ** 32;
-/** Units that a free run must have to be given back by itself. */
+/** Units of a free run that must be written for it to be given back by itself. */
 const SPARE_LEAST = 4;
 
 /** A reservation, its regions, and the runs in them. */
@@ -143,18 +143,17 @@ export class AddressRange {
   }
 
   /**
-   * Takes a run of `count` units at a multiple of `alignment` bytes, merging parked runs or adding a region when no
-   * free run fits.
+   * Takes a run of `count` units at a multiple of `alignment` bytes, if it can be where it could grow to `room` units;
+   * merges parked runs or adds a region when no free run fits.
    *
-   * @returns Its first unit, or -1 when the range is full or the source has no memory; `isFresh` says whether it is
-   * zero.
+   * @returns Its first unit, or -1 when the range is full or there is no memory; `isFresh` says whether it is zero.
    */
-  take(count: number, alignment: number, kind: RunKind): number {
+  take(count: number, alignment: number, kind: RunKind, room = count): number {
     const alignmentUnits = Math.max(1, alignment / UNIT);
     const bias = (this.base / UNIT) % alignmentUnits;
     this.isShort = false;
     if (this.#residentUnits > this.#footprint.most) this.#giveSpareBack();
-    let unit = this.runs.take(count, alignmentUnits, bias, kind);
+    let unit = this.runs.take(count, alignmentUnits, bias, kind, room);
     if (unit === -1 && this.runs.parkedUnits > 0) {
       this.#mergeParked();
       unit = this.runs.take(count, alignmentUnits, bias, kind);
@@ -175,18 +174,18 @@ export class AddressRange {
   /** Frees the used run at `unit`, of which `untouched` units were not written since they were last given back. */
   release(unit: number, untouched = 0): void {
     const region = this.regionOf(unit);
-    this.#surplus.freed(this.runs.lengthAt(unit));
     this.runs.release(unit, region.firstUnit, region.endUnit, untouched);
     this.#discardSurplus();
   }
 
   /** Gives free memory back when there is too much of it. */
   #discardSurplus(): void {
-    if (!this.#surplus.isExcessive(this.endUnit - this.runs.freeUnits)) return;
-    const before = this.runs.writtenUnits;
-    this.#surplus.discarded();
+    const { runs } = this;
+    const before = runs.writtenUnits;
+    if (!this.#surplus.isExcessive(this.endUnit - runs.freeUnits, before)) return;
     this.#tryToDiscardFree(PAGE_UNITS);
-    this.#footprint.shrank(before - this.runs.writtenUnits);
+    this.#surplus.discarded(before, runs.writtenUnits, runs.freeUnits);
+    this.#footprint.shrank(before - runs.writtenUnits);
   }
 
   /** Units that are resident, if every large block was written as a whole. */
@@ -201,9 +200,17 @@ export class AddressRange {
     const spare = runs.writtenUnits + runs.parkedUnits + pageMemory.idleUnits;
     const wanted = this.#source.lazy ? this.#footprint.excess(before, spare) : 0;
     if (wanted === 0) return;
-    if (runs.writtenUnits < wanted) pageMemory.releaseIdle(false);
-    if (runs.writtenUnits < wanted) this.#mergeParked();
     this.#tryToDiscardFree(SPARE_LEAST, wanted);
+    const least = before - wanted;
+    // What is kept for the next block of its kind goes only when free runs are not enough.
+    if (this.#residentUnits > least) {
+      pageMemory.releaseIdle(false);
+      this.#tryToDiscardFree(SPARE_LEAST, this.#residentUnits - least);
+    }
+    if (this.#residentUnits > least) {
+      this.#mergeParked();
+      this.#tryToDiscardFree(SPARE_LEAST, this.#residentUnits - least);
+    }
     this.#footprint.gaveBack(before, this.#residentUnits);
   }
 
@@ -234,10 +241,8 @@ export class AddressRange {
     const length = this.runs.lengthAt(unit);
     if (!this.runs.resize(unit, count, region.endUnit)) return false;
     region.frontier = Math.max(region.frontier, unit + count);
-    if (count < length) {
-      this.#surplus.freed(length - count);
-      this.#discardSurplus();
-    }
+    if (count < length) this.#discardSurplus();
+    else if (count > length) this.#surplus.taken(count - length, this.runs.freshUnits, this.runs.writtenUnits);
     return true;
   }
 
@@ -249,7 +254,7 @@ export class AddressRange {
   #touch(unit: number, count: number): void {
     const region = this.regionOf(unit);
     this.isFresh = unit >= region.frontier;
-    this.#surplus.taken(count, this.isFresh);
+    this.#surplus.taken(count, this.runs.freshUnits, this.runs.writtenUnits);
     region.frontier = Math.max(region.frontier, unit + count);
   }
 
@@ -341,17 +346,20 @@ export class AddressRange {
       this.#dropRegion(region);
       given += (endUnit - firstUnit) * UNIT;
     }
-    this.#surplus.discarded();
-    return given + this.#discardFree(1);
+    const before = this.runs.writtenUnits;
+    given += this.#discardFree(1);
+    this.#surplus.discarded(before, this.runs.writtenUnits, this.runs.freeUnits);
+    return given;
   }
 
   #isFree({ firstUnit, endUnit }: Region): boolean {
     return this.runs.kindAt(firstUnit) === FREE_RUN && this.runs.lengthAt(firstUnit) === endUnit - firstUnit;
   }
 
-  /** Gives free runs of at least `least` units back, long ones first, until it is `wanted` units. */
+  /** Gives free runs back of which at least `least` units were written, long ones first, until it is `wanted` units. */
   #discardFree(least: number, wanted = Infinity): number {
     let given = 0;
+    const enough = this.runs.writtenUnits - wanted;
     const step = Math.max(this.#source.pageSize, UNIT) / UNIT;
     for (const unit of this.runs.writtenRuns(least)) {
       const region = this.regionOf(unit);
@@ -364,7 +372,7 @@ export class AddressRange {
         if (to >= region.frontier) region.frontier = from;
       }
       this.runs.markDiscarded(unit);
-      if (given >= wanted * UNIT) break;
+      if (this.runs.writtenUnits <= enough) break;
     }
     return given;
   }

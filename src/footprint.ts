@@ -7,7 +7,7 @@
  *
  * ```text
  *   resident  ▲              ╭╮                     ╭─ above most: now free memory is given back
- *   most      ├╌╌╌╌╌╌╌╌╌╌╌╌╌╌│╰──╮╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌│╮╌╌╌ rises by a quarter of what was given back
+ *   most      ├╌╌╌╌╌╌╌╌╌╌╌╌╌╌│╰──╮╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌│╮╌╌╌ rises by an eighth of what was given back
  *             │       ╭──────╯   ╰──╮        ╭──────╯╰──
  *             └────────────────────────────────────────────▶
  * ```
@@ -22,6 +22,15 @@
 
 /** What may be touched before it is looked again, at least: 128 KiB. */
 const STEP = 32;
+
+/**
+ * Spare memory goes back when it is a sixteenth of what is resident, or more. With a thirty-second a heap that just grows
+ * gives back, all the way, what it needs again at once.
+ */
+const SPARE_PART = 16;
+
+/** Of what was given back, an eighth may come again beside what was kept. */
+const RISE_PART = 8;
 
 /** What the pages of small blocks know of their memory. */
 export interface PageMemory {
@@ -45,7 +54,7 @@ export class Footprint {
   excess(resident: number, spare: number): number {
     if (resident <= this.most) return 0;
     const step = stepFrom(resident);
-    if (spare >= step) return resident - this.most + step;
+    if (spare >= Math.max(STEP, Math.floor(resident / SPARE_PART))) return resident - this.most + step;
     this.most = Math.max(this.most, resident - spare);
     return 0;
   }
@@ -57,7 +66,7 @@ export class Footprint {
 
   /** Notes that memory was given back: how many units were resident before and how many are now. */
   gaveBack(before: number, after: number): void {
-    this.most = Math.max(this.most + Math.floor((before - after) / 4), after + stepFrom(after));
+    this.most = Math.max(this.most + Math.floor((before - after) / RISE_PART), after + stepFrom(after));
   }
 }
 

@@ -10,7 +10,7 @@ import type { PageSource } from "../mod.ts";
 import { AddressRange, RANGE_MAX } from "../src/address_range.ts";
 import { reserveRange } from "../src/region.ts";
 import { CorruptionError } from "../src/errors.ts";
-import { LARGE_RUN, PAGE_RUN, UNIT } from "../src/runs.ts";
+import { LARGE_RUN, PAGE_RUN, PAGE_UNITS, UNIT } from "../src/runs.ts";
 import { Prng } from "./support/prng.ts";
 import { Recorder } from "./support/recording_source.ts";
 import { scarceSource } from "./support/scarce_source.ts";
@@ -394,6 +394,51 @@ describe("AddressRange", () => {
     const released = recorder.releasedBytes;
     for (let i = 0; i < 20; i++) [100, 70].forEach(turn);
     assertEquals(recorder.releasedBytes, released, "it was learned");
+    range.check();
+    assertEquals(complaint(), "");
+  });
+
+  it("what is kept for the next block goes back too, when free runs are not enough", () => {
+    const { range, recorder, complaint } = make(systemPageSource(), 2 ** 28);
+    let idle = [0, 0].map(() => range.take(PAGE_UNITS, PAGE_UNITS * UNIT, PAGE_RUN));
+    const parked = Array.from({ length: 3 }, () => range.take(32, 16, LARGE_RUN));
+    range.pageMemory = {
+      untouchedUnits: 0,
+      get idleUnits() {
+        return idle.length * PAGE_UNITS;
+      },
+      releaseIdle() {
+        for (const unit of idle) range.release(unit);
+        idle = [];
+      },
+    };
+    for (const unit of parked) range.releaseLarge(unit);
+    assertEquals([range.runs.parkedUnits, range.runs.writtenUnits, recorder.releasedBytes], [96, 0, 0]);
+    // Nothing that was written has such a length, and the pages alone are not enough.
+    range.take(40, 16, LARGE_RUN);
+    assertEquals([range.runs.parkedUnits, idle.length], [0, 0]);
+    assert(recorder.releasedBytes > 2 * PAGE_UNITS * UNIT, `${recorder.releasedBytes}`);
+    range.check();
+    assertEquals(complaint(), "");
+  });
+
+  it("growing in place takes memory as all other, and does not make what is kept seem idle", () => {
+    const { range, recorder, complaint } = make(systemPageSource(), 2 ** 28);
+    range.release(range.take(10_240, 16, LARGE_RUN));
+    // A burst of 40 MiB is given back once, and kept from then on, however often blocks grow in place in it.
+    const burst = () => {
+      const units = Array.from({ length: 20 }, () => {
+        const unit = range.take(8, 16, LARGE_RUN, 512);
+        assert(range.resize(unit, 512));
+        return unit;
+      });
+      for (const unit of units) range.release(unit);
+    };
+    for (let i = 0; i < 2; i++) burst();
+    const released = recorder.releasedBytes;
+    assert(released >= 32 * MIB);
+    for (let i = 0; i < 100; i++) burst();
+    assertEquals(recorder.releasedBytes, released);
     range.check();
     assertEquals(complaint(), "");
   });

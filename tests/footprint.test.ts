@@ -14,9 +14,9 @@ describe("Footprint", () => {
     assertEquals(footprint.excess(33, 32), 1 + 32);
   });
 
-  it("what is spare must be a thirty-second of what is resident, and 128 KiB", () => {
+  it("what is spare must be a sixteenth of what is resident, and 128 KiB", () => {
     assertEquals([31, 32].map((spare) => new Footprint().excess(500, spare) > 0), [false, true]);
-    assertEquals([312, 313].map((spare) => new Footprint().excess(10_016, spare) > 0), [false, true]);
+    assertEquals([625, 626].map((spare) => new Footprint().excess(10_016, spare) > 0), [false, true]);
   });
 
   it("a heap that gave memory back may grow by a thirty-second, or 128 KiB", () => {
@@ -28,7 +28,7 @@ describe("Footprint", () => {
     assertEquals(small.most, 122);
   });
 
-  it("a quarter of what was given back may stay the next time, so that turns between two needs end", () => {
+  it("an eighth of what was given back may stay the next time, so that turns between two needs end", () => {
     const footprint = new Footprint();
     let turns = 0;
     // A thousand units are always needed; five hundred of one kind in turns with five hundred of another.

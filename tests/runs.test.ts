@@ -20,7 +20,7 @@ import {
 import { Prng } from "./support/prng.ts";
 
 /** In HEAD of a free run: all of it was written. */
-const WRITTEN = 32 << 2;
+const WRITTEN = 4;
 
 /** Words of a record. */
 const HEAD = 0;
@@ -289,27 +289,83 @@ describe("Runs", () => {
     assertEquals(runs.startOf(15, 10), 10);
   });
 
-  it("free runs remember how much of them was written, in both parts when they are split", () => {
+  it("free runs know where nothing was written, in both parts when they are split", () => {
     const { runs, regions } = make(64);
     assertEquals([runs.writtenUnits, runs.writtenRuns(1)], [0, []]);
     assertEquals(runs.take(16, 16, 0, LARGE_RUN), 0);
     assertEquals(runs.freshUnits, 16);
     runs.release(0, 0, 64);
-    assertEquals([runs.writtenUnits, runs.writtenRuns(1), runs.writtenRuns(65)], [16, [0], []]);
-    // A quarter of the run of 64 units, so a quarter of what is taken of it, and of both parts that are left.
-    assertEquals(runs.take(8, 32, 0, LARGE_RUN), 0);
-    assertEquals([runs.freshUnits, runs.writtenUnits], [6, 14]);
-    assertEquals(runs.take(8, 32, 0, LARGE_RUN), 32);
-    assertEquals([runs.freshUnits, runs.writtenUnits, runs.writtenRuns(1).toSorted()], [6, 12, [40, 8]]);
-    assert(runs.resize(0, 16, 64));
-    assertEquals([runs.writtenUnits, runs.writtenRuns(20)], [10, [40]]);
-    runs.check(regions);
-    runs.markDiscarded(40);
-    assertEquals([runs.writtenUnits, runs.writtenRuns(1)], [4, [16]]);
-    // All of the first block was written, and five of the eight units of the second.
+    assertEquals([runs.writtenUnits, runs.writtenRuns(1), runs.writtenRuns(17)], [16, [0], []]);
+    assertEquals([runs.take(20, 1, 0, LARGE_RUN), runs.freshUnits, runs.writtenUnits], [0, 4, 0]);
     runs.release(0, 0, 64);
+    assertEquals([runs.take(4, 1, 0, LARGE_RUN), runs.freshUnits, runs.writtenUnits], [0, 0, 16]);
+    assertEquals([runs.take(8, 32, 0, LARGE_RUN), runs.freshUnits, runs.writtenUnits], [32, 8, 16]);
+    assertEquals(runs.writtenRuns(1), [4]);
+    runs.check(regions);
+    assert(runs.resize(0, 30, 64));
+    assertEquals([runs.freshUnits, runs.writtenUnits], [10, 0]);
+    // Three of its eight units were not written; they touch the gap behind it, and the two units before it do not.
     runs.release(32, 0, 64, 3);
-    assertEquals([runs.writtenUnits, runs.writtenRuns(1)], [26, [0]]);
+    assertEquals([runs.writtenUnits, runs.writtenRuns(1)], [2 + 5, [30]]);
+    runs.release(0, 0, 64);
+    assertEquals([runs.writtenUnits, runs.writtenRuns(1)], [30 + 2 + 5, [0]]);
+    runs.check(regions);
+    runs.markDiscarded(0);
+    assertEquals([runs.writtenUnits, runs.writtenRuns(1)], [0, []]);
+    runs.check(regions);
+  });
+
+  it("release() makes one gap of two that touch, on either side, and keeps the longer of two that do not", () => {
+    // Each of the runs has units that were not written at its end only.
+    const around = (lengths: readonly number[], gaps: readonly number[], order: readonly number[]): number => {
+      const { runs, regions } = make(lengths.reduce((sum, length) => sum + length, 0));
+      const units = lengths.map((length) => runs.take(length, 1, 0, LARGE_RUN));
+      for (const i of order) runs.release(units[i]!, 0, 64, gaps[i]!);
+      runs.check(regions);
+      return runs.freeUnits - runs.writtenUnits;
+    };
+    assertEquals(around([4, 4, 4], [1, 4, 0], [0, 2, 1]), 5, "the gap before it, and its own");
+    assertEquals(around([4, 4, 4], [0, 3, 4], [0, 2, 1]), 7, "its own, and the one behind it");
+    assertEquals(around([4, 4, 4], [1, 4, 4], [0, 2, 1]), 9, "all three");
+    assertEquals(around([4, 8, 4], [3, 2, 1], [0, 2, 1]), 3, "the longest is before it");
+    assertEquals(around([4, 8, 4], [1, 2, 1], [0, 2, 1]), 2, "the longest is its own");
+    assertEquals(around([4, 8, 8], [2, 3, 4], [0, 2, 1]), 4, "the longest is behind it");
+  });
+
+  it("take() places at the end of a run when its start was not written, and what is there was", () => {
+    const { runs, regions } = make(40);
+    for (const length of [20, 10, 10]) runs.take(length, 1, 0, LARGE_RUN);
+    runs.release(0, 0, 40, 20);
+    runs.release(20, 0, 40);
+    // 20 units that were not written, then 10 that were.
+    assertEquals([runs.take(4, 1, 0, LARGE_RUN), runs.freshUnits], [26, 0]);
+    assertEquals([runs.take(4, 4, 0, LARGE_RUN), runs.freshUnits], [20, 0], "at a multiple of four");
+    runs.release(26, 0, 40);
+    assertEquals([runs.take(8, 1, 0, LARGE_RUN), runs.freshUnits], [0, 8], "the six behind are too few");
+    runs.check(regions);
+  });
+
+  it("take() prefers a longer run that was written to a shorter one that was not", () => {
+    const { runs, regions } = make(60);
+    const units = [10, 1, 20, 1, 28].map((length) => runs.take(length, 1, 0, LARGE_RUN));
+    runs.release(units[0]!, 0, 60, 10);
+    runs.release(units[2]!, 0, 60);
+    assertEquals([runs.take(8, 1, 0, LARGE_RUN), runs.freshUnits], [11, 0]);
+    assertEquals([runs.take(13, 1, 0, LARGE_RUN), runs.freshUnits], [-1, 0], "nothing fits");
+    assertEquals([runs.take(12, 1, 0, LARGE_RUN), runs.freshUnits], [19, 0]);
+    assertEquals([runs.take(8, 1, 0, LARGE_RUN), runs.freshUnits], [0, 8], "at last the one that was not");
+    runs.check(regions);
+  });
+
+  it("take() finds a place with room behind, or else one without", () => {
+    const { runs, regions } = make(70);
+    const units = [6, 1, 12, 1, 50].map((length) => runs.take(length, 1, 0, LARGE_RUN));
+    runs.release(units[0]!, 0, 70);
+    runs.release(units[2]!, 0, 70);
+    const first = runs.take(6, 1, 0, LARGE_RUN, 12);
+    assertEquals(first, 7, "not where it fits exactly");
+    assert(runs.resize(first, 12, 70));
+    assertEquals(runs.take(6, 1, 0, LARGE_RUN, 12), 0);
     runs.check(regions);
   });
 
@@ -327,8 +383,7 @@ describe("Runs", () => {
         used.push(unit);
         const message = `seed ${seed}, step ${step}`;
         assert(runs.freshUnits >= 0 && runs.freshUnits <= count, message);
-        // Rounded up, in the part that is taken and in the two that are left.
-        assert(before - runs.writtenUnits <= count - runs.freshUnits, message);
+        assertEquals(before - runs.writtenUnits, count - runs.freshUnits, message);
       } else if (used.length > 0) {
         runs.release(used.splice(random.below(used.length), 1)[0]!, 0, 300, random.below(2));
       }
@@ -349,6 +404,28 @@ describe("Runs", () => {
     runs.units[HEAD]! &= ~4;
     runs.writtenUnits++;
     assertThrows(() => runs.check(regions), CorruptionError, "units are written, not");
+  });
+
+  it("finds a gap that is not a part of its run", () => {
+    for (const [from, to] of [[3, 8], [8, 65], [9, 9], [9, 8], [4, 64]] as const) {
+      const { runs, regions } = make(64);
+      const units = [4, 4].map((length) => runs.take(length, 1, 0, LARGE_RUN));
+      runs.release(units[1]!, 0, 64);
+      runs.check(regions);
+      assertEquals(runs.units[63 * 4 + NEXT], 8);
+      assertEquals(runs.units[63 * 4 + PREV], 64);
+      runs.units[63 * 4 + NEXT] = from;
+      runs.units[63 * 4 + PREV] = to;
+      assertThrows(
+        () => runs.check(regions),
+        CorruptionError,
+        "unit 4: its gap is not a part of it",
+        `${from} to ${to}`,
+      );
+    }
+    const { runs, regions } = make(64);
+    runs.units[HEAD]! |= 12;
+    assertThrows(() => runs.check(regions), CorruptionError, "unit 0: its gap is not a part of it");
   });
 
   it("remove() takes the free run of a region out again", () => {
@@ -566,13 +643,10 @@ describe("Runs.check()", () => {
     for (let unit = 0; unit < 40; unit++) {
       for (let word = 0; word < 4; word++) {
         for (let bit = 0; bit < 31; bit++) {
-          // What a large block says of itself is not for Runs to know, and how much of a run was written is not to be seen.
+          // What a large block says of itself is not for Runs to know.
           const isLinked = runs.lengthAt(unit) > 0 &&
             (runs.kindAt(unit) === FREE_RUN || runs.kindAt(unit) === PARKED_RUN);
           if (word >= NEXT && (!isLinked || (word === PREV && runs.kindAt(unit) === PARKED_RUN))) continue;
-          if (word === HEAD && bit >= 2 && bit < 8 && runs.kindAt(unit) === FREE_RUN && runs.lengthAt(unit) > 0) {
-            continue;
-          }
           units[unit * 4 + word]! ^= 1 << bit;
           try {
             runs.check(regions);
@@ -587,7 +661,7 @@ describe("Runs.check()", () => {
         }
       }
     }
-    assertEquals(found, 40 * 31 + 40 * 31 - 4 * 6 + 6 * 31 + 4 * 31);
+    assertEquals(found, 40 * 31 + 40 * 31 + 6 * 31 + 4 * 31);
     runs.check(regions);
   });
 });
