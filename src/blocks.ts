@@ -23,6 +23,7 @@ import { Attempts } from "./attempts.ts";
 import { BlockLookup, checkLargeBlocks, type LiveBlock, UNIT_GRANULES } from "./block_lookup.ts";
 import { DelayedFrees, type DelayRules } from "./delayed_frees.ts";
 import { CorruptionError, type InvalidFreeKind, OutOfMemoryError, reasonOf } from "./errors.ts";
+import { Growth } from "./growth.ts";
 import { HugeBlocks } from "./huge_blocks.ts";
 import { linkWithOwned, liveLink, SLACK_MASK, slotHolds } from "./page_table.ts";
 import type { Address, PageSource } from "./page_source.ts";
@@ -37,6 +38,12 @@ const RUN_MAX = 4 * 2 ** 20;
 
 /** Larger alignments get a mapping of their own: a run aligned so far could leave as much unusable. */
 const RUN_ALIGNMENT_MAX = 2 ** 20;
+
+/** Room for a large block that grows, in multiples of its size: free space that it is placed before. */
+const LARGE_ROOM = 2;
+
+/** The same for a huge one: address space that it has to itself. */
+const HUGE_ROOM = 1.5;
 
 /** Bytes of the first range over a source where reserving is spending; each further one doubles. */
 const FIRST_BUDGET_RANGE = 2 ** 20;
@@ -60,6 +67,8 @@ export class Blocks {
   /** Whether the block of the last `allocate` is memory that reads as zero. */
   isFresh = false;
   readonly #lookup: BlockLookup;
+  /** How far large blocks grew. */
+  readonly #growth: Growth = new Growth();
   readonly #random: RandomNumbers | undefined;
   /** The freed blocks that are not free memory yet. */
   readonly #delayed: DelayedFrees | undefined;
@@ -86,7 +95,7 @@ export class Blocks {
   }
 
   /**
-   * Places a block; a huge one with `room` bytes if they can be had.
+   * Places a block, where it can grow to `room` bytes if there is such a place.
    *
    * @throws {OutOfMemoryError} When there is no place for it.
    */
@@ -115,12 +124,17 @@ export class Blocks {
   }
 
   /**
-   * Places what is to take the place of `block`. A huge block that grows gets half as much again as it needs, if that can
-   * be had: otherwise growing by steps would copy everything at every step. Untouched, it costs nothing but address space.
+   * Places what is to take the place of `block`. What grows will most likely grow again, and would copy everything at
+   * every step: a large block is placed where as much again is free behind it, a huge one gets half as much again as it
+   * needs, if that can be had. Untouched, it costs nothing but address space.
    */
   allocateInPlaceOf(block: LiveBlock, size: number): Address {
-    const grows = this.source.lazy && block.huge !== undefined && size > block.usableSize;
-    return this.allocate(size, block.alignment, grows ? size * 1.5 : size);
+    const grows = size > block.usableSize;
+    if (grows && block.link === 0 && block.huge === undefined) {
+      this.#growth.grew(block.usableSize / UNIT, Math.ceil(size / UNIT));
+    }
+    const factor = size > RUN_MAX ? HUGE_ROOM : LARGE_ROOM;
+    return this.allocate(size, block.alignment, grows ? size * factor : size);
   }
 
   /** An address for the block, or 0. */
@@ -138,8 +152,9 @@ export class Blocks {
     }
     if (size <= RUN_MAX && alignment <= RUN_ALIGNMENT_MAX) {
       const count = Math.max(1, Math.ceil(size / UNIT));
+      const wanted = Math.max(Math.ceil(room / UNIT), this.#growth.roomFor(count));
       for (const { range } of this.ranges) {
-        const unit = range.take(count, alignment, LARGE_RUN);
+        const unit = range.take(count, alignment, LARGE_RUN, wanted);
         if (range.isShort) refused = range.failure;
         if (unit === -1) continue;
         range.runs.describe(unit, count * UNIT - size, Math.log2(Math.max(alignment, GRANULE)));
@@ -155,7 +170,8 @@ export class Blocks {
       this.#failure = refused;
       return 0;
     }
-    const huge = (room > size && this.#attempt(() => this.huge.allocate(size, alignment, room), undefined)) ||
+    const mayHaveRoom = room > size && this.source.lazy;
+    const huge = (mayHaveRoom && this.#attempt(() => this.huge.allocate(size, alignment, room), undefined)) ||
       this.#attempt(() => this.huge.allocate(size, alignment), undefined);
     if (huge === undefined) return 0;
     this.isFresh = true;
@@ -255,15 +271,19 @@ export class Blocks {
     return true;
   }
 
-  /** Frees a live block, or delays it. */
-  release(block: LiveBlock): void {
+  /**
+   * Frees a live block, or delays it. One that was outgrown, and moved for it, is not parked: the next of its length would
+   * have as little room there.
+   */
+  release(block: LiveBlock, isOutgrown = false): void {
     const { address, usableSize, pages, granule, link } = block;
     if (pages === undefined) this.huge.free(block.huge!);
     else if (link !== 0) this.releaseSmall(pages, granule, link);
     else if (this.#delayed?.takes(usableSize) === true) {
       pages.range.runs.delay(granule / UNIT_GRANULES);
       this.#delay(address, usableSize, this.#delayed);
-    } else pages.range.releaseLarge(granule / UNIT_GRANULES);
+    } else if (isOutgrown) pages.range.release(granule / UNIT_GRANULES);
+    else pages.range.releaseLarge(granule / UNIT_GRANULES);
   }
 
   /** Frees, or delays, the live small block at `granule` of a range, whose link is at `link`. */
@@ -329,6 +349,7 @@ export class Blocks {
     const unit = block.granule / UNIT_GRANULES;
     if (!pages.range.resize(unit, count)) return false;
     pages.range.runs.describe(unit, count * UNIT - size, pages.range.runs.info(unit));
+    if (size > usableSize) this.#growth.grew(usableSize / UNIT, count);
     return true;
   }
 

@@ -121,7 +121,7 @@ export class HeapCore {
     assertAlignment(alignment);
     this.assertNotDisposed("allocate");
     this.#assertWithinLimit(size, size);
-    return this.#place(size, () => this.blocks.allocate(size, alignment));
+    return this.#place(size, alignment);
   }
 
   /** The same, zeroed; memory fresh from the operating system is not cleared again. */
@@ -268,7 +268,7 @@ export class HeapCore {
     const moved = this.#replace(block, size);
     this.fill(moved, (target) => {
       this.memory.copy(block, target, Math.min(size, block.requestedSize));
-      this.#release(block);
+      this.#release(block, size > block.usableSize);
     });
     return moved;
   }
@@ -403,13 +403,16 @@ export class HeapCore {
   /** Allocates what is about to take the place of `block`: the limit must have room for the difference only. */
   #replace(block: LiveBlock, size: number): Address {
     this.#assertWithinLimit(size - block.requestedSize, size);
-    return this.#place(size, () => this.blocks.allocateInPlaceOf(block, size));
+    return this.#place(size, block.alignment, block);
   }
 
-  #place(size: number, place: () => Address): Address {
-    this.#assertAtRest(`allocate ${size} bytes`);
+  #place(size: number, alignment: number, replaced?: LiveBlock): Address {
+    // Its words cost more than a block, so only an error has them.
+    if (this.#isBusy) this.#assertAtRest(`allocate ${size} bytes`);
     try {
-      const address = place();
+      const address = replaced === undefined
+        ? this.blocks.allocate(size, alignment)
+        : this.blocks.allocateInPlaceOf(replaced, size);
       this.#requested += size;
       this.#notePeak();
       return address;
@@ -418,12 +421,12 @@ export class HeapCore {
     }
   }
 
-  #release(block: LiveBlock): void {
+  #release(block: LiveBlock, isOutgrown = false): void {
     // A huge block of the system's is unmapped at once: there is nothing to clear, and no wrap of it that could fail.
     const unmapped = block.huge !== undefined && this.blocks.source.isolating;
     if (this.#rules.zeroOnFree && !unmapped) this.memory.clear(block, block.usableSize);
     this.#requested -= block.requestedSize;
-    this.blocks.release(block);
+    this.blocks.release(block, isOutgrown);
   }
 
   #assertWithinLimit(extra: number, size: number): void {

@@ -122,6 +122,58 @@ describe("Blocks", () => {
     assertEquals(complaint(), "");
   });
 
+  /** Gives a block its new size, in place or elsewhere; its address and whether it moved. */
+  function grow(blocks: Blocks, address: Address, size: number): [Address, boolean] {
+    const block = find(blocks, address);
+    if (blocks.resize(block, size)) return [address, false];
+    const moved = blocks.allocateInPlaceOf(block, size);
+    blocks.release(block, true);
+    return [moved, true];
+  }
+
+  it("what has grown into a large block has room to grow again, with other blocks coming in between", () => {
+    const { blocks, complaint } = make();
+    // Holes where each of the blocks to come would fit.
+    const holes = Array.from({ length: 10 }, () => [blocks.allocate(24_000, 16), blocks.allocate(20_000, 16)]);
+    for (const [hole] of holes) blocks.release(find(blocks, hole!), true);
+    let moves = 0;
+    for (let i = 0; i < 10; i++) {
+      const [first] = grow(blocks, blocks.allocate(12_288, 16), 18_432);
+      blocks.allocate(24_000, 16);
+      const [second, moved] = grow(blocks, first, 27_648);
+      if (moved) moves++;
+      blocks.release(find(blocks, second), true);
+    }
+    assertEquals(moves, 0);
+    assertEquals(complaint(), "");
+  });
+
+  it("where blocks of one length grow again and again, the first is copied and the next are not", () => {
+    const { blocks, complaint } = make();
+    // Space in which the block can become as long as it will, and a hole that just fits it as it begins.
+    const [space, , hole] = [412_704, 20_000, 206_256, 20_000].map((size) => blocks.allocate(size, 16));
+    for (const address of [space!, hole!]) blocks.release(find(blocks, address));
+    const moves: boolean[] = [];
+    for (let i = 0; i < 5; i++) {
+      const [address, moved] = grow(blocks, blocks.allocate(206_256, 16), 412_704);
+      moves.push(moved);
+      blocks.release(find(blocks, address));
+    }
+    assertEquals(moves, [true, false, false, false, false]);
+    assertEquals(complaint(), "");
+  });
+
+  it("an outgrown block leaves free space, and is not kept for the next of its length", () => {
+    const { blocks, complaint } = make();
+    const [first, second] = [40_000, 40_000].map((size) => blocks.allocate(size, 16));
+    const { runs } = blocks.ranges[0]!.range;
+    blocks.release(find(blocks, second!), true);
+    assertEquals(runs.parkedUnits, 0);
+    blocks.release(find(blocks, first!));
+    assertEquals(runs.parkedUnits, 10);
+    assertEquals(complaint(), "");
+  });
+
   it("setOwned() marks and unmarks every kind of block, and changes nothing else", () => {
     const { blocks, complaint } = make();
     for (const size of [100, 40_000, 5 * MIB]) {
