@@ -123,6 +123,8 @@ export function breakPageSource(source: PageSource, moveBreak: MoveBreak, increm
   return {
     ...source,
     name: "brk",
+    // What it hands out is no mapping of its own.
+    move: undefined,
     granularity: pageSize,
     lazy: true,
     reserve,

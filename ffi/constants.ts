@@ -21,6 +21,13 @@ export const MAP_PRIVATE = 0x02;
 /** `MAP_FIXED`: exactly here, replacing what is mapped there. */
 export const MAP_FIXED = 0x10;
 
+/** `MREMAP_MAYMOVE`: somewhere else, not only longer or shorter. Linux. */
+export const MREMAP_MAYMOVE = 1;
+/** `MREMAP_FIXED`: to the address given, replacing what is mapped there. Linux. */
+export const MREMAP_FIXED = 2;
+/** `MREMAP_DONTUNMAP`: what was moved from stays mapped, without contents. Linux 5.7. */
+export const MREMAP_DONTUNMAP = 4;
+
 /** Flags that differ between POSIX systems. */
 export interface PosixConstants {
   /** `MAP_ANONYMOUS` (`MAP_ANON`): zero-filled memory with no file behind it. */

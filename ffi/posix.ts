@@ -7,6 +7,7 @@
  * decommit   mmap over it, as reserve: the memory and its commit charge go back in one call
  * discard    madvise(MADV_DONTNEED) on Linux; elsewhere mmap over it, as the advice there may keep old contents
  * unmap      munmap
+ * move       mremap(MREMAP_FIXED | MREMAP_DONTUNMAP) on Linux
  * ```
  *
  * Memory that escaped (wraps.ts) is never unmapped or made inaccessible: fresh memory is mapped over it.
@@ -27,15 +28,28 @@ import { OutOfMemoryError } from "../src/errors.ts";
 import { recallMemory } from "../src/lent_memory.ts";
 import { assertPageRange, assertProtection, assertReservation } from "../src/page_arguments.ts";
 import type { Address, PageSource, Protection } from "../src/page_source.ts";
-import { MAP_FIXED, MAP_PRIVATE, POSIX_CONSTANTS, PROT_NONE, PROT_READ, PROT_WRITE } from "./constants.ts";
+import {
+  MAP_FIXED,
+  MAP_PRIVATE,
+  MREMAP_DONTUNMAP,
+  MREMAP_FIXED,
+  MREMAP_MAYMOVE,
+  POSIX_CONSTANTS,
+  PROT_NONE,
+  PROT_READ,
+  PROT_WRITE,
+} from "./constants.ts";
 import type { OperatingSystem } from "./detect.ts";
 import { callErrors } from "./errno.ts";
 import type { NativeInterface } from "./library.ts";
-import type { BoundSymbols, POSIX_SYMBOLS } from "./symbols.ts";
+import type { BoundSymbols, MOVE_SYMBOLS, POSIX_SYMBOLS } from "./symbols.ts";
 import { Wraps } from "./wraps.ts";
 
 /** The functions of the C library that the source calls. */
 export type PosixLibrary = BoundSymbols<typeof POSIX_SYMBOLS>;
+
+/** The function that `move` calls. */
+export type MoveLibrary = BoundSymbols<typeof MOVE_SYMBOLS>;
 
 /** What a POSIX page source is made of. */
 export interface PosixPageSourceOptions {
@@ -47,6 +61,11 @@ export interface PosixPageSourceOptions {
   errno: () => number;
   /** Makes ArrayBuffers and pointers. */
   native: NativeInterface;
+  /**
+   * Gives `mremap`, where the system has one with `MREMAP_DONTUNMAP`; called when it is first wanted. It may not be to be
+   * had: by then a permission can have been revoked.
+   */
+  openMove?: () => MoveLibrary | null;
   /** A multiple of the OS's own page size, to work as a system with larger pages would. @defaultValue that of the OS */
   pageSize?: number;
 }
@@ -54,6 +73,7 @@ export interface PosixPageSourceOptions {
 const MAP_FAILED = -1;
 const NO_FILE = -1;
 const READ_WRITE = PROT_READ | PROT_WRITE;
+const MOVE_FLAGS = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
 const PROTECTIONS: { readonly [protection in Protection]: number } = {
   "none": PROT_NONE,
   "read": PROT_READ,
@@ -62,7 +82,7 @@ const PROTECTIONS: { readonly [protection in Protection]: number } = {
 
 /** Makes a page source over the C library. */
 export function posixPageSource(options: PosixPageSourceOptions): PageSource {
-  const { os, libc, errno, native } = options;
+  const { os, libc, errno, native, openMove } = options;
   const { mmap, munmap, mprotect, madvise } = libc;
   const { outOfMemory, failure } = callErrors(os);
   const { MAP_ANONYMOUS, MAP_NORESERVE, MADV_ZERO } = POSIX_CONSTANTS[os];
@@ -156,6 +176,20 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
     if (munmap(address, byteLength) !== 0) throw failure("unmap", address, byteLength, "munmap", errno());
   }
 
+  /** Not asked for yet when it is undefined. */
+  let moveLibrary: MoveLibrary | null | undefined;
+
+  function move(from: Address, to: Address, byteLength: number): boolean {
+    assertPageRange(from, byteLength, pageSize);
+    assertPageRange(to, byteLength, pageSize);
+    if (moveLibrary === undefined) moveLibrary = openMove!();
+    if (moveLibrary === null) return false;
+    if (moveLibrary.mremap(from, byteLength, byteLength, MOVE_FLAGS, to) !== MAP_FAILED) return true;
+    // Linux may have unmapped the target before it found out that it cannot move anything to it.
+    mapOver("move", to, byteLength, READ_WRITE);
+    return false;
+  }
+
   return {
     name: "mmap",
     pageSize,
@@ -168,5 +202,6 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
     protect,
     unmap,
     ...wraps.members(),
+    ...(openMove === undefined ? {} : { move }),
   };
 }

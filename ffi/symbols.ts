@@ -101,6 +101,24 @@ export const BRK_SYMBOLS = {
   },
 } as const satisfies SymbolTable;
 
+/**
+ * What moves OS pages on Linux. Bound apart, when it is first wanted: most programs never do. (It takes its last parameter
+ * as `...`, which every processor that Linux runs on passes as any other.)
+ */
+export const MOVE_SYMBOLS = {
+  // void *mremap(void *old_address, size_t old_size, size_t new_size, int flags, void *new_address);
+  mremap: {
+    parameters: [
+      "pointer", // void *old_address
+      "usize", // size_t old_size
+      "usize", // size_t new_size
+      "i32", // int flags
+      "pointer", // void *new_address
+    ],
+    result: "pointer", // MAP_FAILED on failure
+  },
+} as const satisfies SymbolTable;
+
 /** Linux with glibc or musl. */
 export const LINUX_SYMBOLS = {
   ...POSIX_SYMBOLS,

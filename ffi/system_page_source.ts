@@ -10,8 +10,8 @@ import { denoInterface } from "./deno.ts";
 import { detectPlatform, type Platform } from "./detect.ts";
 import { type NativeInterface, openLibrary } from "./library.ts";
 import { nodeInterface } from "./node.ts";
-import { posixPageSource } from "./posix.ts";
-import { ANDROID_SYMBOLS, BSD_SYMBOLS, LINUX_SYMBOLS, WINDOWS_SYMBOLS } from "./symbols.ts";
+import { type MoveLibrary, posixPageSource } from "./posix.ts";
+import { ANDROID_SYMBOLS, BSD_SYMBOLS, LINUX_SYMBOLS, MOVE_SYMBOLS, WINDOWS_SYMBOLS } from "./symbols.ts";
 import { windowsPageSource } from "./windows.ts";
 
 /** What is loaded once per program and per worker: `errno` belongs to a thread. */
@@ -61,7 +61,8 @@ export function openPageSource(
   const common = pageSize === undefined ? { os, native } : { os, native, pageSize };
   if (os === "linux") {
     const libc = openLibrary(native, platform, LINUX_SYMBOLS, names);
-    return posixPageSource({ ...common, libc, errno: errnoReader(native, libc.__errno_location()) });
+    const errno = errnoReader(native, libc.__errno_location());
+    return posixPageSource({ ...common, libc, errno, openMove: () => openMoveLibrary(native, platform, names) });
   }
   if (os === "android") {
     const libc = openLibrary(native, platform, ANDROID_SYMBOLS, names);
@@ -69,6 +70,19 @@ export function openPageSource(
   }
   const libc = openLibrary(native, platform, BSD_SYMBOLS, names);
   return posixPageSource({ ...common, libc, errno: errnoReader(native, libc.__error()) });
+}
+
+/** `mremap`, or null when it cannot be had: it only spares a copy. */
+function openMoveLibrary(
+  native: NativeInterface,
+  platform: Platform,
+  names: readonly string[] | undefined,
+): MoveLibrary | null {
+  try {
+    return openLibrary(native, platform, MOVE_SYMBOLS, names);
+  } catch {
+    return null;
+  }
 }
 
 /**

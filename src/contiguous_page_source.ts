@@ -111,5 +111,6 @@ export function contiguousPageSource(source: PageSource, byteLength: number = DE
     }
   }
 
-  return { ...source, name: `contiguous ${source.name}`, reserve, commit, decommit, unmap };
+  // Its memory may not be mapped at all (the program break), and nobody has huge blocks in it.
+  return { ...source, name: `contiguous ${source.name}`, move: undefined, reserve, commit, decommit, unmap };
 }

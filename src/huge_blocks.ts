@@ -10,7 +10,7 @@
  * @module
  */
 import { AddressQueue } from "./address_queue.ts";
-import { alignUp } from "./arguments.ts";
+import { alignDown, alignUp } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
 import { clearMemory, copyMemory } from "./copy_memory.ts";
 import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
@@ -20,6 +20,12 @@ import { throwAfterReport } from "./violations.ts";
 
 /** Addresses of freed huge blocks that are remembered, so that freeing one twice is told from freeing a stranger. */
 const REMEMBERED = 1024;
+
+/**
+ * Less than this many bytes are copied: moving OS pages costs two system calls and some microseconds, copying so many to
+ * memory that was never touched a hundred.
+ */
+const MOVE_LEAST = 2 ** 18;
 
 /** One huge block. */
 export interface HugeBlock {
@@ -142,9 +148,17 @@ export class HugeBlocks {
     return block.wrapped;
   }
 
-  /** Copies `length` bytes between two blocks of whatever kind, through wraps of their own. */
+  /**
+   * Copies `length` bytes between two blocks of whatever kind, of which the first is to be freed: it may be without
+   * contents afterwards. Whole OS pages are moved to a huge block where the source can do that.
+   */
   copy(from: Address, to: Address, length: number): void {
-    copyMemory(this.#source, from, to, length);
+    const source = this.#source;
+    const isMovable = length >= MOVE_LEAST && this.#blocks.has(to) && from % source.pageSize === 0;
+    const whole = isMovable && source.move !== undefined ? alignDown(length, source.pageSize) : 0;
+    // The rest first: when it cannot be copied, nothing has been moved.
+    if (whole < length) copyMemory(source, from + whole, to + whole, length - whole);
+    if (whole > 0 && !source.move!(from, to, whole)) copyMemory(source, from, to, whole);
   }
 
   /** Clears `length` bytes of a block that may be longer than one wrap. */

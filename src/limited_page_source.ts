@@ -97,6 +97,9 @@ export function limitedPageSource(source: PageSource, bytes: number): LimitedPag
     unwrap(bytes) {
       source.unwrap(bytes);
     },
+    move(from, to, byteLength) {
+      return source.move?.(from, to, byteLength) ?? false;
+    },
     toPointer(address) {
       return source.toPointer(address);
     },

@@ -21,7 +21,7 @@
  * - committed memory that was never written, or was discarded since, reads as zero;
  * - a request either happens whole or throws and leaves everything as it was;
  * - address 0 is never part of a reservation;
- * - memory is never moved, and given back only by `decommit`, `discard` or `unmap`.
+ * - memory is given back only by `decommit`, `discard` or `unmap`, and its contents moved only by `move`.
  *
  * @module
  */
@@ -126,6 +126,14 @@ export interface PageSource {
   wrap(address: Address, byteLength: number): Uint8Array;
   /** Ends a `wrap`: an isolating source detaches the buffer, and every view of it has length 0 from then on. */
   unwrap(bytes: Uint8Array): void;
+  /**
+   * Gives the contents of committed memory to other committed memory, without copying; both stay what they are, and what
+   * was moved from reads as zero. A source may have no such way, or none for these addresses, and return false: then
+   * nothing of `from` has changed. What `to` held is lost in any case.
+   *
+   * @throws {OutOfMemoryError} When the system cannot do it, and `to` is of no more use than to be unmapped.
+   */
+  readonly move?: ((from: Address, to: Address, byteLength: number) => boolean) | undefined;
   /** A cheaper form of `wrap` and `unwrap`, of isolating sources that have one; see `buffersOf`. */
   readonly buffers?: BufferWraps;
   /** The address as the runtime's foreign function interface takes it. */

@@ -91,6 +91,10 @@ export class WatchedSource implements PageSource {
     this.#call(() => this.#source.unwrap(bytes));
   }
 
+  move(from: Address, to: Address, byteLength: number): boolean {
+    return this.#call(() => this.#source.move?.(from, to, byteLength) ?? false);
+  }
+
   toPointer(address: Address): NativePointer {
     return this.#source.toPointer(address);
   }

@@ -22,6 +22,51 @@ function make(os: PosixSystem, pageSize = 4096): FakeLibc & { source: PageSource
 }
 
 describe("posixPageSource()", () => {
+  it("move() calls mremap, and puts fresh memory where it may have left a hole", () => {
+    for (const result of [0, -1]) {
+      const { libc, errno, calls } = fakeLibc(4096);
+      const moves: number[][] = [];
+      let opened = 0;
+      const openMove = () => {
+        opened++;
+        return {
+          mremap(...args: number[]) {
+            moves.push(args);
+            return result;
+          },
+        };
+      };
+      const source = posixPageSource({ os: "linux", libc, errno, native: fakeNative(), openMove });
+      const [from, to] = [0, 0].map(() => source.reserve(8192, 1)) as [number, number];
+      assertEquals(opened, 0, "not before it is wanted");
+      calls.length = 0;
+      for (let i = 0; i < 2; i++) assertEquals(source.move?.(from, to, 8192), result === 0);
+      assertEquals([opened, moves], [1, [[from, 8192, 8192, 7, to], [from, 8192, 8192, 7, to]]]);
+      const remapped = `mmap(0x${to.toString(16)}, 8192, 3, ${0x4032}, -1, 0)`;
+      assertEquals(calls, result === 0 ? [] : [remapped, remapped]);
+      assertThrows(() => source.move?.(from + 1, to, 8192), RangeError);
+      assertThrows(() => source.move?.(from, to, 100), RangeError);
+    }
+  });
+
+  it("has no move() where there is no mremap, and one that does nothing where it cannot be had", () => {
+    assertEquals(make("macos").source.move, undefined);
+    const { libc, errno, calls } = fakeLibc(4096);
+    const source = posixPageSource({ os: "linux", libc, errno, native: fakeNative(), openMove: () => null });
+    const [from, to] = [0, 0].map(() => source.reserve(4096, 1)) as [number, number];
+    calls.length = 0;
+    assertEquals([source.move?.(from, to, 4096), calls], [false, []]);
+  });
+
+  it("move() throws when the hole cannot be filled", () => {
+    const { libc, errno, fail } = fakeLibc(4096);
+    const openMove = () => ({ mremap: () => -1 });
+    const source = posixPageSource({ os: "linux", libc, errno, native: fakeNative(), openMove });
+    const [from, to] = [0, 0].map(() => source.reserve(4096, 1)) as [number, number];
+    fail("mmap", 12);
+    assertThrows(() => source.move?.(from, to, 4096), OutOfMemoryError, "Cannot move 4096 bytes");
+  });
+
   for (const [pageSize, name] of [[4096, "4 KiB"], [16384, "16 KiB"], [65536, "64 KiB"]] as const) {
     it(`queries OS pages of ${name} and trims head and tail exactly`, () => {
       const { source, mapped, calls } = make("linux", pageSize);

@@ -7,6 +7,7 @@
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { Buffer } from "node:buffer";
 import process from "node:process";
 import { type Address, Heap, InvalidFreeError, OutOfMemoryError, systemPageSource } from "../mod.ts";
 import { isLinux, isWindows, mappingCount, rssBytes, runtimeName } from "./support/runtime.ts";
@@ -167,6 +168,33 @@ describe("Heap and resident memory", { ignore: !MEASURED }, () => {
     for (let i = 0; i < 100; i++) heap.free(addresses[i]!);
     heap[Symbol.dispose]();
     assert(mappingCount() <= before, `${before} mappings before, ${mappingCount()} after`);
+  });
+});
+
+describe("Heap and huge blocks that grow", () => {
+  it("contents come along from a run and from a mapping, and nothing beside them changes", () => {
+    using heap = new Heap();
+    const before = heap.allocate(20_000);
+    const inRun = heap.allocate(3 * MIB + 12_345);
+    const after = heap.allocate(20_000);
+    const own = heap.allocate(5 * MIB + 12_345);
+    for (const address of [before, after]) heap.view(address).fill(9);
+    for (const address of [inRun, own]) {
+      const bytes = heap.view(address);
+      const { length } = bytes;
+      for (let i = 0; i < length; i += 1021) bytes[i] = 1 + i % 251;
+      bytes[length - 1] = 252;
+      const expected = bytes.slice();
+      const moved = heap.reallocate(address, 20 * MIB);
+      assert(moved !== address);
+      assertEquals(Buffer.compare(heap.view(moved, length), expected), 0, `${length} bytes`);
+      const shrunk = heap.reallocate(moved, 2 * MIB);
+      assertEquals(Buffer.compare(heap.view(shrunk), expected.subarray(0, 2 * MIB)), 0);
+      heap.check();
+    }
+    for (const address of [before, after]) {
+      assertEquals(heap.view(address).every((byte) => byte === 9), true);
+    }
   });
 });
 

@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { failingPageSource, OutOfMemoryError, type PageOperation, systemPageSource } from "../mod.ts";
+import { failingPageSource, OutOfMemoryError, type PageOperation, type PageSource, systemPageSource } from "../mod.ts";
 import { HugeBlocks } from "../src/huge_blocks.ts";
 import { Recorder, type RecorderOptions } from "./support/recording_source.ts";
 
@@ -164,6 +164,59 @@ describe("HugeBlocks", () => {
     assertEquals([blocks.unreleased.retry(), recorder.mappings().length], [0, 1]);
     failing.rearm(Infinity);
     assertEquals([blocks.unreleased.retry(), recorder.mappings().length], [block.byteLength, 0]);
+    assertEquals(complaint(blocks, recorder), "");
+  });
+
+  it("copy() moves whole OS pages to a huge block, and copies the rest", () => {
+    for (const isAble of [true, false]) {
+      const { recorder, step } = make();
+      const { pageSize } = recorder.source;
+      const moves: [number, number, number][] = [];
+      const source: PageSource = {
+        ...recorder.source,
+        move(from, to, byteLength) {
+          moves.push([from, to, byteLength]);
+          if (!isAble) return false;
+          const [origin, target] = [from, to].map((address) => recorder.source.wrap(address, byteLength));
+          target!.set(origin!);
+          origin!.fill(0);
+          for (const bytes of [origin, target]) recorder.source.unwrap(bytes!);
+          return true;
+        },
+      };
+      const blocks = new HugeBlocks(source);
+      const from = blocks.allocate(MIB, 16);
+      const to = blocks.allocate(MIB, 16);
+      const bytes = blocks.view(from, MIB);
+      for (let i = 0; i < MIB; i++) bytes[i] = 1 + i % 251;
+      const expected = bytes.slice();
+      const length = MIB - step + 100;
+      blocks.copy(from.address, to.address, length);
+      assertEquals(moves, [[from.address, to.address, Math.floor(length / pageSize) * pageSize]]);
+      assertEquals(blocks.view(to, length), expected.subarray(0, length));
+      assertEquals(blocks.view(to, MIB)[length], 0);
+      // Too little to be worth it, not the start of an OS page, and a target that is not huge.
+      moves.length = 0;
+      blocks.copy(to.address, from.address, 1000);
+      blocks.copy(to.address + 16, from.address, MIB / 2);
+      blocks.copy(to.address, from.address + pageSize, MIB / 2);
+      assertEquals(moves, []);
+      assertEquals(complaint(blocks, recorder), "");
+    }
+  });
+
+  it("copy() has moved nothing when the rest cannot be copied", () => {
+    const { recorder } = make();
+    let moves = 0;
+    const failing = failingPageSource(recorder.source, Infinity, { operations: ["wrap"] });
+    const source: PageSource = { ...failing, move: () => ++moves > 0 };
+    const blocks = new HugeBlocks(source);
+    const from = blocks.allocate(MIB, 16);
+    const to = blocks.allocate(MIB, 16);
+    failing.rearm(1);
+    assertThrows(() => blocks.copy(from.address, to.address, MIB - 100), OutOfMemoryError, "fails on purpose");
+    assertEquals(moves, 0);
+    failing.rearm(Infinity);
     assertEquals(complaint(blocks, recorder), "");
   });
 

@@ -60,6 +60,34 @@ describe("systemPageSource()", () => {
     assertEquals(source.name, isWindows ? "VirtualAlloc" : "mmap");
   });
 
+  it(
+    "move() gives contents to other memory; both stay mapped and wrapped",
+    { ignore: source.move === undefined },
+    () => {
+      const byteLength = 64 * pageSize;
+      const half = byteLength / 2;
+      withPages(byteLength, (from) =>
+        withPages(byteLength, (to) => {
+          const [origin, target] = [from, to].map((address) => source.wrap(address, byteLength)) as [
+            Uint8Array,
+            Uint8Array,
+          ];
+          for (let i = 0; i < byteLength; i += 61) origin[i] = 1 + i % 251;
+          target.fill(9);
+          const expected = origin.slice();
+          // An emulated Linux may have no such call; then nothing has happened to the first.
+          const isMoved = source.move!(from, to, half);
+          assertEquals(origin.slice(half), expected.slice(half), "what was not to be moved");
+          assertEquals(target.slice(half), new Uint8Array(half).fill(9), "and what is behind it");
+          assertEquals(origin.slice(0, half), isMoved ? new Uint8Array(half) : expected.slice(0, half));
+          if (isMoved) assertEquals(target.slice(0, half), expected.slice(0, half));
+          origin[1] = target[1] = 77;
+          assertEquals([origin[1], target[1]], [77, 77]);
+          for (const bytes of [origin, target]) source.unwrap(bytes);
+        }));
+    },
+  );
+
   it("knows the page size, the granularity and the largest wrap", () => {
     assertGreaterOrEqual(pageSize, 4096);
     assertEquals(Math.log2(pageSize) % 1, 0);

@@ -60,6 +60,16 @@ function heapWith(options: HeapOptions = {}): { heap: Heap; inside: (call: Call,
 }
 
 describe("WatchedSource", () => {
+  it("move() is passed on and watched, and does nothing where the source has none", () => {
+    const states: boolean[] = [];
+    const moves: number[][] = [];
+    const { move: _, ...without } = systemPageSource();
+    const source: PageSource = { ...without, move: (...args) => moves.push(args) > 0 };
+    assertEquals(new WatchedSource(source, (isBusy) => states.push(isBusy)).move(4096, 8192, 4096), true);
+    assertEquals([states, moves], [[true, false], [[4096, 8192, 4096]]]);
+    assertEquals(new WatchedSource(without, () => {}).move(4096, 8192, 4096), false);
+  });
+
   it("says when a call begins and ends, however it ends, and passes everything on", () => {
     const told: boolean[] = [];
     const system = systemPageSource();
