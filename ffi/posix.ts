@@ -62,8 +62,8 @@ export interface PosixPageSourceOptions {
   /** Makes ArrayBuffers and pointers. */
   native: NativeInterface;
   /**
-   * Gives `mremap`, where the system has one with `MREMAP_DONTUNMAP`; called when it is first wanted. It may not be to be
-   * had: by then a permission can have been revoked.
+   * Gives `mremap`, where the system has one with `MREMAP_DONTUNMAP`; called once, when it is first wanted. Null when it
+   * cannot be had: a permission can have been revoked by then.
    */
   openMove?: () => MoveLibrary | null;
   /** A multiple of the OS's own page size, to work as a system with larger pages would. @defaultValue that of the OS */
@@ -176,7 +176,7 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
     if (munmap(address, byteLength) !== 0) throw failure("unmap", address, byteLength, "munmap", errno());
   }
 
-  /** Not asked for yet when it is undefined. */
+  /** Undefined until it is asked for. */
   let moveLibrary: MoveLibrary | null | undefined;
 
   function move(from: Address, to: Address, byteLength: number): boolean {

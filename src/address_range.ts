@@ -143,8 +143,8 @@ export class AddressRange {
   }
 
   /**
-   * Takes a run of `count` units at a multiple of `alignment` bytes, if it can be where it could grow to `room` units;
-   * merges parked runs or adds a region when no free run fits.
+   * Takes a run of `count` units at a multiple of `alignment` bytes, where it could grow to `room` units if there is such
+   * a place; merges parked runs or adds a region when no free run fits.
    *
    * @returns Its first unit, or -1 when the range is full or there is no memory; `isFresh` says whether it is zero.
    */

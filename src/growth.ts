@@ -28,7 +28,10 @@ export class Growth {
     this.#left[bin] = REMEMBERED;
   }
 
-  /** The units that a new block of `count` is likely to need in the end: `count` when nothing is known. */
+  /**
+   * The units that a new block of `count` is likely to need in the end: `count` when nothing is known. Each call counts as
+   * one of the {@link REMEMBERED} blocks.
+   */
   roomFor(count: number): number {
     const bin = binOf(count);
     const left = this.#left[bin]!;

@@ -97,7 +97,7 @@ const NEAR_UNITS = 2 ** 19;
  *
  * Blocks never move, are 16-byte aligned at least, and are freed on purpose. Freeing what is not a live block is always
  * an error, never a corruption. `allocate` (up to 256 KiB), `free`, `usableSize` and `owns` take constant time;
- * `reallocate` copies when it cannot grow in place; `stats` takes time in the number of pages and large blocks,
+ * `reallocate` moves what cannot stay in place; `stats` takes time in the number of pages and large blocks,
  * `blocks` in that of slots, large blocks and huge ones, `check` in that of slots and units.
  *
  * Undisposed, a heap keeps its memory until the process ends: nothing is freed by the garbage collector.
@@ -152,9 +152,7 @@ export class Heap implements Allocator {
     return this.#source;
   }
 
-  /**
-   * See {@link Allocator.allocate}. Constant time up to 256 KiB; a search for a run above, and for large alignments.
-   */
+  /** See {@link Allocator.allocate}. Constant time up to 256 KiB; above, and for large alignments, a search for a run. */
   allocate(size: number, alignment: number = DEFAULT): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
     if (bytes === size && bytes <= this.#fastSize && alignment === DEFAULT) {
@@ -225,14 +223,18 @@ export class Heap implements Allocator {
 
   /**
    * See {@link Allocator.resize}. Blocks up to 16 KiB resize within their size class, and do not shrink in place by
-   * more than 4095 bytes below it; larger blocks shrink always, and up to 8 MiB they grow into free space behind them;
-   * huge ones grow no further than their last OS page.
+   * more than 4095 bytes below it; larger ones shrink always, and grow up to 8 MiB into free space behind them. Huge ones
+   * grow to the end of their mapping: their last OS page, or the room that `reallocate` left when they had to move.
    */
   resize(address: Address, size: number): boolean {
     return this.#core.resize(address, size);
   }
 
-  /** See {@link Allocator.reallocate}. A block that would keep less than half of its size moves to a smaller one. */
+  /**
+   * See {@link Allocator.reallocate}. A block that would keep less than half of its size moves to a smaller one. One that
+   * outgrows its place, to more than 16 KiB, moves to where it has room to grow again, if there is such a place. Moving is
+   * copying, but what is huge then takes its OS pages along where the source can `move` them (Linux, from 256 KiB up).
+   */
   reallocate(address: Address, size: number): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
     const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
@@ -254,10 +256,7 @@ export class Heap implements Allocator {
     return typeof address === "number" && this.#core.blocks.find(address) !== undefined;
   }
 
-  /**
-   * See {@link Allocator.view}. A view of a huge block (above 4 MiB) is empty as soon as the block is freed. Constant
-   * time; most of it is the runtime's own.
-   */
+  /** See {@link Allocator.view}. Constant time. Views of a huge block (above 4 MiB) are empty once it is freed. */
   view(address: Address, byteLength?: number): Uint8Array {
     const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
@@ -396,7 +395,6 @@ export class Heap implements Allocator {
 
   /**
    * What `allocate` does when the free list of the current page is empty, and for all other blocks.
-   *
    * One long method on purpose: V8 inlines callees of up to 460 bytes of bytecode, and what it has inlined into `allocate`
    * counts when it asks whether `allocate` itself still fits into its caller. With this one inside it did not.
    */

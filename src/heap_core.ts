@@ -407,7 +407,7 @@ export class HeapCore {
   }
 
   #place(size: number, alignment: number, replaced?: LiveBlock): Address {
-    // Its words cost more than a block, so only an error has them.
+    // Its text costs more to make than a block, so only an error has it.
     if (this.#isBusy) this.#assertAtRest(`allocate ${size} bytes`);
     try {
       const address = replaced === undefined

@@ -5,7 +5,8 @@
  * one takes two system calls (up to four when it is aligned beyond an OS page) and freeing it one; its memory is fresh,
  * so it is zero without being cleared. A huge block is wrapped when its first view is asked for, and that wrap is
  * detached when it is freed: unlike those of smaller blocks, views of a freed huge block are empty at once. Memory that
- * the system does not take back then is kept and tried again (unreleased.ts); freeing never fails because of it.
+ * the system does not take back then is kept and tried again (unreleased.ts); freeing never fails because of it. When a
+ * block becomes huge, or outgrows its mapping, its OS pages move to the new one where the source can do that.
  *
  * @module
  */
@@ -22,8 +23,8 @@ import { throwAfterReport } from "./violations.ts";
 const REMEMBERED = 1024;
 
 /**
- * Less than this many bytes are copied: moving OS pages costs two system calls and some microseconds, copying so many to
- * memory that was never touched a hundred.
+ * Less than this many bytes are copied: moving so many costs a system call, some 25 microseconds at most, and copying them
+ * to memory that was never touched 130 (docs/performance.md).
  */
 const MOVE_LEAST = 2 ** 18;
 
@@ -150,7 +151,8 @@ export class HugeBlocks {
 
   /**
    * Copies `length` bytes between two blocks of whatever kind, of which the first is to be freed: it may be without
-   * contents afterwards. Whole OS pages are moved to a huge block where the source can do that.
+   * contents afterwards. Whole OS pages are moved to a huge block where the source can do that. When it throws, the first
+   * is as it was.
    */
   copy(from: Address, to: Address, length: number): void {
     const source = this.#source;

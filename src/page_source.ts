@@ -19,7 +19,7 @@
  *
  * Rules every source keeps and every allocator relies on:
  * - committed memory that was never written, or was discarded since, reads as zero;
- * - a request either happens whole or throws and leaves everything as it was;
+ * - a request either happens whole or throws and leaves everything as it was (all but the target of a `move`);
  * - address 0 is never part of a reservation;
  * - memory is given back only by `decommit`, `discard` or `unmap`, and its contents moved only by `move`.
  *
@@ -75,7 +75,7 @@ export interface BufferWraps {
 export interface PageSource {
   /** A short name for messages and reports, such as `"mmap"`. */
   readonly name: string;
-  /** Bytes of one OS page: the unit of `commit`, `decommit`, `discard` and `protect`. */
+  /** Bytes of one OS page: the unit of `commit`, `decommit`, `discard`, `protect` and `move`. */
   readonly pageSize: number;
   /** Alignment in bytes that every reservation has anyway (64 KiB on Windows). */
   readonly granularity: number;
@@ -127,11 +127,13 @@ export interface PageSource {
   /** Ends a `wrap`: an isolating source detaches the buffer, and every view of it has length 0 from then on. */
   unwrap(bytes: Uint8Array): void;
   /**
-   * Gives the contents of committed memory to other committed memory, without copying; both stay what they are, and what
-   * was moved from reads as zero. A source may have no such way, or none for these addresses, and return false: then
-   * nothing of `from` has changed. What `to` held is lost in any case.
+   * Moves the contents of committed memory to other committed memory, without copying. The two must not overlap. Both stay
+   * committed, and wrapped if they were; what was moved from reads as zero then. A source that has no way to do that, or
+   * none for these addresses, returns false: then nothing of `from` has changed. What `to` held is lost in any case.
    *
-   * @throws {OutOfMemoryError} When the system cannot do it, and `to` is of no more use than to be unmapped.
+   * A variation of a source whose memory is no mapping of its own sets it to `undefined`.
+   *
+   * @throws {OutOfMemoryError} When the system has no memory for it: `from` is as it was, `to` can only be unmapped.
    */
   readonly move?: ((from: Address, to: Address, byteLength: number) => boolean) | undefined;
   /** A cheaper form of `wrap` and `unwrap`, of isolating sources that have one; see `buffersOf`. */

@@ -18,14 +18,14 @@
  * A run of a large block that is freed is parked first: it stays as long as it is, in a stack of runs of its length,
  * for the next block of that length. That makes allocating and freeing 64 KiB over and over four times cheaper than
  * merging and splitting. Parked runs are merged when a freed run is too long to be parked or would make them more than
- * 256 units together, when nothing else fits, and by `trim`.
+ * 256 units together, when nothing else fits, when memory must go back (footprint.ts), and by `trim`.
  *
  * Invariants, verified by {@link Runs.check}: runs tile each region exactly; no two free runs of a region touch; the
  * bins hold exactly the free runs, each in the bin of its length; a bin's bit is set exactly when it has a run; a gap
  * lies inside its run.
  *
- * Cost: `release` is O(1); `take` looks at up to 16 runs in each of up to 16 bins, and at every free run before it gives
- * up although enough units are free.
+ * Cost: `release` is O(1); `take` looks at up to 16 runs in each of up to 16 bins that have a run of the length, twice if
+ * room is wanted, and at every free run before it gives up although enough units are free.
  *
  * @module
  */
@@ -98,15 +98,15 @@ export class Runs {
   freeUnits = 0;
   /** Units in free runs that were written and not given back since; never less than the truth. */
   writtenUnits = 0;
-  /** Units of the run of the last `take` that were not. */
+  /** Units that the last `take` took, or the last `resize` added, that were not. */
   freshUnits = 0;
-  /** The gap of the run that was looked at last: the units of it that were not written. */
-  #gapFrom = 0;
-  #gapTo = 0;
   /** Units in the stacks of parked runs. */
   parkedUnits = 0;
   /** Runs whose reuse is delayed. */
   delayedRuns = 0;
+  /** The gap of the run that was looked at last: the units of it that were not written. */
+  #gapFrom = 0;
+  #gapTo = 0;
   /** The last parked run of each length, plus one. */
   readonly #parked = new Int32Array(PARKED_LENGTH_MAX + 1);
   /** The first free run of each bin, plus one. */
@@ -126,7 +126,7 @@ export class Runs {
 
   /**
    * Takes a run of `count` units whose first unit plus `bias` is a multiple of `alignment` (a power of two, in units).
-   * When there is such a place it has free space behind it, so that it could grow to `room` units.
+   * It is placed where it could grow to `room` units, if there is such a place.
    *
    * @returns Its first unit, or -1 when there is none. The caller describes a large block.
    */
