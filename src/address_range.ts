@@ -23,12 +23,12 @@
 import { alignDown, alignUp } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
 import { AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
-import type { Address, PageSource } from "./page_source.ts";
 import { Footprint, type PageMemory } from "./footprint.ts";
+import type { Address, PageSource } from "./page_source.ts";
 import { initializePageTable, pageTableBytes, STATE } from "./page_table.ts";
-import { FREE_RUN, PAGE_UNITS, type RunKind, Runs, UNIT, UNIT_RECORD } from "./runs.ts";
-import { type Region, REGION_COUNT_MAX, RegionIndex, type Reservation } from "./region.ts";
 import { checkExtents, checkFrontiers } from "./range_check.ts";
+import { type Region, REGION_COUNT_MAX, RegionIndex, type Reservation } from "./region.ts";
+import { FREE_RUN, PAGE_UNITS, type RunKind, Runs, UNIT, UNIT_RECORD } from "./runs.ts";
 import { Surplus } from "./surplus.ts";
 import { Table } from "./table.ts";
 import { throwAfterReport } from "./violations.ts";

@@ -16,8 +16,8 @@
  */
 import type { AllocatorStats, BlockInfo } from "./allocator.ts";
 import { assertAddress, assertAlignment, assertSize } from "./arguments.ts";
-import { BlockMemory, type WrappedMemory } from "./block_memory.ts";
 import type { LiveBlock } from "./block_lookup.ts";
+import { BlockMemory, type WrappedMemory } from "./block_memory.ts";
 import { Blocks } from "./blocks.ts";
 import { clearBytes } from "./bytes.ts";
 import {

@@ -20,8 +20,8 @@
  * @module
  */
 import { CorruptionError } from "./errors.ts";
-import { CLASS_COUNT, CLASS_SLOTS, PAGE_SIZE } from "./size_class.ts";
 import type { PageSource } from "./page_source.ts";
+import { CLASS_COUNT, CLASS_SLOTS, PAGE_SIZE } from "./size_class.ts";
 import { Table } from "./table.ts";
 
 /** The first link that a page can have; links[0] stays 0 for what is no page. */

@@ -7,7 +7,6 @@ import { assert, assertEquals, assertThrows, fail } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { failingPageSource, fixedPageSource, type PageSource } from "../mod.ts";
 import { AddressRange } from "../src/address_range.ts";
-import { reserveRange } from "../src/region.ts";
 import { CorruptionError } from "../src/errors.ts";
 import {
   alignmentOfLink,
@@ -29,6 +28,7 @@ import {
   SLACK_MASK,
   STATE,
 } from "../src/page_table.ts";
+import { reserveRange } from "../src/region.ts";
 import { LARGE_RUN, PAGE_RUN } from "../src/runs.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, classFor, GRANULE } from "../src/size_class.ts";
 import { SmallPages } from "../src/small_pages.ts";
