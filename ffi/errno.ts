@@ -1,6 +1,6 @@
 /**
  * Names and texts of the error numbers that memory calls give. Whether a call failed is decided on its return value
- * alone; the number is diagnosis, for the message and for which class of error fits.
+ * alone; the number is diagnosis, for the message and for which class of error fits. {@link callErrors} makes those errors.
  *
  * @module
  */

@@ -63,7 +63,7 @@ export const STEPS: readonly Step[] = [
   { name: EMPTY, source: () => "" },
   {
     name: "import of a module without imports",
-    source: ({ module }) => `import "${besides(module)}src/size_class.ts";`,
+    source: ({ module }) => `import "${rootOf(module)}src/size_class.ts";`,
   },
   { name: "an OS page by FFI, without the package", source: () => FLOOR },
   { name: "import", source: ({ module }) => `import "${module}";` },
@@ -73,8 +73,8 @@ export const STEPS: readonly Step[] = [
   },
   { name: "heap", source: ({ module }) => `import { Heap } from "${module}"; new Heap();` },
   { name: FIRST, source: ({ module }) => firstBlock(module) },
-  { name: "import of heap.ts", source: ({ module }) => `import "${besides(module)}heap.ts";` },
-  { name: "first block, heap.ts", source: ({ module }) => firstBlock(`${besides(module)}heap.ts`) },
+  { name: "import of heap.ts", source: ({ module }) => `import "${rootOf(module)}heap.ts";` },
+  { name: "first block, heap.ts", source: ({ module }) => firstBlock(`${rootOf(module)}heap.ts`) },
   { name: "import, the package as built", needsBuilt: true, source: ({ built }) => `import "${built}/mod.js";` },
   { name: "first block, the package as built", needsBuilt: true, source: ({ built }) => firstBlock(`${built}/mod.js`) },
   { name: "import of its heap.js", needsBuilt: true, source: ({ built }) => `import "${built}/heap.js";` },
@@ -82,13 +82,13 @@ export const STEPS: readonly Step[] = [
   {
     name: "first block, bundled with the program",
     bundled: "minified",
-    source: ({ module }) => firstBlock(`${besides(module)}heap.ts`),
+    source: ({ module }) => firstBlock(`${rootOf(module)}heap.ts`),
   },
   {
     name: "first block, bundled as bytecode",
     bundled: "bytecode",
     only: "bun",
-    source: ({ module }) => firstBlock(`${besides(module)}heap.ts`),
+    source: ({ module }) => firstBlock(`${rootOf(module)}heap.ts`),
   },
 ];
 
@@ -96,6 +96,7 @@ function firstBlock(module: string): string {
   return `import { Heap } from "${module}"; ${FIRST_BLOCK}`;
 }
 
-function besides(module: string): string {
+/** The directory of the package, with the slash. */
+function rootOf(module: string): string {
   return `${dirname(module)}/`;
 }
