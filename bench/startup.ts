@@ -1,12 +1,13 @@
 /**
  * What it takes until a program has its first block, above what an empty program takes: builds the package, starts small
- * programs that go one step further each, prints the table, and writes `bench/results/DATE-startup-HOST.json` and `.csv`. Linux only.
+ * programs that go one step further each, prints the table, and writes `bench/results/DATE-startup-HOST.json` and `.csv`.
+ * Linux only.
  *
  *     deno run -A bench/startup.ts [--quick] [--processes 15] [--runtimes deno,bun] [--module FILE]
  *
  * All programs run once, one after the other, then all again; before that each runs once unmeasured, which fills the
- * runtimes' caches and the file system's. What a step costs is the difference to the empty program's time in the same round, so that what the
- * machine does meanwhile falls on both.
+ * runtimes' caches and the file system's. What a step costs is the difference to the empty program's time in the same
+ * round, so that what the machine does meanwhile falls on both.
  *
  * @module
  */
