@@ -7,11 +7,11 @@
  *    └─ HeapCore               arguments, bad addresses, limit, clearing   heap_core.ts
  *        ├─ OwnedBlocks        blocks with an ArrayBuffer of their own     native_buffer.ts
  *        ├─ BlockMemory        the bytes of blocks                         block_memory.ts
- *        └─ Blocks             which kind of block, several ranges         blocks.ts
+ *        └─ Blocks             which kind of block, several ranges, room   blocks.ts, growth.ts
  *            ├─ SmallPages     size classes, pages, slots, links           small_pages.ts, page_table.ts, link_table.ts
  *            │   └─ AddressRange   reservation, regions                    address_range.ts
- *            │       └─ Runs   units, runs, bins                           runs.ts
- *            └─ HugeBlocks     a mapping each                              huge_blocks.ts
+ *            │       └─ Runs   units, runs, bins                           runs.ts, run_record.ts, run_bins.ts
+ *            └─ HugeBlocks     a mapping each, OS pages that move          huge_blocks.ts
  * ```
  *
  * `allocate` and `free` of small blocks are written out whole in one method each, on five fields that are copies of

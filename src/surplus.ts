@@ -8,7 +8,7 @@
  * ```text
  *   dirty  ▲                        ╭─ above both: all of it is given back
  *          │               ╭────────┤
- *   kept   ├╌╌╌╌╌╌╌╌╌╌╌╌╌╌╱╌╌╌╌╌╌╌╌╌│╌╌╌╌ doubles, to what was given back, when half of that was needed again;
+ *   kept   ├╌╌╌╌╌╌╌╌╌╌╌╌╌╌╱╌╌╌╌╌╌╌╌╌│╌╌╌╌ doubles, up to what was given back, when half of that was needed again;
  *          │      ╭──────╯          │     halves when half of it lay idle while 16 times as much came and went
  *          └──────┴─────────────────┴──▶
  * ```

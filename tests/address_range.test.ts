@@ -422,7 +422,7 @@ describe("AddressRange", () => {
     assertEquals(complaint(), "");
   });
 
-  it("growing in place takes memory as all other, and does not make what is kept seem idle", () => {
+  it("growing in place counts as taking, and does not make what is kept seem idle", () => {
     const { range, recorder, complaint } = make(systemPageSource(), 2 ** 28);
     range.release(range.take(10_240, 16, LARGE_RUN));
     // A burst of 40 MiB is given back once, and kept from then on, however often blocks grow in place in it.
