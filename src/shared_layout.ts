@@ -79,7 +79,7 @@ export const GAP_UNITS = 42;
 export const OCCUPIED = 64;
 /** The first free run of each bin, plus one. */
 export const BINS = 72;
-/** The first abandoned page of each class, plus one. */
+/** The first abandoned page of each class, plus one: room for 48. */
 export const ABANDONED = 208;
 
 /** Two words for each region: END, the unit after its last, and FRONTIER, the unit after the last ever handed out. */
@@ -108,7 +108,7 @@ export const CONTROL_WORDS = 3072;
 /** "ofh1". */
 export const MAGIC_LIVE = 0x6f666831;
 /** The version of this layout. */
-export const LAYOUT_VERSION = 3;
+export const LAYOUT_VERSION = 4;
 
 /**
  * In a page's record: the attachment that owns it, 0 when it is abandoned; and {@link NEWS}. One word for both, so that the

@@ -1,17 +1,19 @@
 /**
  * The size classes of small blocks: which sizes a page can be divided into.
  *
- * Sizes are counted in granules of 16 bytes. Up to 128 bytes every multiple of 16 is a class; above, each doubling has
- * four (5, 6, 7 and 8 times a power of two), so that rounding a size up to its class wastes less than a fifth of the
- * slot:
+ * Sizes are counted in granules of 16 bytes. Up to 128 bytes every multiple of 16 is a class. Above, each doubling has four
+ * (5, 6, 7 and 8 times a power of two), so that rounding a size up to its class wastes less than a fifth of the slot; the
+ * doublings above 4 KiB have eight (9 to 16 times a power of two), and less than a ninth is wasted:
  *
  * ```text
- *   bytes   16  32  48  64  80  96 112 128 | 160 192 224 256 | 320 384 448 512 | ... | 10240 12288 14336 16384
- *   class    0   1   2   3   4   5   6   7 |   8   9  10  11 |  12  13  14  15 | ... |    32    33    34    35
+ *   bytes   16  32 ... 112 128 | 160 192 224 256 | ... | 2560 3072 3584 4096 | 4608 5120 ... 8192 | 9216 10240 ... 16384
+ *   class    0   1 ...   6   7 |   8   9  10  11 | ... |   24   25   26   27 |   28   29 ...   35 |   36    37 ...    43
  * ```
  *
- * Four classes per doubling are as good as eight: on seven traces of real programs eight saved 2 to 4 % of
- * rounding and lost as much again to pages that are not full.
+ * More classes waste less in slots, and leave more slots free that only their own class can use. For small sizes one is
+ * worth the other. Large ones are few and alike (the buffers and tables of one program), so that a class that fits them
+ * saves much, and one that nobody needs has no page: on eleven traces of real programs these eight more save 0.8 % of the
+ * heap, and eight in all doublings 0.5 % (docs/performance.md).
  *
  * @module
  */
@@ -33,8 +35,11 @@ export const PAGE_SIZE = 64 * 1024;
 /** Granules of a page: offsets within a page are granule numbers below this. */
 export const PAGE_GRANULES = PAGE_SIZE / GRANULE;
 
-/** Count of size classes. */
-export const CLASS_COUNT = 36;
+/** Granules from which a doubling has eight classes instead of four: 4 KiB. */
+const FINE_GRANULES = 256;
+
+/** Count of size classes. The table of page_table.ts has room for so many, the lists of shared_layout.ts for 48. */
+export const CLASS_COUNT = 44;
 
 /** Granules of one slot, by class. */
 export const CLASS_GRANULES: Int32Array = new Int32Array(CLASS_COUNT);
@@ -50,8 +55,8 @@ export const CLASS_SLOTS: Int32Array = new Int32Array(CLASS_COUNT);
 for (let sizeClass = 0, granules = 1; sizeClass < CLASS_COUNT; sizeClass++) {
   CLASS_GRANULES[sizeClass] = granules;
   CLASS_SLOTS[sizeClass] = Math.min(Math.floor(PAGE_GRANULES / granules), PAGE_GRANULES - 1);
-  // Up to 8 granules the step is 1; from there on a quarter of the power of two below.
-  granules += granules < 8 ? 1 : 2 ** (Math.floor(Math.log2(granules)) - 2);
+  // Up to 8 granules the step is 1; from there on a quarter of the power of two below, and from 256 an eighth.
+  granules += granules < 8 ? 1 : 2 ** (Math.floor(Math.log2(granules)) - (granules < FINE_GRANULES ? 2 : 3));
 }
 // One call for each class: a loop over a thousand sizes would start the compiler threads of Bun, 2 ms at every start.
 for (let sizeClass = 1; sizeClass < CLASS_COUNT; sizeClass++) {

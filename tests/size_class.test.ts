@@ -19,11 +19,12 @@ import {
 } from "../src/size_class.ts";
 
 describe("size classes", () => {
-  it("are these 36", () => {
+  it("are these 44", () => {
     const sizes = [...CLASS_GRANULES].map((granules) => granules * GRANULE);
     const expected = [16, 32, 48, 64, 80, 96, 112, 128];
     for (let base = 128; base < SMALL_MAX; base *= 2) {
-      for (const quarter of [1.25, 1.5, 1.75, 2]) expected.push(base * quarter);
+      const step = base < 4096 ? base / 4 : base / 8;
+      for (let size = base + step; size <= base * 2; size += step) expected.push(size);
     }
     assertEquals(sizes, expected);
     assertEquals(sizes.length, CLASS_COUNT);
@@ -47,10 +48,11 @@ describe("size classes", () => {
     }
   });
 
-  it("waste less than a fifth of a block above 128 bytes, and less than 16 bytes of a smaller one", () => {
+  it("waste less than a fifth of a block above 128 bytes, a ninth above 4 KiB, and less than 16 bytes of a smaller one", () => {
     for (let size = 1; size <= SMALL_MAX; size++) {
       const block = CLASS_GRANULES[classFor(size, 1)]! * GRANULE;
-      assert(size <= 128 ? block - size < 16 : block - size < block / 5, `${size} in ${block}`);
+      const part = size <= 4096 ? 5 : 9;
+      assert(size <= 128 ? block - size < 16 : block - size < block / part, `${size} in ${block}`);
     }
   });
 

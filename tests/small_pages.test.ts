@@ -12,6 +12,7 @@ import {
   alignmentOfLink,
   CAPACITY,
   CLASS,
+  CURRENT,
   EXTENDED,
   LAST,
   LINKS,
@@ -94,7 +95,7 @@ describe("links", () => {
 
 describe("SmallPages", () => {
   it("every slot of every class is found, and nothing between", () => {
-    const pages = make(40);
+    const pages = make(CLASS_COUNT);
     for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) {
       const granules = take(pages, sizeClass, CLASS_SLOTS[sizeClass]!);
       const page = pageOf(granules[0]!);
@@ -409,12 +410,12 @@ describe("SmallPages.check()", () => {
       pages.range.pages[page + field]! ^= 16;
       assertFinds(
         pages,
-        `Cannot trust the page at unit ${page}: it is wrongly linked among the partial pages of class 35`,
+        `Cannot trust the page at unit ${page}: it is wrongly linked among the partial pages of class ${LAST_CLASS}`,
       );
     }
     const { pages, partial } = populated();
     pages.range.pages[partial[1]! + NEXT] = partial[0]!;
-    assertFinds(pages, "it is wrongly linked among the partial pages of class 35");
+    assertFinds(pages, `it is wrongly linked among the partial pages of class ${LAST_CLASS}`);
   });
 
   it("finds a wrong last partial page", () => {
@@ -546,7 +547,7 @@ describe("SmallPages.check()", () => {
     for (const field of [SHAPE, CAPACITY]) {
       const { pages, full } = populated();
       pages.range.pages[full + field]!++;
-      assertFinds(pages, `Cannot trust the page at unit ${full}: its slots are not those of class 35`);
+      assertFinds(pages, `Cannot trust the page at unit ${full}: its slots are not those of class ${LAST_CLASS}`);
     }
   });
 
@@ -634,9 +635,9 @@ describe("SmallPages.check()", () => {
   it("finds a wrong entry of any size in the table of current pages", () => {
     const { pages, current } = populated();
     const table = pages.range.pages;
-    // 14,337 to 16,384 bytes: the entries of one class.
-    for (let granules = 897; granules <= 1024; granules++) {
-      const at = 96 + granules;
+    // 15,361 to 16,384 bytes: the entries of one class.
+    for (let granules = 961; granules <= 1024; granules++) {
+      const at = CURRENT + granules;
       assertEquals(table[at], current + STATE);
       table[at] = NO_PAGE + STATE;
       const found = finds(pages);
