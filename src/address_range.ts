@@ -202,9 +202,9 @@ export class AddressRange {
     if (wanted === 0) return;
     this.#tryToDiscardFree(SPARE_LEAST, wanted);
     const least = before - wanted;
-    // What is kept for the next block of its kind goes only when free runs are not enough.
+    // What is kept for the next block of its kind, empty current pages too, goes only when free runs are not enough.
     if (this.#residentUnits > least) {
-      pageMemory.releaseIdle(false);
+      pageMemory.releaseIdle(true);
       this.#tryToDiscardFree(SPARE_LEAST, this.#residentUnits - least);
     }
     if (this.#residentUnits > least) {

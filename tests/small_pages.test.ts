@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertThrows, fail } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { failingPageSource, fixedPageSource, type PageSource } from "../mod.ts";
+import { failingPageSource, fixedPageSource, type PageSource, systemPageSource } from "../mod.ts";
 import { AddressRange } from "../src/address_range.ts";
 import { CorruptionError } from "../src/errors.ts";
 import {
@@ -233,14 +233,34 @@ describe("SmallPages", () => {
     assertThrows(() => pages.check(), CorruptionError, "units are untouched");
   });
 
-  it("sixteen idle pages are kept; more go back to the runs", () => {
+  it("four idle pages are kept; more go back to the runs", () => {
     const pages = make(40);
     const granules = take(pages, LAST_CLASS, 4 * 30);
     const freeUnits = pages.range.runs.freeUnits;
     for (const granule of granules) free(pages, granule);
-    // The thirtieth page is current; sixteen are idle.
-    assertEquals(pages.range.runs.freeUnits - freeUnits, (30 - 1 - 16) * 16);
+    // The thirtieth page is current; four are idle.
+    assertEquals(pages.range.runs.freeUnits - freeUnits, (30 - 1 - 4) * 16);
     check(pages);
+  });
+
+  it("empty current pages are given back before the range grows beyond what it ever had", () => {
+    const source = systemPageSource();
+    const pages = new SmallPages(source, rangeOver(source, 2 ** 28, 2 ** 24));
+    const classes = Array.from({ length: CLASS_COUNT - 20 }, (_, i) => i + 20);
+    const taken = classes.map((sizeClass) => take(pages, sizeClass, CLASS_SLOTS[sizeClass]! * 2));
+    const kept = pages.allocate(0, LINK);
+    for (const granules of taken) for (const granule of granules) free(pages, granule);
+    const { range } = pages;
+    assert(classes.every((sizeClass) => pages.current(sizeClass) !== NO_PAGE));
+    range.take(2_000, 16, LARGE_RUN);
+    assert(classes.every((sizeClass) => pages.current(sizeClass) !== NO_PAGE), "it has not grown yet");
+    range.take(100, 16, LARGE_RUN);
+    assertEquals(classes.filter((sizeClass) => pages.current(sizeClass) !== NO_PAGE), []);
+    assertEquals([pages.idleUnits, range.runs.writtenUnits], [0, 0]);
+    assert(pages.liveLink(kept) !== 0);
+    check(pages);
+    pages.dispose();
+    range.dispose((giveBack) => giveBack());
   });
 
   it("releaseIdle() gives idle pages, and with `all` empty current ones, back to the runs", () => {
