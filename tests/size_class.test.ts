@@ -5,6 +5,9 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { CURRENT, LAST, pageTableBytes, PARTIAL } from "../src/page_table.ts";
+import { BIN_COUNT } from "../src/run_bins.ts";
+import { ABANDONED, ABANDONED_END, BINS, REGIONS } from "../src/shared_layout.ts";
 import {
   CLASS_COUNT,
   CLASS_GRANULES,
@@ -19,6 +22,14 @@ import {
 } from "../src/size_class.ts";
 
 describe("size classes", () => {
+  it("have room in the headers of both tables: no list of theirs reaches into the next", () => {
+    const places = [PARTIAL, PARTIAL + CLASS_COUNT, LAST, LAST + CLASS_COUNT, CURRENT, CURRENT + CLASS_OF.length];
+    assertEquals(places, places.toSorted((a, b) => a - b), "page_table.ts");
+    assert(CURRENT + CLASS_OF.length <= pageTableBytes(0) / 4, "page_table.ts, end of the header");
+    const shared = [BINS, BINS + BIN_COUNT, ABANDONED, ABANDONED_END, REGIONS];
+    assertEquals(shared, shared.toSorted((a, b) => a - b), "shared_layout.ts");
+  });
+
   it("are these 44", () => {
     const sizes = [...CLASS_GRANULES].map((granules) => granules * GRANULE);
     const expected = [16, 32, 48, 64, 80, 96, 112, 128];
