@@ -20,7 +20,7 @@ setDefaultPageSource(systemPageSource);
 
 export { systemPageSource };
 export { fromPointer, toPointer } from "./ffi/pointer.ts";
-export type { RuntimePointer } from "./ffi/pointer.ts";
+export type { ReturnedPointer, RuntimePointer } from "./ffi/pointer.ts";
 export type {
   Allocator,
   AllocatorStats,

@@ -13,12 +13,12 @@
  */
 import { assertSize } from "../src/arguments.ts";
 import { isFixedAddress, notAPointer } from "../src/fixed_page_source.ts";
-import type { Address, RuntimePointer } from "../src/page_source.ts";
+import type { Address, ReturnedPointer, RuntimePointer } from "../src/page_source.ts";
 import { detectPlatform } from "./detect.ts";
 import type { NativeInterface } from "./library.ts";
 import { nativeInterface } from "./system_page_source.ts";
 
-export type { RuntimePointer };
+export type { ReturnedPointer, RuntimePointer };
 
 let cached: NativeInterface | null = null;
 
@@ -43,11 +43,11 @@ export function toPointer(address: Address): RuntimePointer {
 }
 
 /**
- * The address of a pointer of the runtime. Null is address 0.
+ * The address of a pointer of the runtime, such as a foreign function returns. Null is address 0.
  *
  * @throws {TypeError} When `pointer` is not a pointer of this runtime.
  */
-export function fromPointer(pointer: RuntimePointer): Address {
+export function fromPointer(pointer: ReturnedPointer): Address {
   return runtimeInterface().fromPointer(pointer);
 }
 

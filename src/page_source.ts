@@ -49,6 +49,13 @@ export type RuntimePointer = typeof globalThis extends
   : NativePointer | null;
 
 /**
+ * What a foreign function of the runtime returns as a pointer: a {@link RuntimePointer} or null, and by the types of Bun
+ * a BigInt.
+ */
+export type ReturnedPointer = typeof globalThis extends { Deno: { UnsafePointer: object } } ? RuntimePointer
+  : RuntimePointer | bigint | null;
+
+/**
  * The `wrap` and `unwrap` of a page source for who wants the ArrayBuffer and no view of it: half of what a wrap costs is
  * the view, and what is noted on it to end the wrap.
  */

@@ -248,7 +248,7 @@ describe("toPointer() and fromPointer()", () => {
       assertEquals(fromPointer(pointer), address);
     }
     assertEquals(fromPointer(toPointer(0)), 0);
-    assertEquals(fromPointer(null as unknown as Parameters<typeof fromPointer>[0]), 0);
+    assertEquals(fromPointer(null), 0);
   });
 
   it("wrong addresses and pointers of other runtimes throw", () => {
