@@ -181,7 +181,7 @@ export class PoolAllocator extends ViewedAllocator implements Allocator {
     if (this.#head === 0 && regions.used === regions.slots) {
       if (!this.growable) {
         throw new OutOfMemoryError(
-          `Cannot have another slot of ${this.slotSize} bytes for ${size} of them: ${regions.used - this.#free} of ` +
+          `Cannot allocate ${size} bytes: of the slots of ${this.slotSize} bytes ${regions.used - this.#free} of ` +
             `${regions.slots} are in use, and the pool does not grow`,
           size,
           regions.slots * this.slotSize,

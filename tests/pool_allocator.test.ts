@@ -45,6 +45,7 @@ describe("PoolAllocator K6", () => {
       assertEquals([pool.capacity, pool.available], [capacity, capacity]);
       const slots = Array.from({ length: capacity }, () => pool.allocateSlot());
       const error = assertThrows(() => pool.allocateSlot(), OutOfMemoryError);
+      assert(error.message.startsWith("Cannot allocate 48 bytes: "), error.message);
       assert(error.message.includes(`${capacity} of ${capacity} are in use`), error.message);
       assertEquals([pool.tryAllocate(1), pool.available], [0, 0]);
       assertEquals(pool.trim(), 0);
