@@ -73,7 +73,9 @@ describe("README.md", () => {
       assert(expected.length > 0, "a program that prints nothing shows nothing");
       assert(block.code.includes('from "@offheap/alloc";'));
       const source = block.code.replaceAll('"@offheap/alloc"', `"${rootUrl}mod.ts"`);
-      const { code, stdout, stderr } = await runSource(source, { denoFlags: ["--allow-ffi"] });
+      // A program says at its top what it needs beyond --allow-ffi.
+      const denoFlags = ["--allow-ffi", ...(/^\/\/ deno run .*--allow-read /.test(block.code) ? ["--allow-read"] : [])];
+      const { code, stdout, stderr } = await runSource(source, { denoFlags });
       assertEquals({ code, stderr }, { code: 0, stderr: "" });
       assertEquals(stdout.trimEnd().split(/\r?\n/).map(hideAddresses), expected);
     });
