@@ -18,7 +18,16 @@
  *
  * @module
  */
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
@@ -38,6 +47,12 @@ const MODULE_URL = "OFFHEAP_MODULE_URL";
 /** What is copied as it is. */
 const COPIED = ["README.md", "CHANGELOG.md", "LICENSE"];
 
+/** Every file of the package. A directory with anything else in it is somebody's, and not emptied. */
+const PACKAGE_FILES = [
+  ...["mod.js", "heap.js", SHARED, REST, "mod.d.ts", "heap.d.ts", "package.json", "deno.json"],
+  ...COPIED,
+];
+
 const SHORT = ["--minify-syntax", "--minify-whitespace", "--line-limit=120", "--target=esnext", "--log-level=warning"];
 
 /** A file of the package: its name and its text. */
@@ -52,11 +67,18 @@ interface Description {
 }
 
 /**
- * Builds the package in `directory`, which is emptied first, and gives the names of its files.
+ * Builds the package in `directory`, in the place of an earlier build if there is one, and gives the names of its files.
  *
- * @throws {Error} When a tool fails, or what it wrote is not what is expected here; the directory is as it was then.
+ * @throws {Error} When there is anything else in the directory, a tool fails, or what it wrote is not what is expected here; the directory is as it was then.
  */
 export async function buildPackage(directory: string): Promise<string[]> {
+  const found = existsSync(directory) ? readdirSync(directory) : [];
+  // A project that has only just begun may have nothing but names that a build has too; then this one tells.
+  const isEarlierBuild = found.includes(SHARED) && found.every((name) => PACKAGE_FILES.includes(name));
+  if (found.length > 0 && !isEarlierBuild) {
+    const other = found.find((name) => !PACKAGE_FILES.includes(name)) ?? found[0];
+    throw new Error(`Cannot build the package in ${directory}: it has ${other} in it, which no build has written`);
+  }
   const scratch = mkdtempSync(join(tmpdir(), "offheap-build-"));
   try {
     const files = [...await bundle(scratch), ...await declare(scratch), ...describePackage()];

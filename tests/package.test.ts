@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -118,6 +118,21 @@ describe("the package as built", { ignore: cannotBuild }, () => {
     for (const file of ["README.md", "LICENSE", "CHANGELOG.md"]) {
       assertEquals(read(file), readFileSync(join(rootPath, file), "utf8"), file);
     }
+  });
+
+  it("is built over an earlier build, and never over anything else", async () => {
+    assertEquals(await buildPackage(installed()), files);
+    const own = join(directory, "own");
+    mkdirSync(own);
+    // The first is a name that a build has too; with the second it could be an earlier build, and with the third not.
+    for (const name of ["package.json", "offheap_heap.js", "thesis.txt"]) {
+      writeFileSync(join(own, name), name);
+      if (name === "offheap_heap.js") continue;
+      const telling = `it has ${name} in it, which no build has written`;
+      await assertRejects(() => buildPackage(own), Error, telling);
+      assertEquals(readFileSync(join(own, "package.json"), "utf8"), "package.json");
+    }
+    assertEquals(readdirSync(own).sort(), ["offheap_heap.js", "package.json", "thesis.txt"]);
   });
 
   it("works, with one copy of each class for both entries, and classes that have their names", async () => {
