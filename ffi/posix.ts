@@ -7,7 +7,7 @@
  * decommit   mmap over it, as reserve: the memory and its commit charge go back in one call
  * discard    madvise(MADV_DONTNEED) on Linux; elsewhere mmap over it, as the advice there may keep old contents
  * unmap      munmap
- * move       mremap(MREMAP_FIXED | MREMAP_DONTUNMAP) on Linux
+ * move       mremap on Linux, see page_moves.ts
  * ```
  *
  * Memory that escaped (wraps.ts) is never unmapped or made inaccessible: fresh memory is mapped over it.
@@ -28,28 +28,16 @@ import { OutOfMemoryError } from "../src/errors.ts";
 import { recallMemory } from "../src/lent_memory.ts";
 import { assertPageRange, assertProtection, assertReservation } from "../src/page_arguments.ts";
 import type { Address, PageSource, Protection } from "../src/page_source.ts";
-import {
-  MAP_FIXED,
-  MAP_PRIVATE,
-  MREMAP_DONTUNMAP,
-  MREMAP_FIXED,
-  MREMAP_MAYMOVE,
-  POSIX_CONSTANTS,
-  PROT_NONE,
-  PROT_READ,
-  PROT_WRITE,
-} from "./constants.ts";
+import { MAP_FIXED, MAP_PRIVATE, POSIX_CONSTANTS, PROT_NONE, PROT_READ, PROT_WRITE } from "./constants.ts";
 import type { OperatingSystem } from "./detect.ts";
 import { callErrors } from "./errno.ts";
 import type { NativeInterface } from "./library.ts";
-import type { BoundSymbols, MOVE_SYMBOLS, POSIX_SYMBOLS } from "./symbols.ts";
+import { type MoveLibrary, pageMover } from "./page_moves.ts";
+import type { BoundSymbols, POSIX_SYMBOLS } from "./symbols.ts";
 import { Wraps } from "./wraps.ts";
 
 /** The functions of the C library that the source calls. */
 export type PosixLibrary = BoundSymbols<typeof POSIX_SYMBOLS>;
-
-/** The function that `move` calls. */
-export type MoveLibrary = BoundSymbols<typeof MOVE_SYMBOLS>;
 
 /** What a POSIX page source is made of. */
 export interface PosixPageSourceOptions {
@@ -73,7 +61,6 @@ export interface PosixPageSourceOptions {
 const MAP_FAILED = -1;
 const NO_FILE = -1;
 const READ_WRITE = PROT_READ | PROT_WRITE;
-const MOVE_FLAGS = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
 const PROTECTIONS: { readonly [protection in Protection]: number } = {
   "none": PROT_NONE,
   "read": PROT_READ,
@@ -176,18 +163,26 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
     if (munmap(address, byteLength) !== 0) throw failure("unmap", address, byteLength, "munmap", errno());
   }
 
+  const members = wraps.members();
   /** Undefined until it is asked for. */
-  let moveLibrary: MoveLibrary | null | undefined;
+  let mover: PageSource["move"] | null;
 
   function move(from: Address, to: Address, byteLength: number): boolean {
     assertPageRange(from, byteLength, pageSize);
     assertPageRange(to, byteLength, pageSize);
-    if (moveLibrary === undefined) moveLibrary = openMove!();
-    if (moveLibrary === null) return false;
-    if (moveLibrary.mremap(from, byteLength, byteLength, MOVE_FLAGS, to) !== MAP_FAILED) return true;
-    // Linux may have unmapped the target before it found out that it cannot move anything to it.
-    mapOver("move", to, byteLength, READ_WRITE);
-    return false;
+    if (mover === undefined) mover = makeMover(openMove!());
+    return mover !== null && mover(from, to, byteLength);
+  }
+
+  function makeMover(library: MoveLibrary | null): NonNullable<PageSource["move"]> | null {
+    return library && pageMover({
+      library,
+      errno,
+      pageSize: osPageSize,
+      wraps: members,
+      renew: (address, byteLength) => mapOver("move", address, byteLength, READ_WRITE),
+      drop: munmap,
+    });
   }
 
   return {
@@ -201,7 +196,7 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
     discard,
     protect,
     unmap,
-    ...wraps.members(),
+    ...members,
     ...(openMove === undefined ? {} : { move }),
   };
 }

@@ -10,7 +10,8 @@ import { denoInterface } from "./deno.ts";
 import { detectPlatform, type Platform } from "./detect.ts";
 import { type NativeInterface, openLibrary } from "./library.ts";
 import { nodeInterface } from "./node.ts";
-import { type MoveLibrary, posixPageSource } from "./posix.ts";
+import type { MoveLibrary } from "./page_moves.ts";
+import { posixPageSource } from "./posix.ts";
 import { ANDROID_SYMBOLS, BSD_SYMBOLS, LINUX_SYMBOLS, MOVE_SYMBOLS, WINDOWS_SYMBOLS } from "./symbols.ts";
 import { windowsPageSource } from "./windows.ts";
 

@@ -6,11 +6,14 @@
  */
 import type { Address, PageSource } from "./page_source.ts";
 
+/** What makes the wraps. */
+type Wraps = Pick<PageSource, "wrap" | "unwrap">;
+
 /** The most bytes of one wrap. */
 const PIECE = 2 ** 30;
 
 /** Copies `length` bytes between two places that are committed and do not overlap. */
-export function copyMemory(source: PageSource, from: Address, to: Address, length: number): void {
+export function copyMemory(source: Wraps, from: Address, to: Address, length: number): void {
   for (let offset = 0; offset < length; offset += PIECE) {
     const piece = Math.min(PIECE, length - offset);
     withWrap(source, to + offset, piece, (target) => {
@@ -20,13 +23,13 @@ export function copyMemory(source: PageSource, from: Address, to: Address, lengt
 }
 
 /** Clears `length` bytes that are committed. */
-export function clearMemory(source: PageSource, address: Address, length: number): void {
+export function clearMemory(source: Wraps, address: Address, length: number): void {
   for (let offset = 0; offset < length; offset += PIECE) {
     withWrap(source, address + offset, Math.min(PIECE, length - offset), (piece) => void piece.fill(0));
   }
 }
 
-function withWrap(source: PageSource, address: Address, length: number, use: (bytes: Uint8Array) => void): void {
+function withWrap(source: Wraps, address: Address, length: number, use: (bytes: Uint8Array) => void): void {
   const bytes = source.wrap(address, length);
   try {
     use(bytes);

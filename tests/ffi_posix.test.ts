@@ -22,8 +22,8 @@ function make(os: PosixSystem, pageSize = 4096): FakeLibc & { source: PageSource
 }
 
 describe("posixPageSource()", () => {
-  it("move() calls mremap, and puts fresh memory where it may have left a hole", () => {
-    for (const result of [0, -1]) {
+  it("move() opens mremap when it is first wanted, and passes on what it does", () => {
+    for (const isAble of [true, false]) {
       const { libc, errno, calls } = fakeLibc(4096);
       const moves: number[][] = [];
       let opened = 0;
@@ -32,7 +32,7 @@ describe("posixPageSource()", () => {
         return {
           mremap(...args: number[]) {
             moves.push(args);
-            return result;
+            return isAble ? 2 ** 30 : -1;
           },
         };
       };
@@ -40,10 +40,11 @@ describe("posixPageSource()", () => {
       const [from, to] = [0, 0].map(() => source.reserve(8192, 1)) as [number, number];
       assertEquals(opened, 0, "not before it is wanted");
       calls.length = 0;
-      for (let i = 0; i < 2; i++) assertEquals(source.move?.(from, to, 8192), result === 0);
-      assertEquals([opened, moves], [1, [[from, 8192, 8192, 7, to], [from, 8192, 8192, 7, to]]]);
-      const remapped = `mmap(0x${to.toString(16)}, 8192, 3, ${0x4032}, -1, 0)`;
-      assertEquals(calls, result === 0 ? [] : [remapped, remapped]);
+      for (let i = 0; i < 2; i++) assertEquals(source.move?.(from, to, 8192), isAble);
+      const lift = [from, 8192, 8192, 5, 0];
+      const settle = [2 ** 30, 8192, 8192, 3, to];
+      assertEquals([opened, moves], [1, isAble ? [lift, settle, lift, settle] : [lift, lift]]);
+      assertEquals(calls, []);
       assertThrows(() => source.move?.(from + 1, to, 8192), RangeError);
       assertThrows(() => source.move?.(from, to, 100), RangeError);
     }
@@ -58,13 +59,15 @@ describe("posixPageSource()", () => {
     assertEquals([source.move?.(from, to, 4096), calls], [false, []]);
   });
 
-  it("move() throws when the hole cannot be filled", () => {
-    const { libc, errno, fail } = fakeLibc(4096);
-    const openMove = () => ({ mremap: () => -1 });
+  it("move() throws when Linux can put what it has lifted nowhere, and the hole cannot be filled", () => {
+    const { libc, errno, fail, calls } = fakeLibc(4096);
+    const openMove = () => ({ mremap: (...args: number[]) => args[3] === 5 ? 2 ** 30 : -1 });
     const source = posixPageSource({ os: "linux", libc, errno, native: fakeNative(), openMove });
     const [from, to] = [0, 0].map(() => source.reserve(4096, 1)) as [number, number];
+    calls.length = 0;
     fail("mmap", 12);
     assertThrows(() => source.move?.(from, to, 4096), OutOfMemoryError, "Cannot move 4096 bytes");
+    assertEquals(calls, [`mmap(0x${to.toString(16)}, 4096, 3, ${0x4032}, -1, 0)`, "munmap(0x40000000, 4096)"]);
   });
 
   for (const [pageSize, name] of [[4096, "4 KiB"], [16384, "16 KiB"], [65536, "64 KiB"]] as const) {
