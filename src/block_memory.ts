@@ -80,6 +80,8 @@ export class BlockMemory {
   /** Copies the first `length` bytes of one block to another. */
   copy(from: LiveBlock, to: LiveBlock, length: number): void {
     if (from.huge !== undefined || to.huge !== undefined) {
+      // A region that was detached is noticed before its contents are moved: nobody could free the block afterwards.
+      if (from.huge === undefined) this.#blocks.regionOf(from);
       this.#blocks.huge.copy(from.address, to.address, length);
       return;
     }

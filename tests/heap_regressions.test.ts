@@ -7,6 +7,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import {
   type Address,
+  CorruptionError,
   failingPageSource,
   fixedPageSource,
   Heap,
@@ -183,5 +184,19 @@ describe("defects of Heap that were mended", () => {
       }
     }
     assert(failures > 0);
+  });
+
+  it("a block of a detached region lost its contents when it could not grow to a huge one", () => {
+    for (const options of [{}, { zeroOnFree: true }, { secure: true }]) {
+      const heap = new Heap(options);
+      const address = heap.allocate(MIB);
+      const view = heap.view(address).fill(7);
+      const { byteOffset } = view;
+      const elsewhere = new Uint8Array((view.buffer as ArrayBuffer).transfer(), byteOffset, MIB);
+      assertThrows(() => heap.reallocate(address, 6 * MIB), CorruptionError, "detached from outside");
+      assertEquals(elsewhere, new Uint8Array(MIB).fill(7));
+      assertEquals([...heap.blocks()].length, 1);
+      heap[Symbol.dispose]();
+    }
   });
 });
