@@ -24,7 +24,7 @@
  * @module
  */
 import { alignUp } from "../src/arguments.ts";
-import { OutOfMemoryError } from "../src/errors.ts";
+import { formatAddress, OutOfMemoryError } from "../src/errors.ts";
 import { recallMemory } from "../src/lent_memory.ts";
 import { assertPageRange, assertProtection, assertReservation } from "../src/page_arguments.ts";
 import type { Address, PageSource, Protection } from "../src/page_source.ts";
@@ -170,6 +170,11 @@ export function posixPageSource(options: PosixPageSourceOptions): PageSource {
   function move(from: Address, to: Address, byteLength: number): boolean {
     assertPageRange(from, byteLength, pageSize);
     assertPageRange(to, byteLength, pageSize);
+    if (Math.abs(from - to) < byteLength) {
+      throw new RangeError(
+        `Cannot move ${byteLength} bytes from ${formatAddress(from)} to ${formatAddress(to)}: the two overlap`,
+      );
+    }
     if (mover === undefined) mover = makeMover(openMove!());
     return mover !== null && mover(from, to, byteLength);
   }

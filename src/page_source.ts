@@ -140,6 +140,7 @@ export interface PageSource {
    *
    * A variation of a source whose memory is no mapping of its own sets it to `undefined`.
    *
+   * @throws {RangeError} When the two overlap.
    * @throws {OutOfMemoryError} When the system has no memory for it: `from` is as it was, `to` can only be unmapped.
    */
   readonly move?: ((from: Address, to: Address, byteLength: number) => boolean) | undefined;

@@ -47,6 +47,9 @@ describe("posixPageSource()", () => {
       assertEquals(calls, []);
       assertThrows(() => source.move?.(from + 1, to, 8192), RangeError);
       assertThrows(() => source.move?.(from, to, 100), RangeError);
+      // Half of what would be moved would be lost.
+      assertThrows(() => source.move?.(from, from + 4096, 8192), RangeError, "overlap");
+      assertEquals(moves.length, isAble ? 4 : 2);
     }
   });
 
