@@ -125,16 +125,16 @@ export class Blocks {
 
   /**
    * Places what is to take the place of `block`. What grows will most likely grow again, and would copy everything at
-   * every step: a large block is placed where as much again is free behind it, a huge one gets half as much again as it
-   * needs, if that can be had. Untouched, it costs nothing but address space.
+   * every step: a large block is placed where as much again is free behind it, and a huge one that grows gets half as much
+   * again as it needs, if that can be had. Untouched, that is only address space, but it counts against a budget: a block
+   * that has only become huge gets what it needs.
    */
   allocateInPlaceOf(block: LiveBlock, size: number): Address {
-    const grows = size > block.usableSize;
-    if (grows && block.link === 0 && block.huge === undefined) {
-      this.#growth.grew(block.usableSize / UNIT, Math.ceil(size / UNIT));
-    }
-    const factor = size > RUN_MAX ? HUGE_ROOM : LARGE_ROOM;
-    return this.allocate(size, block.alignment, grows ? size * factor : size);
+    const { usableSize, alignment, link, huge } = block;
+    if (size <= usableSize) return this.allocate(size, alignment);
+    if (size > RUN_MAX) return this.allocate(size, alignment, huge === undefined ? size : size * HUGE_ROOM);
+    if (link === 0 && huge === undefined) this.#growth.grew(usableSize / UNIT, Math.ceil(size / UNIT));
+    return this.allocate(size, alignment, size * LARGE_ROOM);
   }
 
   /** An address for the block, or 0. */

@@ -199,4 +199,12 @@ describe("defects of Heap that were mended", () => {
       heap[Symbol.dispose]();
     }
   });
+
+  it("a block that became huge took half as much again of a budget as it needed", () => {
+    const source = limitedPageSource(systemPageSource(), 20 * MIB);
+    using heap = new Heap({ source });
+    const address = heap.reallocate(heap.allocate(3 * MIB), 8 * MIB);
+    heap.allocate(5 * MIB);
+    heap.free(address);
+  });
 });
