@@ -100,7 +100,7 @@ function replay(trace: Trace, { verify, repeat }: Options): boolean {
       const started = performance.now();
       replay(from, to);
       milliseconds += performance.now() - started;
-      if (to === peakAt) peak ??= { stats: heap.stats(), layout: heap.layout(), system: rangesMemory(source) };
+      if (to === peakAt) peak ??= { stats: heap.stats(), layout: heap.layout(), system: rangesMemory(source.ranges) };
       progress.advance(to - from, phase);
       from = to;
     }
@@ -214,10 +214,11 @@ function reportPeak(trace: Trace, { stats, layout, system }: Peak, verified: boo
 /** Disposes the heap and says what is left of it. False when anything is. */
 function reportDispose(heap: Heap, source: TrackedSource, before: ProcessMemory | undefined): boolean {
   const { liveBlocks, regions } = heap.stats();
-  const held = rangesMemory(source);
+  const { ranges } = source;
+  const held = rangesMemory(ranges);
   const view = heap.view(heap.allocate(64));
   heap[Symbol.dispose]();
-  const left = rangesMemory(source);
+  const left = rangesMemory(ranges);
   const after = processMemory();
   console.log(`\n  After dispose (it freed ${formatCount(liveBlocks)} blocks in ${regions} regions)`);
   const { reservations, outstanding, outstandingBytes } = source;

@@ -3,8 +3,8 @@
  * about them (Linux: `/proc/self/maps` and `/proc/self/smaps`).
  *
  * The figures of a whole process move by themselves, as a runtime maps and unmaps memory of its own all the time. So a
- * {@link TrackedSource} remembers the address ranges that were reserved, and the process's mappings are looked up in
- * those ranges.
+ * {@link TrackedSource} remembers the address ranges that it has out, and the process's mappings are looked up in
+ * those ranges before and after. (Not in those that went back earlier: the stack of some thread of the runtime may lie there.)
  *
  * @module
  */
@@ -20,19 +20,22 @@ export interface TrackedSource extends PageSource {
   readonly outstanding: number;
   /** Their sum in bytes. */
   readonly outstandingBytes: number;
-  /** The ranges of all reservations so far, as pairs of start and end. */
-  readonly ranges: readonly (readonly [start: Address, end: Address])[];
+  /** The ranges of those that were not unmapped, at this moment. */
+  readonly ranges: readonly AddressSpan[];
 }
+
+/** From the first address to the one after the last. */
+export type AddressSpan = readonly [start: Address, end: Address];
 
 /** `source`, with a memory of its reservations. */
 export function trackedSource(source: PageSource): TrackedSource {
-  const ranges: [Address, Address][] = [];
   const out = new Map<Address, number>();
+  let reservations = 0;
   return {
     ...source,
     reserve(byteLength, alignment) {
       const address = source.reserve(byteLength, alignment);
-      ranges.push([address, address + byteLength]);
+      reservations++;
       out.set(address, byteLength);
       return address;
     },
@@ -41,7 +44,7 @@ export function trackedSource(source: PageSource): TrackedSource {
       out.delete(address);
     },
     get reservations() {
-      return ranges.length;
+      return reservations;
     },
     get outstanding() {
       return out.size;
@@ -49,7 +52,9 @@ export function trackedSource(source: PageSource): TrackedSource {
     get outstandingBytes() {
       return [...out.values()].reduce((sum, byteLength) => sum + byteLength, 0);
     },
-    ranges,
+    get ranges() {
+      return [...out].map(([address, byteLength]): AddressSpan => [address, address + byteLength]);
+    },
   };
 }
 
@@ -69,7 +74,7 @@ export function processMemory(): ProcessMemory | undefined {
   return { mappings: maps.trimEnd().split("\n").length, residentBytes: Number(resident) * 1024 };
 }
 
-/** What the operating system says of a tracked source's ranges. */
+/** What the operating system says of ranges of addresses. */
 export interface RangesMemory {
   /** Mappings that lie in the ranges. */
   readonly mappings: number;
@@ -77,8 +82,8 @@ export interface RangesMemory {
   readonly residentBytes: number | undefined;
 }
 
-/** The mappings in the ranges of `source` at this moment; `undefined` where there is no `/proc/self`. */
-export function rangesMemory(source: TrackedSource): RangesMemory | undefined {
+/** The mappings in `ranges` at this moment; `undefined` where there is no `/proc/self`. */
+export function rangesMemory(ranges: readonly AddressSpan[]): RangesMemory | undefined {
   const detailed = readProc("smaps");
   const text = detailed === "" ? readProc("maps") : detailed;
   if (text === "") return undefined;
@@ -90,7 +95,7 @@ export function rangesMemory(source: TrackedSource): RangesMemory | undefined {
     if (mapping !== null) {
       const start = Number(`0x${mapping[1]}`);
       const end = Number(`0x${mapping[2]}`);
-      inside = source.ranges.some((range) => start < range[1] && end > range[0]);
+      inside = ranges.some((range) => start < range[1] && end > range[0]);
       if (inside) mappings++;
     } else if (inside && line.startsWith("Rss:")) {
       residentBytes += Number(/\d+/.exec(line)) * 1024;
