@@ -24,8 +24,8 @@
  * bins hold exactly the free runs, each in the bin of its length; a bin's bit is set exactly when it has a run; a gap
  * lies inside its run.
  *
- * Cost: `release` is O(1); `take` looks at up to 16 runs in each of up to 16 bins that have a run of the length, twice if
- * room is wanted, and at every free run before it gives up although enough units are free.
+ * Cost: `release` is O(1); `take` looks at up to 16 runs in each of up to 16 bins, twice if room is wanted, and at every
+ * free run before it gives up although enough units are free.
  *
  * @module
  */
@@ -218,19 +218,13 @@ export class Runs {
     const units = this.units;
     let start = unit;
     let end = unit + (units[unit * 4 + HEAD_AT]! >>> LENGTH_FROM);
-    let from = end - unwritten;
-    let to = end;
+    this.#gapFrom = end - unwritten;
+    this.#gapTo = end;
     units[unit * 4 + HEAD_AT] = 0;
     if (end < regionEnd) {
       const next = units[end * 4 + HEAD_AT]!;
       if ((next & KIND_BITS) === FREE) {
-        this.#readGap(end, next);
-        // One gap is kept: both as one where they touch, otherwise the longer.
-        if (this.#gapFrom === to && from < to) to = this.#gapTo;
-        else if (this.#gapTo - this.#gapFrom > to - from) {
-          from = this.#gapFrom;
-          to = this.#gapTo;
-        }
+        this.#joinGap(end, next);
         this.#remove(end);
         end += next >>> LENGTH_FROM;
       }
@@ -239,16 +233,11 @@ export class Runs {
       const before = units[(start - 1) * 4 + TAIL_AT]!;
       if (before !== 0) {
         start -= before;
-        this.#readGap(start, units[start * 4 + HEAD_AT]!);
-        if (this.#gapTo === from && from < to) from = this.#gapFrom;
-        else if (this.#gapTo - this.#gapFrom > to - from) {
-          from = this.#gapFrom;
-          to = this.#gapTo;
-        }
+        this.#joinGap(start, units[start * 4 + HEAD_AT]!);
         this.#remove(start);
       }
     }
-    this.#insert(start, end, from, to);
+    this.#insert(start, end, this.#gapFrom, this.#gapTo);
   }
 
   /** Grows or shrinks a large block's run in place to `count` units. False when too few units after it are free. */
@@ -423,6 +412,19 @@ export class Runs {
     const last = (end - 1) * 4;
     this.#gapTo = written === HAS_GAP ? this.units[last + GAP_TO]! : end;
     this.#gapFrom = written === HAS_GAP ? this.units[last + GAP_FROM]! : written === 0 ? unit : end;
+  }
+
+  /** Makes one of the gap and that of the free run at `unit` beside it: both together where they touch, else the longer. */
+  #joinGap(unit: number, head: number): void {
+    const from = this.#gapFrom;
+    const to = this.#gapTo;
+    this.#readGap(unit, head);
+    if (this.#gapFrom === to) this.#gapFrom = from;
+    else if (this.#gapTo === from) this.#gapTo = to;
+    else if (this.#gapTo - this.#gapFrom <= to - from) {
+      this.#gapFrom = from;
+      this.#gapTo = to;
+    }
   }
 
   /** How many units of the free run at `unit` with this HEAD were written and not given back since. */
