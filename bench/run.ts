@@ -50,7 +50,7 @@ const FULL: Effort & WorkersEffort = {
   groupProcesses: 2,
   groupLimitMs: 2000,
   replays: 7,
-  minMs: 700,
+  minMs: 2000,
   rounds: 15,
   roundMs: 20,
   memoryProcesses: 3,

@@ -5,6 +5,10 @@
  * interpreter after a failed entry into optimised code (50 ns per record in one process, 450 in the next). Everything an
  * allocator returns is stored, every free reads what was stored: the null subjects pay for the same stores.
  *
+ * The loops are a cost of their own only as far as a null allocator pays it too, and a loop around an allocator pays more:
+ * as that contains calls, V8 reads each array's length and address anew for every record, and every imported constant.
+ * So a trace is one array, as it is for the loop in C, and the constants are of this file (docs/performance.md, "The loop").
+ *
  * @module
  */
 import {
@@ -13,62 +17,54 @@ import {
   OP_ALLOCATE_ZEROED,
   OP_FREE,
   OP_REALLOCATE,
+  RECORD_WORDS,
+  toRecords,
   type Trace,
 } from "../../examples/support/trace.ts";
 import type { AddressAllocator, AddressSubject, HandleAllocator, HandleSubject, Subject } from "./subject.ts";
 
-/**
- * A trace as the loops want it. Sizes are signed: no engine needs to check a small one for overflow then, and real
- * programs pass small integers too. (A size of 2 GiB or more in one request cannot be replayed.)
- */
-export interface Columns {
-  readonly op: Uint8Array;
-  readonly id: Int32Array;
-  readonly size: Int32Array;
-  readonly align: Int32Array;
-}
+const ALLOCATE = OP_ALLOCATE;
+const FREE = OP_FREE;
+const REALLOCATE = OP_REALLOCATE;
+const ALLOCATE_ZEROED = OP_ALLOCATE_ZEROED;
+const ALLOCATE_ALIGNED = OP_ALLOCATE_ALIGNED;
+
+const WORDS = RECORD_WORDS;
 
 /** Records per call of a driver. */
 export const CHUNK = 4096;
 
-/** The columns of a trace as the loops want them, without a copy. */
-export function toColumns(trace: Trace): Columns {
-  if (trace.largestSize >= 2 ** 31) throw new RangeError(`Cannot replay ${trace.name}: a size of ${trace.largestSize}`);
-  return {
-    op: trace.op,
-    id: new Int32Array(trace.id.buffer),
-    size: new Int32Array(trace.size.buffer),
-    align: new Int32Array(trace.align.buffer),
-  };
-}
-
 /** Replays the records `from` to `to` (exclusive) on an allocator of addresses. */
 export function replayAddresses(
   allocator: AddressAllocator,
-  columns: Columns,
+  records: Int32Array | Uint32Array,
   slots: Float64Array,
   from: number,
   to: number,
 ): void {
-  const { op, id, size, align } = columns;
-  for (let i = from; i < to; i++) {
-    const slot = id[i]!;
-    switch (op[i]) {
-      case OP_ALLOCATE:
-        slots[slot] = allocator.allocate(size[i]!);
+  const end = to * WORDS;
+  for (let at = from * WORDS; at < end; at += WORDS) {
+    const op = records[at];
+    const slot = records[at + 1]!;
+    const size = records[at + 2]!;
+    switch (op) {
+      case ALLOCATE:
+        slots[slot] = allocator.allocate(size);
         break;
-      case OP_FREE:
-        allocator.free(slots[slot]!);
+      case FREE: {
+        const block = slots[slot]!;
         slots[slot] = 0;
+        allocator.free(block);
         break;
-      case OP_REALLOCATE:
-        slots[slot] = allocator.reallocate(slots[slot]!, size[i]!);
+      }
+      case REALLOCATE:
+        slots[slot] = allocator.reallocate(slots[slot]!, size);
         break;
-      case OP_ALLOCATE_ZEROED:
-        slots[slot] = allocator.allocateZeroed(size[i]!);
+      case ALLOCATE_ZEROED:
+        slots[slot] = allocator.allocateZeroed(size);
         break;
-      case OP_ALLOCATE_ALIGNED:
-        slots[slot] = allocator.allocate(size[i]!, align[i]!);
+      case ALLOCATE_ALIGNED:
+        slots[slot] = allocator.allocate(size, records[at + 3]!);
         break;
     }
   }
@@ -77,30 +73,34 @@ export function replayAddresses(
 /** The same for an allocator of handles. */
 export function replayHandles(
   allocator: HandleAllocator<unknown>,
-  columns: Columns,
+  records: Int32Array | Uint32Array,
   slots: unknown[],
   from: number,
   to: number,
 ): void {
-  const { op, id, size, align } = columns;
-  for (let i = from; i < to; i++) {
-    const slot = id[i]!;
-    switch (op[i]) {
-      case OP_ALLOCATE:
-        slots[slot] = allocator.allocate(size[i]!);
+  const end = to * WORDS;
+  for (let at = from * WORDS; at < end; at += WORDS) {
+    const op = records[at];
+    const slot = records[at + 1]!;
+    const size = records[at + 2]!;
+    switch (op) {
+      case ALLOCATE:
+        slots[slot] = allocator.allocate(size);
         break;
-      case OP_FREE:
-        allocator.free(slots[slot]);
+      case FREE: {
+        const block = slots[slot];
         slots[slot] = null;
+        allocator.free(block);
         break;
-      case OP_REALLOCATE:
-        slots[slot] = allocator.reallocate(slots[slot], size[i]!);
+      }
+      case REALLOCATE:
+        slots[slot] = allocator.reallocate(slots[slot], size);
         break;
-      case OP_ALLOCATE_ZEROED:
-        slots[slot] = allocator.allocateZeroed(size[i]!);
+      case ALLOCATE_ZEROED:
+        slots[slot] = allocator.allocateZeroed(size);
         break;
-      case OP_ALLOCATE_ALIGNED:
-        slots[slot] = allocator.allocate(size[i]!, align[i]!);
+      case ALLOCATE_ALIGNED:
+        slots[slot] = allocator.allocate(size, records[at + 3]!);
         break;
     }
   }
@@ -139,16 +139,13 @@ export function makeDriver(subject: Subject, trace: Trace, slots = makeSlots(sub
 
 function addressDriver(subject: AddressSubject, trace: Trace, slots: Float64Array): Driver {
   const { allocator, touch } = subject;
-  const columns = toColumns(trace);
+  const records = toRecords(trace);
   return {
-    replay: (from, to) => replayAddresses(allocator, columns, slots, from, to),
+    replay: (from, to) => replayAddresses(allocator, records, slots, from, to),
     replayTouching(from, to, pages) {
       for (let i = from; i < to; i++) {
-        replayAddresses(allocator, columns, slots, i, i + 1);
-        if (touch !== undefined && columns.op[i] !== OP_FREE) {
-          const size = columns.size[i]!;
-          touchBlock(touch, slots[columns.id[i]!]!, size, pages);
-        }
+        replayAddresses(allocator, records, slots, i, i + 1);
+        if (touch !== undefined && trace.op[i] !== FREE) touchBlock(touch, slots[trace.id[i]!]!, trace.size[i]!, pages);
       }
     },
     drain() {
@@ -162,15 +159,13 @@ function addressDriver(subject: AddressSubject, trace: Trace, slots: Float64Arra
 
 function handleDriver(subject: HandleSubject, trace: Trace, slots: unknown[]): Driver {
   const { allocator, touch } = subject;
-  const columns = toColumns(trace);
+  const records = toRecords(trace);
   return {
-    replay: (from, to) => replayHandles(allocator, columns, slots, from, to),
+    replay: (from, to) => replayHandles(allocator, records, slots, from, to),
     replayTouching(from, to, pages) {
       for (let i = from; i < to; i++) {
-        replayHandles(allocator, columns, slots, i, i + 1);
-        if (touch !== undefined && columns.op[i] !== OP_FREE) {
-          touchBlock(touch, slots[columns.id[i]!], columns.size[i]!, pages);
-        }
+        replayHandles(allocator, records, slots, i, i + 1);
+        if (touch !== undefined && trace.op[i] !== FREE) touchBlock(touch, slots[trace.id[i]!], trace.size[i]!, pages);
       }
     },
     drain() {

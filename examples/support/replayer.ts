@@ -8,7 +8,24 @@
  */
 import type { Address, Allocator } from "../../mod.ts";
 import { BlockPattern, byteAt, seedOf } from "./block_pattern.ts";
-import { OP_ALLOCATE, OP_ALLOCATE_ALIGNED, OP_ALLOCATE_ZEROED, OP_FREE, OP_REALLOCATE, type Trace } from "./trace.ts";
+import {
+  OP_ALLOCATE,
+  OP_ALLOCATE_ALIGNED,
+  OP_ALLOCATE_ZEROED,
+  OP_FREE,
+  OP_REALLOCATE,
+  RECORD_WORDS,
+  toRecords,
+  type Trace,
+} from "./trace.ts";
+
+// V8 reads an imported constant from memory at each use, but folds one of this file.
+const ALLOCATE = OP_ALLOCATE;
+const FREE = OP_FREE;
+const REALLOCATE = OP_REALLOCATE;
+const ALLOCATE_ZEROED = OP_ALLOCATE_ZEROED;
+const ALLOCATE_ALIGNED = OP_ALLOCATE_ALIGNED;
+const WORDS = RECORD_WORDS;
 
 /** Records per call. */
 export const CHUNK = 4096;
@@ -49,7 +66,7 @@ export function peakRecord(trace: Trace): number {
   let live = 0;
   for (let record = 0; record < records; record++) {
     const slot = id[record]!;
-    const bytes = op[record] === OP_FREE ? 0 : size[record]!;
+    const bytes = op[record] === FREE ? 0 : size[record]!;
     live += bytes - sizes[slot]!;
     sizes[slot] = bytes;
     if (live === trace.peakLiveBytes) return record;
@@ -60,43 +77,44 @@ export function peakRecord(trace: Trace): number {
 /** Replays as fast as it goes. */
 export class PlainReplay {
   readonly #allocator: Allocator;
-  readonly #trace: Trace;
+  readonly #records: Int32Array | Uint32Array;
   readonly #addresses: Float64Array;
-  /** Signed when no size needs the 32nd bit, which spares engines a check. */
-  readonly #sizes: Int32Array | Uint32Array;
 
   /** Starts with no block live. */
   constructor(allocator: Allocator, trace: Trace) {
     this.#allocator = allocator;
-    this.#trace = trace;
+    this.#records = toRecords(trace);
     this.#addresses = new Float64Array(trace.slots);
-    this.#sizes = trace.largestSize < 2 ** 31 ? new Int32Array(trace.size.buffer) : trace.size;
   }
 
   /** Replays the records `from` to `to` (exclusive). */
   replay(from: number, to: number): void {
-    const { op, id, align } = this.#trace;
-    const sizes = this.#sizes;
+    const records = this.#records;
     const addresses = this.#addresses;
     const allocator = this.#allocator;
-    for (let record = from; record < to; record++) {
-      const slot = id[record]!;
-      switch (op[record]) {
-        case OP_ALLOCATE:
-          addresses[slot] = allocator.allocate(sizes[record]!);
+    const end = to * WORDS;
+    for (let at = from * WORDS; at < end; at += WORDS) {
+      const op = records[at];
+      const slot = records[at + 1]!;
+      const size = records[at + 2]!;
+      switch (op) {
+        case ALLOCATE:
+          addresses[slot] = allocator.allocate(size);
           break;
-        case OP_FREE:
-          allocator.free(addresses[slot]!);
+        case FREE: {
+          const address = addresses[slot]!;
           addresses[slot] = 0;
+          allocator.free(address);
           break;
-        case OP_REALLOCATE:
-          addresses[slot] = allocator.reallocate(addresses[slot]!, sizes[record]!);
+        }
+        case REALLOCATE:
+          addresses[slot] = allocator.reallocate(addresses[slot]!, size);
           break;
-        case OP_ALLOCATE_ZEROED:
-          addresses[slot] = allocator.allocateZeroed(sizes[record]!);
+        case ALLOCATE_ZEROED:
+          addresses[slot] = allocator.allocateZeroed(size);
           break;
-        case OP_ALLOCATE_ALIGNED:
-          addresses[slot] = allocator.allocate(sizes[record]!, align[record]!);
+        case ALLOCATE_ALIGNED:
+          addresses[slot] = allocator.allocate(size, records[at + 3]!);
           break;
       }
     }
@@ -143,21 +161,21 @@ export class VerifiedReplay {
       const slot = id[record]!;
       const bytes = size[record]!;
       switch (op[record]) {
-        case OP_ALLOCATE:
+        case ALLOCATE:
           this.#fill(record, slot, this.#allocator.allocate(bytes), bytes, LEAST_ALIGNMENT);
           break;
-        case OP_FREE:
+        case FREE:
           this.#verify(record, slot, this.#sizes[slot]!);
           this.#allocator.free(this.#addresses[slot]!);
           this.#sizes[slot] = this.#addresses[slot] = 0;
           break;
-        case OP_REALLOCATE:
+        case REALLOCATE:
           this.#reallocate(record, slot, bytes);
           break;
-        case OP_ALLOCATE_ZEROED:
+        case ALLOCATE_ZEROED:
           this.#fillZeroed(record, slot, this.#allocator.allocateZeroed(bytes), bytes);
           break;
-        case OP_ALLOCATE_ALIGNED:
+        case ALLOCATE_ALIGNED:
           this.#fill(record, slot, this.#allocator.allocate(bytes, align[record]!), bytes, align[record]!);
           break;
       }

@@ -41,6 +41,9 @@ export const OP_ALLOCATE_ALIGNED = 4;
 /** Bytes of one record in a file. */
 export const RECORD_BYTES = 16;
 
+/** Words of one record, in a file and in what {@link toRecords} returns. */
+export const RECORD_WORDS = 4;
+
 /** A trace in memory, one column per field, with the figures that a report wants. */
 export interface Trace {
   /** The file's name without directory and endings: `"sqlite3"`. */
@@ -203,6 +206,23 @@ function makeColumns(records: number): Columns {
     size: new Uint32Array(records),
     align: new Uint32Array(records),
   };
+}
+
+/**
+ * The records one after the other, four words each, as in a file: the form for a fast loop, which has one array to look
+ * at instead of four. Signed where no size needs the 32nd bit: engines then need not check small ones for overflow.
+ */
+export function toRecords({ records, op, id, size, align, largestSize }: Trace): Int32Array | Uint32Array {
+  const words = largestSize < 2 ** 31
+    ? new Int32Array(records * RECORD_WORDS)
+    : new Uint32Array(records * RECORD_WORDS);
+  for (let record = 0, at = 0; record < records; record++, at += RECORD_WORDS) {
+    words[at] = op[record]!;
+    words[at + 1] = id[record]!;
+    words[at + 2] = size[record]!;
+    words[at + 3] = align[record]!;
+  }
+  return words;
 }
 
 /** Splits `bytes` into `columns` from record `at` on. An op code beyond 255 is kept as 255, which is as unknown. */
