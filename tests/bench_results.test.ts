@@ -116,10 +116,31 @@ describe("bench results", () => {
   it("bars are passed, failed, or not run", () => {
     const bars = new Map(findBars(results).map((bar) => [bar.name, bar]));
     const named = (start: string) => [...bars.values()].find(({ name }) => name.startsWith(start))?.pass;
-    assertEquals(named("traces on deno"), false);
+    assertEquals(named("traces on deno: heap / glibc, geometric mean"), false);
+    assertEquals(named("traces on deno: heap / mimalloc"), undefined);
+    assertEquals(named("a view on deno"), undefined);
     assertEquals(named("64 B at 10,000 live on deno"), true);
     assertEquals(named("64 KiB with a view on deno"), undefined);
     assertEquals(named("traces on bun"), undefined);
+  });
+
+  it("bars: the worst trace is the one with the largest ratio, a small loop is held against the runtime's own", () => {
+    const slow = results.replays.map((r) =>
+      r.trace === "one" && r.allocator === "heap" ? { ...r, warm: r.warm * 10 } : r
+    );
+    const micro = [["heap", 30], ["bare", 20]].map(([subject, time]) =>
+      ({ ...results.micro[0]!, case: "view", side: "deno", subject, process: time, thread: time }) as MicroResult
+    );
+    const bars = findBars({ ...results, replays: slow, micro });
+    const named = (start: string) => bars.find(({ name }) => name.startsWith(start));
+    const own = netReplay({ ...results, replays: slow }, "one", "deno", "heap")!;
+    assertAlmostEquals(
+      named("traces on deno: heap / glibc, the worst")!.value!,
+      own.median / netReplay(results, "one", "native", "glibc")!.median,
+    );
+    assertEquals(named("traces on deno: heap / glibc, the worst")!.pass, false);
+    assertAlmostEquals(named("a view on deno")!.value!, 1.5);
+    assertEquals(named("a view on deno")!.pass, false);
   });
 
   it("writes a file that reads the same, a table beside it, and refuses another version", () => {

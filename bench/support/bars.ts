@@ -3,17 +3,32 @@
  *
  * @module
  */
-import { type Bar, memoryMean, microSpeedup, replayRatio, type Results } from "./results.ts";
+import {
+  type Bar,
+  memoryMean,
+  microSpeedup,
+  microTime,
+  netReplay,
+  replayRatio,
+  type Results,
+  type Side,
+} from "./results.ts";
 import { formatNumber, formatTable, type Section } from "./text.ts";
 import { findWorkersBars } from "./workers_results.ts";
 
 /** The bars of the project. */
 const BARS = {
-  trace: { deno: 1.0, bun: 1.5 },
+  glibc: { deno: 0.65, bun: 0.8 },
+  mimalloc: { deno: 1.4, bun: 1.8 },
+  worst: { deno: 1.5, bun: 1.5 },
   small: { deno: 3, bun: 2 },
   large: { deno: 50, bun: 50 },
-  memory: { deno: 1.4, bun: 1.4 },
+  bare: { deno: 1.3, bun: 1.3 },
+  memory: { deno: 1.2, bun: 1.2 },
 } as const;
+
+/** The small loops that are compared with what the runtime itself takes for the object that they make. */
+const BARE_CASES = { view: "a view", "native-buffer": "a NativeBuffer made and freed" } as const;
 
 /** The bars, with what this run measured. */
 export function findBars(results: Results): Bar[] {
@@ -21,10 +36,18 @@ export function findBars(results: Results): Bar[] {
   for (const runtime of ["deno", "bun"] as const) {
     if (!results.runtimes.includes(runtime)) continue;
     bars.push(
+      ...(["glibc", "mimalloc"] as const).map((native) =>
+        bar(
+          `traces on ${runtime}: heap / ${native}, geometric mean`,
+          replayRatio(results, runtime, "heap", "native", native),
+          BARS[native][runtime],
+          "at most",
+        )
+      ),
       bar(
-        `traces on ${runtime}: heap / glibc, geometric mean`,
-        replayRatio(results, runtime, "heap", "native", "glibc"),
-        BARS.trace[runtime],
+        `traces on ${runtime}: heap / glibc, the worst trace`,
+        worstRatio(results, runtime),
+        BARS.worst[runtime],
         "at most",
       ),
       bar(
@@ -39,16 +62,44 @@ export function findBars(results: Results): Bar[] {
         BARS.large[runtime],
         "at least",
       ),
-      bar(
-        `memory on ${runtime}: resident growth / live bytes, geometric mean`,
-        memoryMean(results, runtime, "heap"),
-        BARS.memory[runtime],
-        "at most",
+      ...Object.entries(BARE_CASES).map(([name, what]) =>
+        bar(
+          `${what} on ${runtime}: times the runtime's own`,
+          bareRatio(results, name, runtime),
+          BARS.bare[runtime],
+          "at most",
+        )
+      ),
+      ...(["ratio", "ownRatio"] as const).map((figure) =>
+        bar(
+          `memory on ${runtime}: ${figure === "ratio" ? "resident growth" : "own pages"} / live bytes, geometric mean`,
+          memoryMean(results, runtime, "heap", figure),
+          BARS.memory[runtime],
+          "at most",
+        )
       ),
       ...findWorkersBars(results, runtime),
     );
   }
   return bars;
+}
+
+/** The largest ratio to glibc of a single trace. */
+function worstRatio(results: Results, side: Side): number | undefined {
+  let worst: number | undefined;
+  for (const { name } of results.traces) {
+    const own = netReplay(results, name, side, "heap");
+    const base = netReplay(results, name, "native", "glibc");
+    if (own !== undefined && base !== undefined) worst = Math.max(worst ?? 0, own.median / base.median);
+  }
+  return worst;
+}
+
+/** How many times as long as the bare constructor, or wrap, the heap takes in a small loop. */
+function bareRatio(results: Results, name: string, side: Side): number | undefined {
+  const own = microTime(results, name, side, "heap");
+  const bare = microTime(results, name, side, "bare");
+  return own === undefined || bare === undefined ? undefined : own.median / bare.median;
 }
 
 function bar(name: string, value: number | undefined, limit: number, sense: Bar["sense"]): Bar {
