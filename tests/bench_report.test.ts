@@ -15,6 +15,7 @@ import { formatMissing, formatReport } from "../bench/support/report.ts";
 import { formatGroup } from "../bench/support/report_groups.ts";
 import { formatGrowth } from "../bench/support/report_growth.ts";
 import { readResults } from "../bench/support/results.ts";
+import { formatMicroSummary } from "../bench/support/summary.ts";
 import { barChart, lineChart, makeAxis } from "../bench/support/svg.ts";
 import { formatNumber, formatSpread, formatTable, formatTimes } from "../bench/support/text.ts";
 import { sampleResults } from "./fixtures/bench_results.ts";
@@ -92,6 +93,18 @@ describe("bench report", () => {
     assertStringIncludes(row, "4,000 (100x) [1 k]");
     assertStringIncludes(row, ">32x");
     assertEquals(formatGroup(sampleResults(), "modes"), []);
+  });
+
+  it("the small loops in short: how many times faster, how near to the bare object, and what was not measured", () => {
+    const { micro } = sampleResults();
+    const bare = [["heap", 30], ["bare", 20]].map(([subject, time]) => ({
+      ...{ case: "view", side: "deno", round: 0 },
+      ...{ subject: String(subject), process: Number(time), thread: 1, wall: 1 },
+    }));
+    const { text } = formatMicroSummary(sampleResults({ micro: [...micro, ...bare] }));
+    assertMatch(text, /malloc.* \| 3\.00x \|/);
+    assertMatch(text, /view.*offset.* \| 1\.50x \|/);
+    assertMatch(text, /wrap.* \| +- \|/);
   });
 
   it("the growth table has the originals beside ours, and says what did not age", () => {

@@ -6,8 +6,8 @@
 import {
   type Bar,
   memoryMean,
+  microRatio,
   microSpeedup,
-  microTime,
   netReplay,
   replayRatio,
   type Results,
@@ -65,7 +65,7 @@ export function findBars(results: Results): Bar[] {
       ...Object.entries(BARE_CASES).map(([name, what]) =>
         bar(
           `${what} on ${runtime}: times the runtime's own`,
-          bareRatio(results, name, runtime),
+          microRatio(results, name, runtime, "bare"),
           BARS.bare[runtime],
           "at most",
         )
@@ -93,13 +93,6 @@ function worstRatio(results: Results, side: Side): number | undefined {
     if (own !== undefined && base !== undefined) worst = Math.max(worst ?? 0, own.median / base.median);
   }
   return worst;
-}
-
-/** How many times as long as the bare constructor, or wrap, the heap takes in a small loop. */
-function bareRatio(results: Results, name: string, side: Side): number | undefined {
-  const own = microTime(results, name, side, "heap");
-  const bare = microTime(results, name, side, "bare");
-  return own === undefined || bare === undefined ? undefined : own.median / bare.median;
 }
 
 function bar(name: string, value: number | undefined, limit: number, sense: Bar["sense"]): Bar {

@@ -25,7 +25,7 @@ import { formatLoop, formatSpace, SCALE } from "./report_scale.ts";
 import { formatStartup, STARTUP } from "./report_startup.ts";
 import { formatWorkers } from "./report_workers.ts";
 import type { Results } from "./results.ts";
-import { formatSummary } from "./summary.ts";
+import { formatMicroSummary, formatSummary } from "./summary.ts";
 import type { Section } from "./text.ts";
 
 /** Makes the sections of a block; none when the results have nothing for it. */
@@ -66,6 +66,7 @@ function leftOut(results: Results): Section {
 
 const OTHER_BLOCKS: { readonly [name: string]: Maker } = {
   micro: when(({ micro }) => micro.length > 0, formatMicro),
+  "micro-summary": when(({ micro }) => micro.length > 0, formatMicroSummary),
   growth: when(({ growth = [] }) => growth.length > 0, formatGrowth),
   workers: when(({ shared = [] }) => shared.length > 0, formatShared),
   "shared-heap": (results) => (results.workers ?? []).length > 0 ? formatWorkers(results) : [],

@@ -295,6 +295,13 @@ export function microTime(
   return spread(rowsWith(results.micro, { case: name, side, subject }).map((result) => result[clock]));
 }
 
+/** How many times as long as `other` the heap takes in a small loop, by CPU time of the process. */
+export function microRatio(results: Results, name: string, side: Side, other: string): number | undefined {
+  const own = microTime(results, name, side, "heap");
+  const base = microTime(results, name, side, other);
+  return own === undefined || base === undefined ? undefined : own.median / base.median;
+}
+
 /**
  * How many times faster `subject` is than `other` in a small loop: by CPU time of the process or of the thread,
  * whichever says less. (A collector on other threads makes garbage look cheap by the one and dear by the other.)

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { memoryMean, replayRatio, type Results } from "./results.ts";
-import { formatNumber, formatTable, type Section } from "./text.ts";
+import { memoryMean, microRatio, microSpeedup, replayRatio, type Results, type Side } from "./results.ts";
+import { formatMean, formatNumber, formatTable, type Section } from "./text.ts";
 
 /** Geometric means over the traces of a run, one column per runtime. */
 export function formatSummary(results: Results): Section {
@@ -30,5 +30,24 @@ export function formatSummary(results: Results): Section {
   return {
     title: `\`Heap\` on ${results.traces.length} recorded traces, net of the loop, geometric means`,
     text: formatTable(["", ...runtimes], rows),
+  };
+}
+
+/** What the small loops say, one column per runtime: how many times faster than what else there is, and how near to the bare object. */
+export function formatMicroSummary(results: Results): Section {
+  const { runtimes } = results;
+  const faster = (name: string, other: string) => (side: Side) =>
+    formatMean(microSpeedup(results, name, side, "heap", other));
+  const near = (name: string) => (side: Side) => formatMean(microRatio(results, name, side, "bare"));
+  const rows: readonly (readonly [string, (side: Side) => string])[] = [
+    ["64 B, random replacement, 10,000 live: faster than `malloc` by FFI", faster("replace-64-10k", "ffi-malloc")],
+    ["the same: faster than `new Uint8Array(64)`", faster("replace-64-10k", "uint8array")],
+    ["64 KiB with a view: faster than `new Uint8Array(65536)`", faster("view-64k", "uint8array")],
+    ["`view`: as long as `new Uint8Array(buffer, offset, length)` takes", near("view")],
+    ["`buffer` and `free`: as long as a bare wrap and its end take", near("native-buffer")],
+  ];
+  return {
+    title: "Small loops",
+    text: formatTable(["", ...runtimes], rows.map(([what, figure]) => [what, ...runtimes.map(figure)])),
   };
 }
