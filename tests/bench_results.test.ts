@@ -15,6 +15,7 @@ import {
   growthTime,
   isCut,
   memoryMean,
+  type MicroResult,
   microSpeedup,
   netReplay,
   nullOf,
