@@ -26,7 +26,7 @@ import { parseArgs } from "node:util";
 import { readTrace, type Trace } from "../examples/support/trace.ts";
 import type { Heap } from "../src/heap.ts";
 import type { HeapLayout } from "../src/heap_layout.ts";
-import { type Driver, makeDriver } from "./support/drivers.ts";
+import { type Driver, makeDriver, type Recording, toRecording } from "./support/drivers.ts";
 import { type Libc, openLibc, type RawAddress } from "./support/libc.ts";
 import { OwnPages } from "./support/own_pages.ts";
 import { heapSubject, openHeap } from "./support/own_subjects.ts";
@@ -86,15 +86,15 @@ class Replay {
   record = 0;
   readonly #driver: Driver;
 
-  constructor(heap: Heap, pages: OwnPages, trace: Trace) {
+  constructor(heap: Heap, pages: OwnPages, recording: Recording) {
     this.heap = heap;
     this.pages = pages;
-    this.#driver = makeDriver(heapSubject(heap), trace);
+    this.#driver = makeDriver(heapSubject(heap), recording);
   }
 
-  static async open(libc: Libc<RawAddress>, module: string | undefined, trace: Trace): Promise<Replay> {
+  static async open(libc: Libc<RawAddress>, module: string | undefined, recording: Recording): Promise<Replay> {
     const pages = new OwnPages(libc);
-    return new Replay(await openHeap(module, pages) as Heap, pages, trace);
+    return new Replay(await openHeap(module, pages) as Heap, pages, recording);
   }
 
   runTo(record: number): void {
@@ -106,7 +106,8 @@ class Replay {
 /** The breakdowns at both moments. Replays three times, each on a heap of its own, which all behave the same. */
 async function measure(trace: Trace, module: string | undefined, step: number): Promise<Report[]> {
   const libc = await openLibc<RawAddress>();
-  const open = () => Replay.open(libc, module, trace);
+  const recording = toRecording(trace);
+  const open = () => Replay.open(libc, module, recording);
   const moments = [
     { moment: "live", record: recordOfMostLive(trace) },
     { moment: "resident", record: findPeak(trace, step, await open(), await open()) },

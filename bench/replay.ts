@@ -20,9 +20,17 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import { readTrace, type Trace } from "../examples/support/trace.ts";
+import { readTrace } from "../examples/support/trace.ts";
 import { elapsed, openClock, type Times } from "./support/clock.ts";
-import { CHUNK, type Driver, makeDriver, makeSlots, type Slots } from "./support/drivers.ts";
+import {
+  CHUNK,
+  type Driver,
+  makeDriver,
+  makeSlots,
+  type Recording,
+  type Slots,
+  toRecording,
+} from "./support/drivers.ts";
 import { openLibc, type RawAddress } from "./support/libc.ts";
 import { OwnPages } from "./support/own_pages.ts";
 import { collectGarbage, openResidentProbe, type ResidentFigures, type ResidentProbe } from "./support/resident.ts";
@@ -78,10 +86,11 @@ async function main(): Promise<void> {
     rehearsals: Number(values.rehearsals),
   };
   const trace = readTrace(values.trace);
+  const recording = toRecording(trace);
   const subjectOptions = { module: values.module, capacity: trace.peakLiveBytes };
   const report = options.sample > 0
-    ? await watch(trace, options, subjectOptions)
-    : await time(trace, options, subjectOptions);
+    ? await watch(recording, options, subjectOptions)
+    : await time(recording, options, subjectOptions);
   console.log(JSON.stringify(report));
 }
 
@@ -89,10 +98,10 @@ async function main(): Promise<void> {
  * Replays with the clock on. A replay that takes longer than the limit is stopped, and is the only one that is reported:
  * a heap that has aged can be much slower than a new one.
  */
-async function time(trace: Trace, options: Options, subjectOptions: SubjectOptions): Promise<ReplayReport> {
+async function time(recording: Recording, options: Options, subjectOptions: SubjectOptions): Promise<ReplayReport> {
   const clock = await openClock();
   const subject = await openSubject(options.allocator, subjectOptions);
-  const driver = makeDriver(subject, trace);
+  const driver = makeDriver(subject, recording);
   const run = selectRun(driver, options);
   const replays: Times[] = [];
   let total = 0;
@@ -100,21 +109,21 @@ async function time(trace: Trace, options: Options, subjectOptions: SubjectOptio
     const deadline = performance.now() + options.limitMs;
     const start = clock();
     let to = 0;
-    while (to < trace.records) {
+    while (to < recording.records) {
       const from = to;
-      to = Math.min(from + CHUNK, trace.records);
+      to = Math.min(from + CHUNK, recording.records);
       run(from, to);
       if (deadline !== Infinity && performance.now() > deadline) break;
     }
     const times = elapsed(start, clock());
     // Without the draining, which takes a slow peer longer still.
-    if (to < trace.records) return { records: to, replays: [times] };
+    if (to < recording.records) return { records: to, replays: [times] };
     replays.push(times);
     total += times.wall;
     if (total > options.limitMs * 1e6) break;
     driver.drain();
   }
-  return { records: trace.records, replays };
+  return { records: recording.records, replays };
 }
 
 /** Replays before the watched one, unless told otherwise: enough to compile everything, and to bring the collector to its steady state. */
@@ -127,7 +136,7 @@ const REST = { cpuMs: 3, ms: 100, attempts: 30 } as const;
  * and the runtime's own heap are not what is asked for, so the same is rehearsed on other instances first, the last time
  * with no collection after it, as that throws compiled code away.
  */
-async function watch(trace: Trace, options: Options, subjectOptions: SubjectOptions): Promise<ReplayReport> {
+async function watch(recording: Recording, options: Options, subjectOptions: SubjectOptions): Promise<ReplayReport> {
   const probe = openResidentProbe();
   const clock = await openClock();
   const libc = await openLibc<RawAddress>();
@@ -136,9 +145,9 @@ async function watch(trace: Trace, options: Options, subjectOptions: SubjectOpti
   for (let rehearsal = 1; rehearsal <= options.rehearsals; rehearsal++) {
     const pages = new OwnPages(libc);
     const subject = await openSubject(options.allocator, { ...subjectOptions, pages });
-    slots ??= makeSlots(subject.kind, trace);
-    const driver = makeDriver(subject, trace, slots);
-    replaySampled(driver, options, trace, step, probe, pages);
+    slots ??= makeSlots(subject.kind, recording);
+    const driver = makeDriver(subject, recording, slots);
+    replaySampled(driver, options, recording, step, probe, pages);
     driver.drain();
     subject.close();
     if (rehearsal < options.rehearsals) collectGarbage();
@@ -148,16 +157,16 @@ async function watch(trace: Trace, options: Options, subjectOptions: SubjectOpti
   const pages = new OwnPages(libc);
   probe.start();
   const subject = await openSubject(options.allocator, { ...subjectOptions, pages });
-  const driver = makeDriver(subject, trace, slots ?? makeSlots(subject.kind, trace));
+  const driver = makeDriver(subject, recording, slots ?? makeSlots(subject.kind, recording));
   const start = clock();
-  replaySampled(driver, options, trace, step, probe, pages);
+  replaySampled(driver, options, recording, step, probe, pages);
   const times = elapsed(start, clock());
   const rss = probe.finish();
   const stats = subject.stats?.();
   driver.drain();
   subject.close();
   return {
-    records: trace.records,
+    records: recording.records,
     replays: [times],
     rss: { ...rss, ...(pages.peakBytes === 0 ? {} : { ownPages: pages.peakBytes }) },
     ...(stats === undefined ? {} : { stats }),
@@ -176,18 +185,18 @@ async function rest(clock: () => Times): Promise<void> {
 function replaySampled(
   driver: Driver,
   options: Options,
-  trace: Trace,
+  recording: Recording,
   step: number,
   probe: ResidentProbe,
   pages: OwnPages,
 ): void {
   const run = selectRun(driver, options);
   const deadline = performance.now() + options.limitMs;
-  for (let from = 0; from < trace.records; from += step) {
+  for (let from = 0; from < recording.records; from += step) {
     if (performance.now() > deadline) {
-      throw new Error(`Cannot watch memory: ${from} of ${trace.records} records took ${options.limitMs} ms`);
+      throw new Error(`Cannot watch memory: ${from} of ${recording.records} records took ${options.limitMs} ms`);
     }
-    run(from, Math.min(from + step, trace.records));
+    run(from, Math.min(from + step, recording.records));
     probe.sample();
     pages.sample();
   }

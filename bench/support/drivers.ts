@@ -31,13 +31,31 @@ const ALLOCATE_ALIGNED = OP_ALLOCATE_ALIGNED;
 
 const WORDS = RECORD_WORDS;
 
+/**
+ * What the loops need of a trace. Made once for all drivers of a process: whoever watches its memory must not see another
+ * array of the kind come or go.
+ */
+export interface Recording {
+  /** Count of records. */
+  readonly records: number;
+  /** Four words a record. */
+  readonly words: Int32Array | Uint32Array;
+  /** Count of slots. */
+  readonly slots: number;
+}
+
+/** Makes the recording of a trace, whose columns are not needed any more then. */
+export function toRecording(trace: Trace): Recording {
+  return { records: trace.records, words: toRecords(trace), slots: trace.slots };
+}
+
 /** Records per call of a driver. */
 export const CHUNK = 4096;
 
 /** Replays the records `from` to `to` (exclusive) on an allocator of addresses. */
 export function replayAddresses(
   allocator: AddressAllocator,
-  records: Int32Array | Uint32Array,
+  records: Recording["words"],
   slots: Float64Array,
   from: number,
   to: number,
@@ -73,7 +91,7 @@ export function replayAddresses(
 /** The same for an allocator of handles. */
 export function replayHandles(
   allocator: HandleAllocator<unknown>,
-  records: Int32Array | Uint32Array,
+  records: Recording["words"],
   slots: unknown[],
   from: number,
   to: number,
@@ -122,30 +140,32 @@ export interface Slots {
   readonly handles: unknown[];
 }
 
-/** Empty slots of one kind for a trace. They are written, so that their OS pages are resident before a measurement. */
-export function makeSlots(kind: Subject["kind"], trace: Trace): Slots {
+/** Empty slots of one kind for a recording. They are written, so that their OS pages are resident before a measurement. */
+export function makeSlots(kind: Subject["kind"], recording: Recording): Slots {
   return {
-    addresses: new Float64Array(kind === "address" ? trace.slots : 0).fill(1).fill(0),
-    handles: new Array(kind === "handle" ? trace.slots : 0).fill(null),
+    addresses: new Float64Array(kind === "address" ? recording.slots : 0).fill(1).fill(0),
+    handles: new Array(kind === "handle" ? recording.slots : 0).fill(null),
   };
 }
 
-/** Makes the driver of a subject for a trace. */
-export function makeDriver(subject: Subject, trace: Trace, slots = makeSlots(subject.kind, trace)): Driver {
+/** Makes the driver of a subject for a recording. */
+export function makeDriver(subject: Subject, recording: Recording, slots = makeSlots(subject.kind, recording)): Driver {
+  const { words } = recording;
   return subject.kind === "address"
-    ? addressDriver(subject, trace, slots.addresses)
-    : handleDriver(subject, trace, slots.handles);
+    ? addressDriver(subject, words, slots.addresses)
+    : handleDriver(subject, words, slots.handles);
 }
 
-function addressDriver(subject: AddressSubject, trace: Trace, slots: Float64Array): Driver {
+function addressDriver(subject: AddressSubject, records: Recording["words"], slots: Float64Array): Driver {
   const { allocator, touch } = subject;
-  const records = toRecords(trace);
   return {
     replay: (from, to) => replayAddresses(allocator, records, slots, from, to),
     replayTouching(from, to, pages) {
       for (let i = from; i < to; i++) {
         replayAddresses(allocator, records, slots, i, i + 1);
-        if (touch !== undefined && trace.op[i] !== FREE) touchBlock(touch, slots[trace.id[i]!]!, trace.size[i]!, pages);
+        const at = i * WORDS;
+        if (touch === undefined || records[at] === FREE) continue;
+        touchBlock(touch, slots[records[at + 1]!]!, records[at + 2]!, pages);
       }
     },
     drain() {
@@ -157,15 +177,16 @@ function addressDriver(subject: AddressSubject, trace: Trace, slots: Float64Arra
   };
 }
 
-function handleDriver(subject: HandleSubject, trace: Trace, slots: unknown[]): Driver {
+function handleDriver(subject: HandleSubject, records: Recording["words"], slots: unknown[]): Driver {
   const { allocator, touch } = subject;
-  const records = toRecords(trace);
   return {
     replay: (from, to) => replayHandles(allocator, records, slots, from, to),
     replayTouching(from, to, pages) {
       for (let i = from; i < to; i++) {
         replayHandles(allocator, records, slots, i, i + 1);
-        if (touch !== undefined && trace.op[i] !== FREE) touchBlock(touch, slots[trace.id[i]!], trace.size[i]!, pages);
+        const at = i * WORDS;
+        if (touch === undefined || records[at] === FREE) continue;
+        touchBlock(touch, slots[records[at + 1]!], records[at + 2]!, pages);
       }
     },
     drain() {
