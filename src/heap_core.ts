@@ -82,7 +82,6 @@ export class HeapCore {
       replace: (address, size) => this.#replace(this.live(address, "resize"), size),
       isFresh: () => this.blocks.isFresh,
     });
-    this.owned.freesAnyLive = true;
     this.#isOpen = true;
     this.#setPaths();
   }
@@ -92,7 +91,6 @@ export class HeapCore {
     if (isBusy) this.#assertAtRest("use the page source");
     this.#isBusy = isBusy;
     if (!this.#isOpen) return;
-    this.owned.freesAnyLive = !isBusy;
     this.#setPaths();
     this.#renew();
   }
@@ -102,6 +100,8 @@ export class HeapCore {
     const { limit, zeroOnFree, random, delay } = this.#rules;
     this.isCounted = limit !== Infinity || this.#isBusy;
     this.isPlain = !this.isCounted && !zeroOnFree && random === undefined && delay === undefined;
+    // What is in a region that somebody has detached cannot be cleared, and so not be freed.
+    this.owned.freesAnyLive = !this.#isBusy && !zeroOnFree;
   }
 
   /** Throws when the page source is at work: whoever wants to change the heap was called by it. */
@@ -139,15 +139,14 @@ export class HeapCore {
     if (address === 0) return;
     this.#assertAtRest("free", address);
     const link = this.#smallLink(address);
-    if (link !== 0 && this.#first.links[link]! >= OWNED) {
-      // No longer owned it is a block like any other, with a short way of its own.
+    if (link !== 0 && this.#first.links[link]! >= OWNED && !this.#rules.zeroOnFree) {
+      // No longer owned it is a block like any other, with a short way of its own; nothing can keep it from going.
       this.owned.revoke(address);
       this.#allocator.free(address);
       return;
     }
     const block = this.blocks.find(address);
     if (block === undefined) return reportViolation(this.#invalid(address, "free"));
-    if (block.owned) this.owned.revoke(address);
     this.#release(block);
   }
 
@@ -421,10 +420,12 @@ export class HeapCore {
     }
   }
 
+  /** Frees a block. What can fail comes first: its owner has it until it goes. */
   #release(block: LiveBlock, isOutgrown = false): void {
     // A huge block of the system's is unmapped at once: there is nothing to clear, and no wrap of it that could fail.
     const unmapped = block.huge !== undefined && this.blocks.source.isolating;
     if (this.#rules.zeroOnFree && !unmapped) this.memory.clear(block, block.usableSize);
+    if (block.owned) this.owned.revoke(block.address);
     this.#requested -= block.requestedSize;
     this.blocks.release(block, isOutgrown);
   }

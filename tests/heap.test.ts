@@ -10,6 +10,7 @@ import process from "node:process";
 import {
   type Address,
   CorruptionError,
+  DebugAllocator,
   DisposedError,
   fixedPageSource,
   Heap,
@@ -684,6 +685,42 @@ describe("Heap whose buffers were detached from outside", () => {
     heap.check();
     heap[Symbol.dispose]();
     assert(second.freed);
+  });
+
+  it("an owned buffer that cannot be cleared, and so not be freed, stays as it was", () => {
+    for (const options of [{ zeroOnFree: true }, { secure: true }, { zeroOnFree: true, limit: MIB }]) {
+      for (const size of [100, 50_000]) {
+        const heap = new Heap(options);
+        using debug = new DebugAllocator(heap);
+        const allocators = [heap, debug];
+        const buffers = allocators.map((allocator) => allocator.buffer(size));
+        const plain = heap.allocate(10);
+        (heap.view(plain).buffer as ArrayBuffer).transfer(0);
+        const blocks = [...heap.blocks()];
+        for (const [i, buffer] of buffers.entries()) {
+          const allocator = allocators[i]!;
+          const { address, bytes, arrayBuffer } = buffer;
+          bytes.fill(7);
+          for (
+            const free of [
+              () => buffer.free(),
+              () => buffer[Symbol.dispose](),
+              () => allocator.free(address),
+              () => heap.free(blocks[i]!.address),
+            ]
+          ) {
+            assertThrows(free, CorruptionError, "detached from outside", `${size}: ${free}`);
+            assertEquals([buffer.freed, buffer.address, buffer.byteLength], [false, address, size], `${size}: ${free}`);
+            assertEquals([arrayBuffer.byteLength, bytes.length, bytes[size - 1]], [size, size, 7]);
+            assertEquals([...heap.blocks()], blocks);
+          }
+          // It is owned still.
+          assertThrows(() => allocator.resize(address, 5), InvalidFreeError, "a NativeBuffer owns the block");
+        }
+        debug[Symbol.dispose]();
+        for (const buffer of buffers) assert(buffer.freed);
+      }
+    }
   });
 
   it("a view that was taken from a detached buffer is no address", () => {
