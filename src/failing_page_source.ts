@@ -9,7 +9,7 @@ import { describeValue, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { PageSource } from "./page_source.ts";
 
 /** The methods of a page source that can be made to fail. */
-export type PageOperation = "reserve" | "commit" | "decommit" | "discard" | "unmap" | "wrap" | "protect";
+export type PageOperation = "reserve" | "commit" | "decommit" | "discard" | "unmap" | "wrap" | "protect" | "move";
 
 /** Options of {@link failingPageSource}. */
 export interface FailingPageSourceOptions {
@@ -17,6 +17,11 @@ export interface FailingPageSourceOptions {
   operations?: readonly PageOperation[];
   /** How many requests fail before they succeed again. @defaultValue Infinity */
   times?: number;
+  /**
+   * What a `move` does when its turn to fail has come: `"throw"` as all others do, or `"refuse"`, which is to return
+   * false, as a source does that cannot move these pages. @defaultValue "throw"
+   */
+  moves?: "throw" | "refuse";
 }
 
 /** A page source that fails on purpose. */
@@ -37,11 +42,12 @@ const ALL_OPERATIONS: readonly PageOperation[] = [
   "unmap",
   "wrap",
   "protect",
+  "move",
 ];
 
 /**
  * Memory of `source`, but only the first `n` requests succeed: later ones throw `OutOfMemoryError`, without any
- * effect, until {@link FailingPageSource.rearm}.
+ * effect (a `move` may return false instead), until {@link FailingPageSource.rearm}.
  *
  * @example
  * ```ts
@@ -56,13 +62,16 @@ export function failingPageSource(
   options: FailingPageSourceOptions = {},
 ): FailingPageSource {
   assertOptions(options);
-  const { operations = ["reserve", "commit"], times = Infinity } = options;
+  const { operations = ["reserve", "commit"], times = Infinity, moves = "throw" } = options;
   for (const operation of operations) {
     if (!ALL_OPERATIONS.includes(operation)) {
       throw new RangeError(
         `Cannot use ${describeValue(operation)} as an operation: it must be one of ${ALL_OPERATIONS.join(", ")}`,
       );
     }
+  }
+  if (moves !== "throw" && moves !== "refuse") {
+    throw new RangeError(`Cannot use ${describeValue(moves)} as moves: it must be "throw" or "refuse"`);
   }
   let requests = 0;
   let failures = 0;
@@ -77,17 +86,24 @@ export function failingPageSource(
     failing = assertCount(newTimes, "times");
   }
 
-  /** Counts a request, and throws when its turn to fail has come. */
-  function request(operation: PageOperation, what: string, byteLength: number): void {
-    if (!operations.includes(operation)) return;
+  /** Counts a request, and says whether its turn to fail has come. */
+  function fails(operation: PageOperation): boolean {
+    if (!operations.includes(operation)) return false;
     requests++;
     if (remaining > 0) {
       remaining--;
-    } else if (failing > 0) {
-      failing--;
-      failures++;
-      throw new OutOfMemoryError(`Cannot ${operation} ${what}: request ${requests} fails on purpose`, byteLength);
+      return false;
     }
+    if (failing === 0) return false;
+    failing--;
+    failures++;
+    return true;
+  }
+
+  /** Counts a request, and throws when its turn to fail has come. */
+  function request(operation: PageOperation, what: string, byteLength: number): void {
+    if (!fails(operation)) return;
+    throw new OutOfMemoryError(`Cannot ${operation} ${what}: request ${requests} fails on purpose`, byteLength);
   }
 
   // Written out rather than spread: a source of the user's may be an instance of a class.
@@ -135,6 +151,11 @@ export function failingPageSource(
     },
     unwrap(bytes) {
       source.unwrap(bytes);
+    },
+    move(from, to, byteLength) {
+      if (moves === "throw") request("move", describeRange(from, byteLength), byteLength);
+      else if (fails("move")) return false;
+      return source.move?.(from, to, byteLength) ?? false;
     },
     toPointer(address) {
       return source.toPointer(address);

@@ -87,7 +87,7 @@ describe("failingPageSource()", () => {
   });
 
   it("the operations option chooses what fails", () => {
-    const every: PageOperation[] = ["reserve", "commit", "decommit", "discard", "unmap", "wrap", "protect"];
+    const every: PageOperation[] = ["reserve", "commit", "decommit", "discard", "unmap", "wrap", "protect", "move"];
     for (const chosen of every) {
       const failing = failingPageSource(source(), 0, { operations: [chosen] });
       const failed: PageOperation[] = [];
@@ -106,6 +106,7 @@ describe("failingPageSource()", () => {
       if (chosen !== "reserve") {
         attempt("commit", () => failing.commit(address, PAGE));
         attempt("wrap", () => void failing.wrap(address, PAGE));
+        attempt("move", () => void failing.move!(address, address + PAGE, PAGE));
         attempt("protect", () => failing.protect(address, PAGE, "read-write"));
         attempt("discard", () => failing.discard(address, PAGE));
         attempt("decommit", () => failing.decommit(address, PAGE));
@@ -113,6 +114,29 @@ describe("failingPageSource()", () => {
       }
       assertEquals(failed, [chosen]);
       assertEquals(failing.requests, 1);
+    }
+  });
+
+  it("a move that fails throws or is refused, and one that does not is the source's own", () => {
+    for (const isAble of [true, false, undefined]) {
+      for (const moves of ["throw", "refuse"] as const) {
+        const calls: number[][] = [];
+        const move = (...args: [number, number, number]): boolean => {
+          calls.push(args);
+          return isAble === true;
+        };
+        const inner = { ...source(), move: isAble === undefined ? undefined : move };
+        const failing = failingPageSource(inner, 1, { operations: ["move"], times: 1, moves });
+        assertEquals(failing.move!(PAGE, 2 * PAGE, PAGE), isAble === true);
+        if (moves === "refuse") assertEquals(failing.move!(PAGE, 2 * PAGE, PAGE), false);
+        else {
+          const error = assertThrows(() => failing.move!(PAGE, 2 * PAGE, PAGE), OutOfMemoryError);
+          assertEquals(error.message, "Cannot move 4096 bytes at 0x1000: request 2 fails on purpose");
+        }
+        assertEquals(failing.move!(3 * PAGE, PAGE, PAGE), isAble === true);
+        assertEquals(calls, isAble === undefined ? [] : [[PAGE, 2 * PAGE, PAGE], [3 * PAGE, PAGE, PAGE]]);
+        assertEquals([failing.requests, failing.failures], [3, 1]);
+      }
     }
   });
 
@@ -125,5 +149,7 @@ describe("failingPageSource()", () => {
     assertThrows(() => failingPageSource(source(), "1" as unknown as number), TypeError);
     const operations = ["reserve", "free"] as unknown as PageOperation[];
     assertThrows(() => failingPageSource(source(), 1, { operations }), RangeError, '"free"');
+    const moves = false as unknown as "refuse";
+    assertThrows(() => failingPageSource(source(), 1, { moves }), RangeError, "Cannot use false as moves");
   });
 });

@@ -38,10 +38,12 @@ export interface FaultMode {
   readonly operations: readonly PageOperation[];
   /** How many fail before they succeed again. */
   readonly times: number;
+  /** How a move of OS pages fails. @defaultValue "throw" */
+  readonly moves?: "throw" | "refuse";
 }
 
 /** The operations that take something. When one fails, nothing was taken. */
-export const TAKING: readonly PageOperation[] = ["reserve", "commit", "wrap", "protect"];
+export const TAKING: readonly PageOperation[] = ["reserve", "commit", "wrap", "protect", "move"];
 /** The operations that give something back. When one fails, it is still held. */
 export const GIVING: readonly PageOperation[] = ["decommit", "discard", "unmap"];
 
@@ -54,6 +56,7 @@ export const FAULT_MODES: readonly FaultMode[] = [
   EVERYTHING,
   { name: "what takes memory, for ever", operations: TAKING, times: Infinity },
   { name: "what gives memory back, for ever", operations: GIVING, times: Infinity },
+  { name: "a move of OS pages, which is refused, once", operations: ["move"], times: 1, moves: "refuse" },
 ];
 
 /** A program. */
@@ -223,7 +226,8 @@ export interface FaultOutcome {
 export function runWithFault(subject: Subject, scenario: Scenario, mode: FaultMode, succeed: number): FaultOutcome {
   const { joining = false } = subject;
   const recorder = new Recorder(systemPageSource(), { joining });
-  const source = failingPageSource(recorder.source, succeed, { operations: mode.operations, times: mode.times });
+  const { operations, times, moves = "throw" } = mode;
+  const source = failingPageSource(recorder.source, succeed, { operations, times, moves });
   let allocator: Allocator;
   try {
     allocator = subject.make(source);

@@ -4,11 +4,20 @@
  *
  * @module
  */
-import { assert } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { type Address, type Allocator, Heap, type PageSource, systemPageSource } from "../mod.ts";
-import { FAULT_MODES, faultTests, runWithFault, SCENARIOS } from "./fault_scenarios.ts";
+import {
+  type Address,
+  type Allocator,
+  failingPageSource,
+  Heap,
+  OutOfMemoryError,
+  type PageSource,
+  systemPageSource,
+} from "../mod.ts";
+import { FAULT_MODES, type FaultMode, faultTests, runWithFault, SCENARIOS } from "./fault_scenarios.ts";
 import { type Subject, SUBJECTS } from "./subjects.ts";
+import { Recorder } from "./support/recording_source.ts";
 
 faultTests(SUBJECTS.filter(({ linear }) => linear !== true));
 
@@ -55,6 +64,41 @@ function spoiled(heap: Heap, allocate: (size: number) => Address): Allocator {
   });
 }
 
+describe("a huge block whose OS pages cannot be moved", () => {
+  const source = systemPageSource();
+  const MIB = 2 ** 20;
+  const pattern = new Uint8Array(5 * MIB).map((_, i) => i % 251);
+
+  for (const moves of ["refuse", "throw"] as const) {
+    it(moves === "refuse" ? "is copied" : "stays as it was when that is an error, and moves the next time", () => {
+      const recorder = new Recorder(source);
+      const failing = failingPageSource(recorder.source, 0, { operations: ["move"], times: 1, moves });
+      const heap = new Heap({ source: failing });
+      const before = heap.allocate(pattern.length);
+      const view = heap.view(before);
+      view.set(pattern);
+      let after = before;
+      if (moves === "throw") {
+        const { committedBytes } = recorder;
+        assertThrows(() => heap.reallocate(before, 12 * MIB), OutOfMemoryError, "request 1 fails on purpose");
+        assertEquals([heap.stats().liveBlocks, heap.usableSize(before)], [1, pattern.length]);
+        assertEquals(recorder.committedBytes, committedBytes);
+        assertEquals(view, pattern);
+      } else {
+        after = heap.reallocate(before, 12 * MIB);
+        assertNotEquals(after, before);
+      }
+      assertEquals([failing.requests, failing.failures, recorder.moves], [1, 1, 0]);
+      after = heap.reallocate(after, 30 * MIB);
+      assertEquals(recorder.moves, source.move === undefined ? 0 : 1);
+      assertEquals(heap.view(after, pattern.length), pattern);
+      heap.check();
+      heap[Symbol.dispose]();
+      assertEquals(recorder.complaint(), "");
+    });
+  }
+});
+
 describe("the fault tests on trial", () => {
   for (const [name, says, spoil] of FLAWS) {
     it(`find an allocator that ${name}`, () => {
@@ -72,6 +116,19 @@ describe("the fault tests on trial", () => {
       assert(found.includes(says), `they said: ${found}`);
     });
   }
+
+  it("reach the moves of OS pages, by an error and by a refusal", () => {
+    const heap = SUBJECTS.find(({ name }) => name === "heap")!;
+    for (const name of ["growing and shrinking by reallocate", "owned buffers"]) {
+      const scenario = SCENARIOS.find((one) => one.name === name)!;
+      for (const moves of ["throw", "refuse"] as const) {
+        const mode: FaultMode = { name: moves, operations: ["move"], times: Infinity, moves };
+        const { injected, failures } = runWithFault(heap, scenario, mode, 0);
+        const isMoved = name !== "owned buffers"; // resizing a buffer copies
+        assertEquals([injected > 0, failures > 0], [isMoved, isMoved && moves === "throw"], `${name}: ${moves}`);
+      }
+    }
+  });
 
   it("no scenario is over before the records of a heap grow", () => {
     const heap = SUBJECTS.find(({ name }) => name === "heap")!;

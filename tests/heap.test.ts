@@ -295,6 +295,7 @@ describe("Heap.reallocate()", () => {
         if (fails) throw new OutOfMemoryError("Cannot wrap: on purpose", byteLength);
         return source.wrap(address, byteLength);
       },
+      move: undefined,
     });
     const address = heap.allocate(5 * MIB);
     fails = true;

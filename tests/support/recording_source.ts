@@ -122,6 +122,8 @@ export class Recorder {
   requests = 0;
   /** Calls of `reserve` and `commit` that failed, on request or by themselves. */
   failedRequests = 0;
+  /** Calls of `move` that moved something. */
+  moves = 0;
   /** Bytes that were given back by `decommit`, `discard` and the committed part of `unmap`, ever. */
   releasedBytes = 0;
 
@@ -156,6 +158,7 @@ export class Recorder {
       unmap: (address, byteLength) => this.#unmap(address, byteLength),
       wrap: (address, byteLength) => this.#wrap(address, byteLength),
       unwrap: (bytes) => this.#unwrap(bytes),
+      move: inner.move && ((from, to, byteLength) => this.#move(from, to, byteLength)),
       toPointer: (address) => inner.toPointer(address),
     };
   }
@@ -309,6 +312,18 @@ export class Recorder {
     this.calls++;
     this.#assertCommitted("protect", address, byteLength);
     this.#inner.protect(address, byteLength, protection);
+  }
+
+  #move(from: Address, to: Address, byteLength: number): boolean {
+    this.calls++;
+    this.#assertCommitted("move from", from, byteLength);
+    this.#assertCommitted("move to", to, byteLength);
+    if (from < to + byteLength && to < from + byteLength) {
+      this.#offence(`move ${byteLength} bytes from ${formatAddress(from)} to ${formatAddress(to)}: they overlap`);
+    }
+    const isMoved = this.#inner.move!(from, to, byteLength);
+    if (isMoved) this.moves++;
+    return isMoved;
   }
 
   #unmap(address: Address, byteLength: number): void {
