@@ -76,3 +76,12 @@ export const INFO_OWNED = 64;
 export const INFO_ALIGNMENT = 63;
 /** INFO of a parked run that is in no stack, because the reuse of its block is delayed. */
 export const INFO_DELAYED = -1;
+
+/** How many units of the free run at `unit`, whose HEAD is `head`, were written and not given back since. */
+export function writtenOf(units: Int32Array, unit: number, head: number): number {
+  const count = head >>> LENGTH_SHIFT;
+  const written = head & WRITTEN_MASK;
+  if (written !== HAS_GAP) return written === 0 ? 0 : count;
+  const last = (unit + count - 1) * 4;
+  return count - (units[last + GAP_TO]! - units[last + GAP_FROM]!);
+}

@@ -11,7 +11,7 @@
  *
  * ```text
  *   free run   ├── written ──┼───── gap ─────┼─ written ─┤
- *   take       at the start, or where less of the gap is in the way: at the end
+ *   take       at the start; where it cannot grow there and less of the gap is in the way: at the end
  *   release    merged runs keep the longer of two gaps that do not touch; the other counts as written
  * ```
  *
@@ -50,6 +50,7 @@ import {
   SLACK,
   TAIL,
   WRITTEN_MASK,
+  writtenOf,
 } from "./run_record.ts";
 
 export {
@@ -144,8 +145,8 @@ export class Runs {
     const to = this.#gapTo;
     let start = ((run + bias + alignment - 1) & -alignment) - bias;
     this.freshUnits = overlap(start, start + count, from, to);
-    if (this.freshUnits > 0 && to < end && room === count) {
-      // What was written lies at the other end, or more of it.
+    if (this.freshUnits > 0 && to < end && (room === count || start + room > end)) {
+      // There is no room to grow here, and what was written lies at the other end, or more of it.
       const last = ((end - count + bias) & -alignment) - bias;
       const fresh = overlap(last, last + count, from, to);
       if (fresh < this.freshUnits) {
@@ -311,7 +312,7 @@ export class Runs {
     const found: number[] = [];
     for (let bin = nextBin(this.#occupied, binOf(least)); bin !== -1; bin = nextBin(this.#occupied, bin + 1)) {
       for (let run = this.#bins[bin]! - 1; run !== -1; run = units[run * 4 + NEXT_AT]! - 1) {
-        if (this.#writtenOf(run, units[run * 4 + HEAD_AT]!) >= least) found.push(run);
+        if (writtenOf(units, run, units[run * 4 + HEAD_AT]!) >= least) found.push(run);
       }
     }
     return found.reverse();
@@ -319,9 +320,10 @@ export class Runs {
 
   /** Records that the contents of the free run at `unit` were discarded. */
   markDiscarded(unit: number): void {
-    const head = this.units[unit * 4 + HEAD_AT]!;
-    this.writtenUnits -= this.#writtenOf(unit, head);
-    this.units[unit * 4 + HEAD_AT] = head & ~WRITTEN_BITS;
+    const { units } = this;
+    const head = units[unit * 4 + HEAD_AT]!;
+    this.writtenUnits -= writtenOf(units, unit, head);
+    units[unit * 4 + HEAD_AT] = head & ~WRITTEN_BITS;
   }
 
   /**
@@ -343,7 +345,7 @@ export class Runs {
         const length = head >>> LENGTH_FROM;
         const start = ((run + bias + alignment - 1) & -alignment) - bias;
         if (start + count > run + length) continue;
-        const isWritten = this.#writtenOf(run, head) >= written;
+        const isWritten = writtenOf(units, run, head) >= written;
         if (isWritten === bestIsWritten ? length < bestLength : isWritten) {
           best = run;
           bestLength = length;
@@ -400,7 +402,7 @@ export class Runs {
       if (next === 0) this.#occupied[bin >>> 5] = this.#occupied[bin >>> 5]! & ~(1 << (bin & 31));
     }
     this.freeUnits -= count;
-    this.writtenUnits -= this.#writtenOf(unit, head);
+    this.writtenUnits -= writtenOf(units, unit, head);
     units[at + HEAD_AT] = 0;
     units[(unit + count - 1) * 4 + TAIL_AT] = 0;
   }
@@ -425,15 +427,6 @@ export class Runs {
       this.#gapFrom = from;
       this.#gapTo = to;
     }
-  }
-
-  /** How many units of the free run at `unit` with this HEAD were written and not given back since. */
-  #writtenOf(unit: number, head: number): number {
-    const count = head >>> LENGTH_FROM;
-    const written = head & WRITTEN_BITS;
-    if (written !== HAS_GAP) return written === 0 ? 0 : count;
-    const last = (unit + count - 1) * 4;
-    return count - (this.units[last + GAP_TO]! - this.units[last + GAP_FROM]!);
   }
 
   /**

@@ -345,6 +345,25 @@ describe("Runs", () => {
     runs.check(regions);
   });
 
+  it("take() places at the end also when there is no room to grow, and at the start where there is", () => {
+    for (const [room, unit, fresh] of [[31, 26, 0], [30, 0, 4], [9, 0, 4], [4, 26, 0]] as const) {
+      const { runs, regions } = make(40);
+      for (const length of [20, 10, 10]) runs.take(length, 1, 0, LARGE_RUN);
+      runs.release(0, 0, 40, 20);
+      runs.release(20, 0, 40);
+      // One run of 30 units, of which the last ten were written.
+      assertEquals([runs.take(4, 1, 0, LARGE_RUN, room), runs.freshUnits], [unit, fresh], `room ${room}`);
+      runs.check(regions);
+    }
+    // What is skipped for the alignment is no room.
+    const { runs, regions } = make(40);
+    for (const length of [1, 20, 10, 9]) runs.take(length, 1, 0, LARGE_RUN);
+    runs.release(1, 0, 40, 20);
+    runs.release(21, 0, 40);
+    assertEquals([runs.take(4, 8, 0, LARGE_RUN, 27), runs.freshUnits], [24, 0]);
+    runs.check(regions);
+  });
+
   it("take() prefers a longer run that was written to a shorter one that was not", () => {
     const { runs, regions } = make(60);
     const units = [10, 1, 20, 1, 28].map((length) => runs.take(length, 1, 0, LARGE_RUN));
