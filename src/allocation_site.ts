@@ -8,7 +8,8 @@
  *
  * The frames of this package at the top of a stack are left out: the first frame is the caller's. Where the package was
  * bundled into one file with other code its frames cannot be told apart, and all are kept. As scripts/build_package.ts
- * builds it, this is in `offheap.js`, and nobody else's files are beside that.
+ * builds it, this is in `offheap.js`, and nobody else's files are beside that. Errors that callers get to see (`allocatedAt`
+ * and `freedAt` of a violation) have those frames cut off their `stack` as well, when the message is made that shows them.
  *
  * In JavaScriptCore (Bun) a function that ends in `return allocator.allocate(...)` has no frame: the call takes its
  * place.
@@ -78,18 +79,48 @@ export function captureStack(what: string, depth: number): Error | undefined {
 
 /** The frames of an error's stack, innermost first: those of this package at the top left out, at most `depth`. */
 export function framesOf(error: Error | undefined, depth = Infinity): StackFrame[] {
+  const { frames } = splitStack(error);
+  return frames.slice(firstOfCaller(frames)).slice(0, depth).map(parseFrame);
+}
+
+/** Cuts the frames of this package off the top of an error's `stack`, which is text from then on. */
+function cutStack(error: Error | undefined): void {
+  const { head, frames } = splitStack(error);
+  const first = firstOfCaller(frames);
+  if (first === 0) return;
+  try {
+    error!.stack = [head, ...frames.slice(first)].join("\n");
+  } catch {
+    // The program has made it read-only: then it is as it was.
+  }
+}
+
+/** A stack as text, in lines. */
+interface StackText {
+  /** What comes before the frames: the name of the error and its message. */
+  readonly head: string;
+  /** The frames, innermost first. */
+  readonly frames: readonly string[];
+}
+
+function splitStack(error: Error | undefined): StackText {
   const stack = stackOf(error);
-  if (error === undefined || typeof stack !== "string") return [];
+  if (error === undefined || typeof stack !== "string") return { head: "", frames: [] };
   // The message comes first, and that of a violation has the frames of other stacks in it.
   const { message } = error;
   const start = stack.indexOf(message);
-  const frames = stack.slice(start === -1 ? 0 : start + message.length).split("\n").filter((line) =>
-    /^\s+at /.test(line)
-  ).map(parseFrame);
+  const end = start === -1 ? 0 : start + message.length;
+  return { head: stack.slice(0, end), frames: stack.slice(end).split("\n").filter((line) => /^\s+at /.test(line)) };
+}
+
+/** How many frames of this package there are at the top. */
+function firstOfCaller(frames: readonly string[]): number {
   const own = ownDirectory();
   let first = 0;
-  if (own !== undefined) { while (first < frames.length && normalised(frames[first]!.url).startsWith(own)) first++; }
-  return frames.slice(first, first + depth);
+  if (own !== undefined) {
+    while (first < frames.length && normalised(parseFrame(frames[first]!).url).startsWith(own)) first++;
+  }
+  return first;
 }
 
 /** The stack as the engine gives it: with a prepareStackTrace of the program's own anything, and reading it can throw. */
@@ -111,8 +142,12 @@ export function formatStack(error: Error | undefined, depth = Infinity, indent =
   return formatFrames(framesOf(error, depth), indent) || `${indent}(no stack was recorded)`;
 }
 
-/** The lines that end a message: where the block was allocated, and freed. Empty when neither was noted. */
+/**
+ * The lines that end a message: where the block was allocated, and freed. Empty when neither was noted. The error that has
+ * the message shows both, so their `stack` starts with the caller from then on.
+ */
 export function historyOf({ allocatedAt, freedAt }: BlockHistory): string {
+  for (const error of [allocatedAt, freedAt]) cutStack(error);
   const allocated = allocatedAt === undefined ? "" : `\n  allocated\n${formatStack(allocatedAt)}`;
   return freedAt === undefined ? allocated : `${allocated}\n  freed\n${formatStack(freedAt)}`;
 }

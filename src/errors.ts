@@ -65,8 +65,8 @@ export class OutOfMemoryError extends AllocatorError {
 export type InvalidFreeKind = "double" | "foreign" | "interior";
 
 /**
- * Where a block was allocated and freed, as errors whose stacks say so. Known to allocators that record stacks only
- * (`DebugAllocator` and its like); the stack of the violation itself is that of the error that carries these.
+ * Where a block was allocated and freed, as errors whose stacks say so, from the caller on. Known to allocators that record
+ * stacks only (`DebugAllocator` and its like); the stack of the violation itself is that of the error that carries these.
  */
 export interface BlockHistory {
   /** Made when the block was allocated. */

@@ -6,7 +6,7 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { DebugAllocator, Heap, InvalidFreeError, Vec } from "../mod.ts";
-import { captureStack, formatFrames, formatStack, framesOf, stackDepth } from "../src/allocation_site.ts";
+import { captureStack, formatFrames, formatStack, framesOf, historyOf, stackDepth } from "../src/allocation_site.ts";
 import { rootUrl, runSource } from "./support/runtime.ts";
 
 /** An error with a stack of our making. */
@@ -167,6 +167,33 @@ describe("framesOf()", () => {
       errors.prepareStackTrace = before;
     }
     assertEquals(leaked, 1);
+  });
+});
+
+describe("historyOf()", () => {
+  it("cuts the frames of this package off the stacks that it shows, once, and no others", () => {
+    const source = `${rootUrl}src/`;
+    const ours = (file: string): string => `    at Ours.method (${source}${file}:1:2)`;
+    const theirs = "    at theirs (file:///a/b.ts:10:2)";
+    const error = new Error("allocated");
+    error.stack = ["Error: allocated", ours("heap.ts"), ours("vec.ts"), theirs, ours("vec.ts"), theirs].join("\n");
+    const cut = ["Error: allocated", theirs, ours("vec.ts"), theirs].join("\n");
+    const history = historyOf({ allocatedAt: error });
+    assertEquals(error.stack, cut);
+    assertEquals(historyOf({ allocatedAt: error }), history);
+    assertEquals(error.stack, cut);
+    const foreign = ["made by the program's own prepareStackTrace", theirs].join("\n");
+    const freedAt = errorWith(foreign);
+    assertMatch(historyOf({ freedAt }), /freed\n {4}at theirs/);
+    assertEquals(freedAt.stack, foreign);
+  });
+
+  it("leaves a stack that cannot be written to, or is no text, as it is", () => {
+    for (const stack of [["Error: made", `    at ours (${rootUrl}src/heap.ts:1:2)`].join("\n"), 5, undefined]) {
+      const allocatedAt = Object.freeze(errorWith(stack));
+      assertEquals(historyOf({ allocatedAt }), "\n  allocated\n    (no stack was recorded)");
+      assertEquals(allocatedAt.stack as unknown, stack);
+    }
   });
 });
 

@@ -312,6 +312,15 @@ describe("DebugAllocator.free()", () => {
     assertEquals(error.kind, "double");
     const first = (stack: Error | undefined): string | undefined => framesOf(stack)[0]?.functionName;
     assertEquals([error.allocatedAt, error.freedAt, error].map(first), ["allocates", "freesFirst", "freesAgain"]);
+    for (
+      const [stack, what, by] of [[error.allocatedAt, "allocated", "allocates"], [error.freedAt, "freed", "freesFirst"]]
+    ) {
+      // The first frame is the caller's in the text that the engine makes, too.
+      assertMatch(
+        (stack as Error).stack!,
+        new RegExp(`^Error: ${what}\\n +at ${by} .*debug_allocator\\.test\\.ts.*(\\n +at .*)*$`),
+      );
+    }
     const text = error.message.split("\n");
     assertEquals(text[0], `Cannot free 0x${state.address.toString(16)}: the block of 24 bytes is already freed`);
     assertMatch(error.message, /\n {2}allocated\n {4}at allocates .*(\n {4}at .*)*\n {2}freed\n {4}at freesFirst /);

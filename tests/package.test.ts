@@ -48,7 +48,9 @@ function freeTwice(): void {
   debug.free(block);
   debug.free(block);
 }
-const history = String((error(freeTwice) as Error).message);
+const violation = error(freeTwice) as whole.InvalidFreeError;
+const history = violation.message;
+const stacks = [violation.allocatedAt, violation.freedAt].map((stack) => String(stack?.stack).split("\\n"));
 
 console.log(JSON.stringify({
   sum,
@@ -59,6 +61,7 @@ console.log(JSON.stringify({
   whole: Object.keys(whole).sort(),
   part: Object.keys(part).filter((name) => Object.is(part[name as "Heap"], whole[name as "Heap"])).sort(),
   names: Object.entries(whole).filter(([name, value]) => /^[A-Z]/.test(name) && value.name !== name).map(([name]) => name),
+  stacks: stacks.map(([head, first]) => [head, /freeTwice|error/.exec(first ?? "")?.[0]]),
   frames: history.split("\\n").filter((line) => line.includes(" at ")).map((line) => /freeTwice|error/.exec(line)?.[0]),
 }));
 `;
@@ -150,6 +153,7 @@ describe("the package as built", { ignore: cannotBuild }, () => {
     assertEquals(found.names, []);
     // Allocated, freed, and nothing of the package before the program's own.
     assert(found.frames.length >= 2 && found.frames[0] === "freeTwice", stdout);
+    assertEquals(found.stacks, [["Error: allocated", "freeTwice"], ["Error: freed", "freeTwice"]]);
   });
 
   it("works in a bundle that leaves out what a program does not use", async () => {
