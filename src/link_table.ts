@@ -29,9 +29,10 @@ export const FIRST_LINK = 8;
 
 /**
  * Links that a page can need in its life, one chunk of each class: as a chunk stays with its class, so many are
- * reserved (a reservation costs nothing), as far as one wrap can reach.
+ * reserved (a reservation costs nothing), as far as one wrap can reach. The sum of what `chunkLength` is for each class,
+ * written out so that nothing is summed at import.
  */
-const LINKS_PER_PAGE_MAX = CLASS_SLOTS.reduce((sum, slots) => sum + slots + 1, 0);
+export const LINKS_PER_PAGE_MAX = 13_805;
 
 /** Consecutive links. */
 export interface LinkChunk {

@@ -6,12 +6,23 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { failingPageSource, fixedPageSource, OutOfMemoryError, systemPageSource } from "../mod.ts";
-import { LinkTable } from "../src/link_table.ts";
+import { FIRST_LINK, LINKS_PER_PAGE_MAX, LinkTable } from "../src/link_table.ts";
 import { CLASS_COUNT, CLASS_SLOTS, PAGE_SIZE } from "../src/size_class.ts";
 import { Prng } from "./support/prng.ts";
 import { Recorder } from "./support/recording_source.ts";
 
 describe("LinkTable", () => {
+  it("reserves the chunks of all classes for every page, as their number says", () => {
+    assertEquals(LINKS_PER_PAGE_MAX, CLASS_SLOTS.reduce((sum, slots) => sum + slots + 1, 0));
+    // To the last link: each class once on each of three pages.
+    const table = new LinkTable(systemPageSource(), 3 * PAGE_SIZE);
+    for (let page = 0; page < 3; page++) {
+      for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) table.take(sizeClass);
+    }
+    assertEquals(table.end, FIRST_LINK + 3 * LINKS_PER_PAGE_MAX);
+    table.dispose();
+  });
+
   it("take() cuts chunks of one link a slot and one more, all zero, behind the eight that stay zero", () => {
     const table = new LinkTable(systemPageSource(), 2 ** 24);
     let end = 8;
