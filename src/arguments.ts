@@ -48,6 +48,27 @@ export function assertOptions(options: unknown): void {
   throw new TypeError(`Cannot use ${describeValue(options)} as options: they must be an object`);
 }
 
+/** The names of all options of an interface; the compiler knows when one is missing. */
+export type OptionNames<Options> = Readonly<Record<keyof Options, true>>;
+
+/**
+ * Throws unless `options` are an object, and each of its own properties is the name of one or undefined: `zeroOnfree: true`
+ * would leave the memory as it is, and say nothing. `prefix` is where they are themselves an option: `secure.`.
+ */
+export function assertKnownOptions<Options>(
+  options: unknown,
+  action: string,
+  names: OptionNames<Options>,
+  prefix = "",
+): void {
+  assertOptions(options);
+  for (const [name, value] of Object.entries(options as object)) {
+    if (value === undefined || Object.hasOwn(names, name)) continue;
+    const known = Object.keys(names).map((name) => prefix + name).join(", ");
+    throw new TypeError(`Cannot ${action}: there is no option ${describeValue(prefix + name)}, only ${known}`);
+  }
+}
+
 /**
  * Throws unless `address` is a number. Whether it is the address of anything is for the allocator to say
  * (`InvalidFreeError`), fractions and negative numbers included.

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assertOptions, assertSize } from "./arguments.ts";
+import { assertKnownOptions, assertSize } from "./arguments.ts";
 import type { DelayRules } from "./delayed_frees.ts";
 import { describeValue } from "./errors.ts";
 import type { PageSource } from "./page_source.ts";
@@ -74,13 +74,24 @@ export interface HeapRules {
  * @throws {TypeError | RangeError} When an option is of the wrong type or value.
  */
 export function heapRules(options: HeapOptions): HeapRules {
-  assertOptions(options);
+  assertKnownOptions<HeapOptions>(options, "make a heap", {
+    source: true,
+    limit: true,
+    zeroOnFree: true,
+    secure: true,
+  });
   const { limit = Infinity, zeroOnFree = false, secure = false } = options;
   if (limit !== Infinity) assertSize(limit, "limit");
   assertBoolean(zeroOnFree, "zeroOnFree");
   if (secure === false) return { limit, zeroOnFree, random: undefined, delay: undefined };
   const wanted: SecureOptions = secure === true ? {} : secure;
   assertObject(wanted, "secure");
+  assertKnownOptions<SecureOptions>(wanted, "make a heap", {
+    zeroOnFree: true,
+    randomPlacement: true,
+    delayedReuse: true,
+    seed: true,
+  }, "secure.");
   const { zeroOnFree: zero = true, randomPlacement = true, delayedReuse = true, seed } = wanted;
   assertBoolean(zero, "secure.zeroOnFree");
   assertBoolean(randomPlacement, "secure.randomPlacement");
@@ -97,6 +108,7 @@ function delayRules(delayedReuse: boolean | DelayedReuseOptions): DelayRules | u
   if (delayedReuse === false) return undefined;
   const bounds: DelayedReuseOptions = delayedReuse === true ? {} : delayedReuse;
   assertObject(bounds, "secure.delayedReuse");
+  assertKnownOptions<DelayedReuseOptions>(bounds, "make a heap", { blocks: true, bytes: true }, "secure.delayedReuse.");
   const { blocks = DELAYED_BLOCKS, bytes = DELAYED_BYTES } = bounds;
   assertSize(blocks, "secure.delayedReuse.blocks");
   assertSize(bytes, "secure.delayedReuse.bytes");
