@@ -95,7 +95,7 @@ export class Wraps {
   }
 
   /** An ArrayBuffer of its own over `byteLength` bytes at `address`. */
-  wrap(address: Address, byteLength: number): Uint8Array {
+  wrap(address: Address, byteLength: number): Uint8Array<ArrayBuffer> {
     assertWrap(address, byteLength, this.#native.maxWrapBytes);
     const bytes = new Uint8Array(this.#native.wrap(address, byteLength));
     new WrapRecord(bytes, address, byteLength);
@@ -115,7 +115,7 @@ export class Wraps {
 
   /** The members of a page source that are about wraps and pointers. */
   members(): Pick<PageSource, "maxWrapBytes" | "isolating" | "wrap" | "unwrap" | "buffers" | "toPointer"> {
-    const wrap = (address: Address, byteLength: number): Uint8Array => this.wrap(address, byteLength);
+    const wrap = (address: Address, byteLength: number): Uint8Array<ArrayBuffer> => this.wrap(address, byteLength);
     const unwrap = (bytes: Uint8Array): void => this.unwrap(bytes);
     return {
       maxWrapBytes: this.#native.maxWrapBytes,

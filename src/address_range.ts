@@ -314,7 +314,7 @@ export class AddressRange {
     if (this.#units.ensure(endUnit * UNIT_RECORD)) this.runs.units = wordsOf(this.#units);
     if (this.#pages.ensure(pageTableBytes(endUnit))) this.pages = wordsOf(this.#pages);
     source.commit(address, length);
-    let bytes: Uint8Array;
+    let bytes: Uint8Array<ArrayBuffer>;
     try {
       bytes = source.wrap(address, length);
       if (bytes.byteLength !== length) {

@@ -111,11 +111,12 @@ export interface Allocator extends Disposable {
   owns(address: Address): boolean;
   /**
    * A view of a live block, without copying. After the block is freed the view is still readable, and shows whatever
-   * the memory is used for next; after `dispose` it is empty.
+   * the memory is used for next; after `dispose` it is empty. Its type fits wherever bytes are taken (`fetch`, `crypto.subtle`);
+   * only over a `fixedPageSource` of a `SharedArrayBuffer` is it not of an `ArrayBuffer`.
    *
    * @param byteLength In bytes, at most `usableSize`. @defaultValue the size that was asked for
    */
-  view(address: Address, byteLength?: number): Uint8Array;
+  view(address: Address, byteLength?: number): Uint8Array<ArrayBuffer>;
   /** Allocates a typed array of `length` elements, not cleared. Free it with `freeArray`. */
   array<T extends TypedArray>(type: TypedArrayConstructor<T>, length: number): T;
   /** Frees the block that a view starts at. */

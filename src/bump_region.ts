@@ -98,7 +98,7 @@ export class BumpRegion {
   ) {
     this.#source = source;
     this.address = source.reserve(byteLength, alignment);
-    let bytes: Uint8Array;
+    let bytes: Uint8Array<ArrayBuffer>;
     try {
       source.commit(this.address, byteLength);
       bytes = source.wrap(this.address, byteLength);

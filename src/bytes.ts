@@ -23,9 +23,9 @@ const WORDS_BELOW = 2 ** 32;
 /** One piece of wrapped memory, as bytes and as words. All views cover the same span. */
 export interface WrappedBytes {
   /** The bytes. */
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   /** The buffer that all views are on. */
-  readonly buffer: ArrayBufferLike;
+  readonly buffer: ArrayBuffer;
   /** Where in `buffer` they start. */
   readonly byteOffset: number;
   /** The same memory as 32-bit words, for copying. */
@@ -35,7 +35,7 @@ export interface WrappedBytes {
 }
 
 /** All views of what a page source wrapped: an OS page or more. */
-export function wrappedBytes(bytes: Uint8Array): WrappedBytes {
+export function wrappedBytes(bytes: Uint8Array<ArrayBuffer>): WrappedBytes {
   const { buffer, byteOffset, byteLength } = bytes;
   return {
     bytes,

@@ -63,7 +63,8 @@ export function isFixedAddress(address: Address): boolean {
  * Memory out of a buffer of yours. The buffer stays yours: it is never detached, and its former contents are overwritten
  * where memory is committed. Several allocators may share one source.
  *
- * Addresses are good for allocators only: there is no pointer that C could use, and `toPointer` throws.
+ * Addresses are good for allocators only: there is no pointer that C could use, and `toPointer` throws. Views over a
+ * `SharedArrayBuffer` are views of that, although their type says `ArrayBuffer`, as it is everywhere else.
  *
  * @example
  * ```ts
@@ -158,7 +159,7 @@ export function fixedPageSource(buffer: ArrayBufferLike, options: FixedPageSourc
     free.add(address, address + byteLength);
   }
 
-  function wrap(address: Address, byteLength: number): Uint8Array {
+  function wrap(address: Address, byteLength: number): Uint8Array<ArrayBuffer> {
     assertWrap(address, byteLength, capacity);
     assertInside("wrap", address, byteLength);
     assertAttached();
@@ -170,8 +171,9 @@ export function fixedPageSource(buffer: ArrayBufferLike, options: FixedPageSourc
     throw notAPointer(address);
   }
 
-  function bytesAt(address: Address, byteLength: number): Uint8Array {
-    return new Uint8Array(buffer, address - base, byteLength);
+  function bytesAt(address: Address, byteLength: number): Uint8Array<ArrayBuffer> {
+    // Every view is said to be of an ArrayBuffer. Where it is not, whoever gave the buffer knows.
+    return new Uint8Array(buffer as ArrayBuffer, address - base, byteLength);
   }
 
   function assertReserved(address: Address, byteLength: number): void {

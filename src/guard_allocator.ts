@@ -184,7 +184,7 @@ export class GuardAllocator implements Allocator {
   }
 
   /** See {@link Allocator.view}. Views of a guarded block are on an ArrayBuffer as long as the block. */
-  view(address: Address, byteLength?: number): Uint8Array {
+  view(address: Address, byteLength?: number): Uint8Array<ArrayBuffer> {
     return this.#holder(address).view(address, byteLength);
   }
 

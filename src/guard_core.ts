@@ -51,7 +51,7 @@ export class GuardCore extends ViewedAllocator implements Allocator {
     this.#alignment = settings.precise ? 1 : DEFAULT_ALIGNMENT;
     this.#stackDepth = settings.stackDepth;
     const { guarded } = this;
-    const inner = { view: (address: Address): Uint8Array => guarded.memory.bytes(guarded.at(address)!) };
+    const inner = { view: (address: Address): Uint8Array<ArrayBuffer> => guarded.memory.bytes(guarded.at(address)!) };
     this.#memory = new WrapperMemory(this, inner, {
       name: "guard allocator",
       isDisposed: () => this.#disposed,

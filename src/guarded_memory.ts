@@ -24,7 +24,7 @@ import { throwAfterReport } from "./violations.ts";
 
 /** An ArrayBuffer over a block. Its length is 0 when somebody transferred it, so `byteLength` says what was wrapped. */
 interface GuardedWrap {
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly byteLength: number;
 }
 
@@ -41,9 +41,9 @@ export interface GuardedBlock extends ReportedBlock {
   /** What views were given out on; the last is the current one if it has the right length. */
   readonly wraps: GuardedWrap[];
   /** The slack before the block. */
-  before: Uint8Array;
+  before: Uint8Array<ArrayBuffer>;
   /** The slack behind the block, up to one OS page. */
-  behind: Uint8Array;
+  behind: Uint8Array<ArrayBuffer>;
 }
 
 /** Blocks up to this size are wrapped when they are allocated. */
@@ -96,7 +96,7 @@ export class GuardedMemory {
     if (size > Math.max(0, room)) return false;
     if (size === requestedSize) return true;
     const wrap = size <= WRAPPED_UP_TO ? this.#wrap(address, size) : undefined;
-    let behind: Uint8Array;
+    let behind: Uint8Array<ArrayBuffer>;
     try {
       behind = this.#wrapBehind(block, size);
     } catch (error) {
@@ -116,7 +116,7 @@ export class GuardedMemory {
    * @throws {CorruptionError} When somebody has detached it.
    * @throws {RangeError} When the block is longer than the runtime can wrap.
    */
-  bytes(block: GuardedBlock): Uint8Array {
+  bytes(block: GuardedBlock): Uint8Array<ArrayBuffer> {
     const { address, requestedSize, wraps } = block;
     const last = wraps[wraps.length - 1];
     if (last?.byteLength === requestedSize) {
@@ -165,12 +165,12 @@ export class GuardedMemory {
   }
 
   /** Wraps and fills the slack between the end of a block of `size` bytes and that of its pages, up to one OS page. */
-  #wrapBehind({ address, base, layout }: GuardedBlock, size: number): Uint8Array {
+  #wrapBehind({ address, base, layout }: GuardedBlock, size: number): Uint8Array<ArrayBuffer> {
     const room = base + layout.lead + layout.committed - address - size;
     return this.#wrapSlack(address + size, Math.min(Math.max(0, room), this.#source.pageSize));
   }
 
-  #wrapSlack(address: Address, byteLength: number): Uint8Array {
+  #wrapSlack(address: Address, byteLength: number): Uint8Array<ArrayBuffer> {
     return this.#wrap(address, byteLength).bytes.fill(SLACK_BYTE);
   }
 

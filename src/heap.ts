@@ -257,7 +257,7 @@ export class Heap implements Allocator {
   }
 
   /** See {@link Allocator.view}. Constant time. Views of a huge block (above 4 MiB) are empty once it is freed. */
-  view(address: Address, byteLength?: number): Uint8Array {
+  view(address: Address, byteLength?: number): Uint8Array<ArrayBuffer> {
     const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
     if (granule === quotient && (granule >>> 8) < this.#units) {

@@ -190,7 +190,7 @@ export class HeapCore {
   }
 
   /** A view of a live block. */
-  view(address: Address, byteLength?: number): Uint8Array {
+  view(address: Address, byteLength?: number): Uint8Array<ArrayBuffer> {
     const block = this.live(address, "view");
     if (byteLength === undefined) return this.memory.view(block, Uint8Array, block.requestedSize);
     assertSize(byteLength, "byteLength");

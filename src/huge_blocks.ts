@@ -124,7 +124,7 @@ export class HugeBlocks {
    *
    * @throws {RangeError} When that is more than the runtime can wrap.
    */
-  view(block: HugeBlock, byteLength: number): Uint8Array {
+  view(block: HugeBlock, byteLength: number): Uint8Array<ArrayBuffer> {
     const { maxWrapBytes } = this.#source;
     if (byteLength > maxWrapBytes) {
       throw new RangeError(

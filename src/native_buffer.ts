@@ -38,11 +38,11 @@ interface OwnedBlock {
   /** The size that was asked for; that of `buffer` is 0 when somebody transferred it. */
   byteLength: number;
   /** Undefined once the block is freed. */
-  buffer: ArrayBufferLike | undefined;
+  buffer: ArrayBuffer | undefined;
   /** Where in `buffer` the block starts: 0 where it is its own. */
   byteOffset: number;
   /** All of the block, from the first time that it is asked for, or from the start where the source gives no less. */
-  bytes: Uint8Array | undefined;
+  bytes: Uint8Array<ArrayBuffer> | undefined;
   /** Whether bytes that `resize` adds are zero. */
   readonly zeroed: boolean;
 }
@@ -265,7 +265,7 @@ export class OwnedBlocks implements ClaimKeeper {
     block.buffer = block.bytes = undefined;
     // Also when `buffer` is empty because somebody transferred it: the source must know that the memory is still seen.
     if (byteLength === 0) return;
-    if (this.#wraps !== undefined) this.#wraps.unwrap(buffer as ArrayBuffer, address, byteLength);
+    if (this.#wraps !== undefined) this.#wraps.unwrap(buffer!, address, byteLength);
     else this.#source!.unwrap(bytes!);
   }
 }
@@ -325,7 +325,7 @@ export class NativeBuffer implements Disposable {
   }
 
   /** All bytes of the block. */
-  get bytes(): Uint8Array {
+  get bytes(): Uint8Array<ArrayBuffer> {
     const buffer = this.#live("view");
     const block = this.#block;
     // Of an ArrayBuffer that was transferred there is an empty view, as there would be if it had been made before.
@@ -336,7 +336,7 @@ export class NativeBuffer implements Disposable {
   }
 
   /** The block's own ArrayBuffer. */
-  get arrayBuffer(): ArrayBufferLike {
+  get arrayBuffer(): ArrayBuffer {
     return this.#live("view");
   }
 
@@ -392,7 +392,7 @@ export class NativeBuffer implements Disposable {
     if (this.#block.buffer !== undefined) this.#owner.free(this.#block);
   }
 
-  #live(action: string): ArrayBufferLike {
+  #live(action: string): ArrayBuffer {
     const { buffer } = this.#block;
     if (buffer !== undefined) return buffer;
     const where = formatAddress(this.#block.address);

@@ -130,7 +130,7 @@ export interface PageSource {
    *
    * @throws {RangeError} When `byteLength` is above `maxWrapBytes`.
    */
-  wrap(address: Address, byteLength: number): Uint8Array;
+  wrap(address: Address, byteLength: number): Uint8Array<ArrayBuffer>;
   /** Ends a `wrap`: an isolating source detaches the buffer, and every view of it has length 0 from then on. */
   unwrap(bytes: Uint8Array): void;
   /**

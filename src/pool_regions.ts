@@ -143,7 +143,7 @@ export class PoolRegions {
     const source = this.#source;
     const byteLength = regionBytes(source, wanted * this.stride);
     const address = source.reserve(byteLength, Math.max(this.#alignment, source.pageSize));
-    let bytes: Uint8Array;
+    let bytes: Uint8Array<ArrayBuffer>;
     try {
       source.commit(address, byteLength);
       bytes = source.wrap(address, byteLength);

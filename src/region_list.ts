@@ -56,9 +56,9 @@ export class Region implements MemoryRegion {
   /** One past the last granule of the last block. */
   end = 0;
   /** All of it, wrapped. */
-  bytes!: Uint8Array;
+  bytes!: Uint8Array<ArrayBuffer>;
   /** The buffer of the wrap. */
-  buffer!: ArrayBufferLike;
+  buffer!: ArrayBuffer;
   /** Where in that buffer the region begins. */
   byteOffset = 0;
   /** The same as 32-bit words: four a granule. */
@@ -203,7 +203,7 @@ export class RegionList {
       byteLength: skipped + rounded,
     };
     const address = mapping.address + skipped;
-    let bytes: Uint8Array;
+    let bytes: Uint8Array<ArrayBuffer>;
     try {
       source.commit(address, rounded);
       bytes = source.wrap(address, rounded);
@@ -241,7 +241,7 @@ export class RegionList {
     const byteLength = lower.byteLength + upper.byteLength;
     if (byteLength > source.maxWrapBytes || byteLength / GRANULE > MAX_GRANULES) return false;
     const shift = lower.byteLength / GRANULE;
-    let bytes: Uint8Array;
+    let bytes: Uint8Array<ArrayBuffer>;
     try {
       bytes = source.wrap(lower.address, byteLength);
     } catch {

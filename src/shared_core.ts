@@ -161,7 +161,7 @@ export class SharedCore {
   }
 
   /** A view of a small block, without the detour over a description of it; undefined for whatever else `address` is. */
-  viewSmall(address: Address): Uint8Array | undefined {
+  viewSmall(address: Address): Uint8Array<ArrayBuffer> | undefined {
     const { tables } = this.space;
     const granule = typeof address === "number" && !this.#isDisposed ? this.blocks.granuleAt(address) : -1;
     const link = granule === -1 ? 0 : this.blocks.liveLink(granule);

@@ -297,7 +297,7 @@ export class SharedHeap implements Allocator {
   }
 
   /** See {@link Allocator.view}. The block may be any worker's; the view is this worker's. */
-  view(address: Address, byteLength?: number): Uint8Array {
+  view(address: Address, byteLength?: number): Uint8Array<ArrayBuffer> {
     const view = byteLength === undefined ? this.#core.viewSmall(address) : undefined;
     return view ?? this.#memory.view(address, byteLength);
   }

@@ -26,7 +26,7 @@ export class Table {
   readonly #source: PageSource;
   readonly #reserved: number;
   #address: Address = 0;
-  #bytes: Uint8Array;
+  #bytes: Uint8Array<ArrayBuffer>;
 
   /**
    * Reserves `capacity` bytes and commits none.
@@ -41,7 +41,7 @@ export class Table {
   }
 
   /** The committed bytes. Another object after each growth; the old one must not be used any more. */
-  get bytes(): Uint8Array {
+  get bytes(): Uint8Array<ArrayBuffer> {
     return this.#bytes;
   }
 
@@ -77,7 +77,7 @@ export class Table {
     source.commit(this.#address + old.byteLength, length - old.byteLength);
     // The old wrap is left to the collector: nobody else has it, and the first detaching of a buffer in a process makes
     // V8 test every typed array for it from then on, which costs the fast paths a seventh of their time.
-    let bytes: Uint8Array;
+    let bytes: Uint8Array<ArrayBuffer>;
     try {
       bytes = source.wrap(this.#address, length);
       if (bytes.byteLength !== length) {

@@ -53,7 +53,7 @@ export abstract class ViewedAllocator {
   }
 
   /** See {@link Allocator.view}. A view is empty once the memory that it shows was given back to the page source. */
-  view(address: Address, byteLength?: number): Uint8Array {
+  view(address: Address, byteLength?: number): Uint8Array<ArrayBuffer> {
     return this.#memory!.view(address, byteLength);
   }
 

@@ -154,7 +154,7 @@ export class ViewedMemory<Block extends BlockInfo> {
   }
 
   /** See {@link Allocator.view}. */
-  view(address: Address, byteLength?: number): Uint8Array {
+  view(address: Address, byteLength?: number): Uint8Array<ArrayBuffer> {
     const block = this.live(address, "view");
     if (byteLength === undefined) return this.#bytes.viewAt(address, Uint8Array, block.requestedSize);
     assertSize(byteLength, "byteLength");

@@ -83,7 +83,7 @@ export class WatchedSource implements PageSource {
     this.#call(() => this.#source.unmap(address, byteLength));
   }
 
-  wrap(address: Address, byteLength: number): Uint8Array {
+  wrap(address: Address, byteLength: number): Uint8Array<ArrayBuffer> {
     return this.#call(() => this.#source.wrap(address, byteLength));
   }
 

@@ -180,7 +180,7 @@ describe("limitedPageSource()", () => {
       discard(): void {}
       protect(): void {}
       unmap(): void {}
-      wrap(_address: number, byteLength: number): Uint8Array {
+      wrap(_address: number, byteLength: number): Uint8Array<ArrayBuffer> {
         return new Uint8Array(byteLength);
       }
       unwrap(): void {}

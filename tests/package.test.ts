@@ -78,7 +78,14 @@ const same: Heap = new OnlyHeap();
 const address: Address = same.allocate(16);
 const words: Float64Array = same.array(Float64Array, 4);
 const kind: "double" | "foreign" | "interior" = (null as unknown as InvalidFreeError).kind;
-console.log(allocator, address, words, kind, Arena, Vec);
+const owned = same.buffer(8);
+// Whatever takes bytes takes these, without a cast.
+const response = new Response(owned.bytes);
+const digest = crypto.subtle.digest("SHA-256", allocator.view(address));
+const body = fetch("http://localhost", { method: "POST", body: same.view(address) });
+crypto.getRandomValues(same.array(Uint8Array, 8));
+const parts: ArrayBuffer[] = [owned.arrayBuffer, owned.view(Int32Array).buffer, new Vec(Uint8Array).asArray().buffer];
+console.log(allocator, address, words, kind, Arena, Vec, response, digest, body, parts, new Blob([owned.bytes]));
 // @ts-expect-error Not a number.
 same.allocate("16");
 // @ts-expect-error There is no such option.

@@ -194,7 +194,7 @@ export class NaiveAllocator implements Allocator {
     return this.#blocks.has(address);
   }
 
-  view(address: Address, byteLength?: number): Uint8Array {
+  view(address: Address, byteLength?: number): Uint8Array<ArrayBuffer> {
     const block = this.#live(address, "view");
     if (byteLength === undefined) return this.#bytes(block, block.requestedSize);
     assertSize(byteLength, "byteLength");
@@ -364,7 +364,7 @@ export class NaiveAllocator implements Allocator {
     else list.push({ address, mapping });
   }
 
-  #bytes(block: Block, byteLength: number): Uint8Array {
+  #bytes(block: Block, byteLength: number): Uint8Array<ArrayBuffer> {
     return this.#mappings.bytes(block.mapping, block.address, byteLength);
   }
 

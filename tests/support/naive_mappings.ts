@@ -44,7 +44,7 @@ export interface Mapping {
   /** Whether small blocks are cut from it. */
   readonly isChunk: boolean;
   /** Wrapped when first looked at. */
-  wrapped: Uint8Array | undefined;
+  wrapped: Uint8Array<ArrayBuffer> | undefined;
   /** Where the next small block of a chunk is cut. */
   cut: number;
   /** Live blocks in it. */
@@ -125,7 +125,7 @@ export class NaiveMappings {
   }
 
   /** A view of memory in a mapping. */
-  bytes(mapping: Mapping, address: Address, byteLength: number): Uint8Array {
+  bytes(mapping: Mapping, address: Address, byteLength: number): Uint8Array<ArrayBuffer> {
     const { maxWrapBytes } = this.#source;
     if (byteLength > maxWrapBytes) {
       throw new RangeError(`Cannot view ${byteLength} bytes: more than ${maxWrapBytes}, the most of a buffer`);

@@ -341,7 +341,7 @@ export class Recorder {
     this.#committed.clear(address, address + byteLength);
   }
 
-  #wrap(address: Address, byteLength: number): Uint8Array {
+  #wrap(address: Address, byteLength: number): Uint8Array<ArrayBuffer> {
     this.calls++;
     const holder = this.#holder(address, this.#joining ? 1 : byteLength);
     if (holder === undefined || !this.isCommitted(address, byteLength)) {
