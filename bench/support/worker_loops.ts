@@ -5,6 +5,10 @@
  */
 import { PLACES, type Plan, STEPS } from "./worker_loads.ts";
 
+// In a loop that contains calls V8 reads an imported constant anew for every turn, and one of this file not at all.
+const COUNT = STEPS;
+const PLACE_BITS = PLACES - 1;
+
 /** The part of an allocator that the loads need. */
 export interface LoadAllocator {
   allocate(size: number): number;
@@ -28,12 +32,12 @@ export class NullAllocator implements LoadAllocator {
 
 /** Frees what it has just allocated. */
 export function pair(allocator: LoadAllocator): void {
-  for (let i = 0; i < STEPS; i++) allocator.free(allocator.allocate(64));
+  for (let i = 0; i < COUNT; i++) allocator.free(allocator.allocate(64));
 }
 
 /** Sixteen steps of a generator of random numbers in place of each operation. */
 export function compute(state: number): number {
-  for (let i = 0; i < 32 * STEPS; i++) {
+  for (let i = 0; i < 32 * COUNT; i++) {
     state ^= state << 13;
     state ^= state >>> 17;
     state ^= state << 5;
@@ -44,7 +48,7 @@ export function compute(state: number): number {
 /** Replaces the blocks of the next slots of the plan. */
 export function replace(allocator: LoadAllocator, slots: Float64Array, plan: Plan, from: number): void {
   const { slots: victims, sizes } = plan;
-  for (let i = from; i < from + STEPS; i++) {
+  for (let i = from; i < from + COUNT; i++) {
     const victim = victims[i]!;
     const old = slots[victim]!;
     if (old !== 0) allocator.free(old);
@@ -63,7 +67,7 @@ export function stress(
 ): number {
   const { slots: steps, sizes } = plan;
   let operations = 0;
-  for (let i = from; i < from + STEPS; i++) {
+  for (let i = from; i < from + COUNT; i++) {
     const step = steps[i]!;
     const slot = step & 1023;
     const old = slots[slot]!;
@@ -71,7 +75,7 @@ export function stress(
       slots[slot] = allocator.allocate(sizes[i]!);
       operations++;
     } else if (((step >>> 10) & 3) === 0) {
-      const got = Atomics.exchange(places, (step >>> 12) & (PLACES - 1), (old - base) / 16);
+      const got = Atomics.exchange(places, (step >>> 12) & PLACE_BITS, (old - base) / 16);
       slots[slot] = got === 0 ? 0 : base + got * 16;
     } else {
       allocator.free(old);
@@ -85,10 +89,10 @@ export function stress(
 /** Allocates into slots from `from` on, sizes from `cursor` on. */
 export function fill(allocator: LoadAllocator, slots: Float64Array, plan: Plan, cursor: number, from: number): void {
   const { sizes } = plan;
-  for (let i = from; i < from + STEPS; i++) slots[i] = allocator.allocate(sizes[cursor + i]!);
+  for (let i = from; i < from + COUNT; i++) slots[i] = allocator.allocate(sizes[cursor + i]!);
 }
 
 /** Frees slots from `from` on. */
 export function empty(allocator: LoadAllocator, slots: Float64Array, from: number): void {
-  for (let i = from; i < from + STEPS; i++) allocator.free(slots[i]!);
+  for (let i = from; i < from + COUNT; i++) allocator.free(slots[i]!);
 }
