@@ -8,7 +8,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { isLinux, rootPath, rootUrl, runSource, runtimeName } from "./support/runtime.ts";
@@ -80,18 +80,4 @@ describe("README.md", () => {
       assertEquals(stdout.trimEnd().split(/\r?\n/).map(hideAddresses), expected);
     });
   }
-
-  it("its links to files lead to files, and the files it names are there", () => {
-    const links = [...README.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map((match) => match[1]!);
-    const named = [...README.matchAll(/(?:src|ffi|tests|bench|examples|\.github)\/[\w./-]*/g)].map((match) => match[0]);
-    const missing = [...links, ...named].filter((file) => !existsSync(join(rootPath, file.replace(/\.$/, ""))));
-    assertEquals(missing, []);
-  });
-
-  it("the tasks it names are in deno.json", () => {
-    const { tasks } = JSON.parse(readFileSync(join(rootPath, "deno.json"), "utf8")) as { tasks: object };
-    const known = Object.keys(tasks);
-    const named = [...README.matchAll(/deno(?:@[\d.]+)? task ([\w:-]+)/g)].map((match) => match[1]!);
-    assertEquals(named.filter((name) => !known.includes(name)), []);
-  });
 });
