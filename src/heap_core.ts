@@ -142,8 +142,7 @@ export class HeapCore {
     if (link !== 0 && this.#first.links[link]! >= OWNED && !this.#rules.zeroOnFree) {
       // No longer owned it is a block like any other, with a short way of its own; nothing can keep it from going.
       this.owned.revoke(address);
-      this.#allocator.free(address);
-      return;
+      return this.#allocator.free(address);
     }
     const block = this.blocks.find(address);
     if (block === undefined) return reportViolation(this.#invalid(address, "free"));
@@ -168,7 +167,7 @@ export class HeapCore {
 
   /**
    * The short way to free a small block of the first range, for heaps that are not plain. False, and nothing done, when
-   * `address` is not that of one, or a NativeBuffer owns it.
+   * `address` is not that of one, or it cannot be cleared.
    */
   freeSmall(address: Address): boolean {
     if (this.#disposed || this.#isBusy || typeof address !== "number") return false;
@@ -176,13 +175,18 @@ export class HeapCore {
     const { range } = pages;
     const index = this.#smallLink(address);
     const link = pages.links[index]!;
-    if (index === 0 || link >= OWNED) return false;
+    if (index === 0) return false;
     const granule = (address - range.base) / GRANULE;
     const size = pages.slotSize(granule);
     if (this.#rules.zeroOnFree) {
       const region = range.regionOf(granule >>> 8);
       if (region.bytes.byteLength === 0) return false;
       clearBytes(region, address - region.address, size);
+    }
+    if (link >= OWNED) {
+      this.owned.revoke(address);
+      // The page source was asked to end a wrap, and can have done anything: then the block is looked up anew.
+      if (pages.links[index] !== linkWithOwned(link, false)) return false;
     }
     this.#requested -= size - (link & SLACK_MASK);
     this.blocks.releaseSmall(pages, granule, index);
@@ -325,8 +329,7 @@ export class HeapCore {
   /** The figures of this moment. */
   stats(): AllocatorStats {
     this.assertNotDisposed("report");
-    const peak = Math.max(this.#peakCommitted, this.blocks.committedBytes);
-    return heapStats(this.blocks, peak, this.#rules.limit);
+    return heapStats(this.blocks, Math.max(this.#peakCommitted, this.blocks.committedBytes), this.#rules.limit);
   }
 
   /** Verifies every record. */
@@ -359,8 +362,7 @@ export class HeapCore {
   }
 
   #notePeak(): void {
-    const committed = this.blocks.committedBytes;
-    if (committed > this.#peakCommitted) this.#peakCommitted = committed;
+    this.#peakCommitted = Math.max(this.#peakCommitted, this.blocks.committedBytes);
   }
 
   /** As `assertNotDisposed`, for a call with an address: its words cost more than the call, so only an error has them. */
@@ -377,9 +379,8 @@ export class HeapCore {
   dispose(): void {
     if (this.#disposed) return;
     this.#assertAtRest("dispose the heap");
-    this.#disposed = true;
+    this.#disposed = this.isCounted = true;
     this.#isOpen = this.isPlain = false;
-    this.isCounted = true;
     try {
       this.owned.revokeAll();
     } finally {

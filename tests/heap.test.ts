@@ -688,6 +688,34 @@ describe("Heap whose buffers were detached from outside", () => {
     assert(second.freed);
   });
 
+  it("a page source that frees an owned block when it is to end its wrap: that is the only time", () => {
+    for (const options of [{}, { zeroOnFree: true }, { limit: MIB }]) {
+      let unwrapping = (): void => {};
+      const { buffers: _, ...source } = systemPageSource();
+      const heap = new Heap({
+        ...options,
+        source: {
+          ...source,
+          unwrap(bytes) {
+            source.unwrap(bytes);
+            unwrapping();
+          },
+        },
+      });
+      const kept = heap.allocate(100);
+      const buffer = heap.buffer(100);
+      const { address } = buffer;
+      unwrapping = () => {
+        unwrapping = () => {};
+        heap.free(address);
+      };
+      assertThrows(() => buffer.free(), InvalidFreeError, "already freed");
+      heap.check();
+      assertEquals([...heap.blocks()].map((block) => block.address), [kept]);
+      heap[Symbol.dispose]();
+    }
+  });
+
   it("an owned buffer that cannot be cleared, and so not be freed, stays as it was", () => {
     for (const options of [{ zeroOnFree: true }, { secure: true }, { zeroOnFree: true, limit: MIB }]) {
       for (const size of [100, 50_000]) {
