@@ -138,15 +138,14 @@ export class HeapCore {
     this.assertUsable("free", address);
     if (address === 0) return;
     this.#assertAtRest("free", address);
-    const link = this.#smallLink(address);
-    if (link !== 0 && this.#first.links[link]! >= OWNED && !this.#rules.zeroOnFree) {
-      // No longer owned it is a block like any other, with a short way of its own; nothing can keep it from going.
-      this.owned.revoke(address);
-      return this.#allocator.free(address);
-    }
     const block = this.blocks.find(address);
     if (block === undefined) return reportViolation(this.#invalid(address, "free"));
-    this.#release(block);
+    if (!block.owned) return this.#release(block);
+    // Its owner has it until it goes, so what can fail comes first.
+    if (this.#isCleared(block)) this.memory.around(block, 1);
+    this.owned.revoke(address);
+    // A block like any other now, but looked up anew: the page source was asked to end a wrap, and can have done anything.
+    this.#allocator.free(address);
   }
 
   /** The index of the link of the live small block of the first range that starts at `address`; 0 when none does. */
@@ -421,12 +420,13 @@ export class HeapCore {
     }
   }
 
-  /** Frees a block. What can fail comes first: its owner has it until it goes. */
+  /** Whether a block is cleared when it is freed. A huge block of the system's is not: it is unmapped at once. */
+  #isCleared({ huge }: LiveBlock): boolean {
+    return this.#rules.zeroOnFree && (huge === undefined || !this.blocks.source.isolating);
+  }
+
   #release(block: LiveBlock, isOutgrown = false): void {
-    // A huge block of the system's is unmapped at once: there is nothing to clear, and no wrap of it that could fail.
-    const unmapped = block.huge !== undefined && this.blocks.source.isolating;
-    if (this.#rules.zeroOnFree && !unmapped) this.memory.clear(block, block.usableSize);
-    if (block.owned) this.owned.revoke(block.address);
+    if (this.#isCleared(block)) this.memory.clear(block, block.usableSize);
     this.#requested -= block.requestedSize;
     this.blocks.release(block, isOutgrown);
   }

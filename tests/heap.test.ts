@@ -16,6 +16,7 @@ import {
   Heap,
   type HeapOptions,
   InvalidFreeError,
+  type NativeBuffer,
   OutOfMemoryError,
   type PageSource,
   systemPageSource,
@@ -689,7 +690,16 @@ describe("Heap whose buffers were detached from outside", () => {
   });
 
   it("a page source that frees an owned block when it is to end its wrap: that is the only time", () => {
-    for (const options of [{}, { zeroOnFree: true }, { limit: MIB }]) {
+    const rules = [{}, { zeroOnFree: true }, { limit: 10 * MIB }];
+    const frees = [
+      (buffer: NativeBuffer) => buffer.free(),
+      ({ address }: NativeBuffer, heap: Heap) => heap.free(address),
+    ];
+    for (
+      const [size, options, free] of [100, 50_000, 5 * MIB].flatMap((size) =>
+        rules.flatMap((options) => frees.map((free) => [size, options, free] as const))
+      )
+    ) {
       let unwrapping = (): void => {};
       const { buffers: _, ...source } = systemPageSource();
       const heap = new Heap({
@@ -703,13 +713,13 @@ describe("Heap whose buffers were detached from outside", () => {
         },
       });
       const kept = heap.allocate(100);
-      const buffer = heap.buffer(100);
+      const buffer = heap.buffer(size);
       const { address } = buffer;
       unwrapping = () => {
         unwrapping = () => {};
         heap.free(address);
       };
-      assertThrows(() => buffer.free(), InvalidFreeError, "already freed");
+      assertThrows(() => free(buffer, heap), InvalidFreeError, "already freed");
       heap.check();
       assertEquals([...heap.blocks()].map((block) => block.address), [kept]);
       heap[Symbol.dispose]();
