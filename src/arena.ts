@@ -31,7 +31,7 @@ import {
   bytesToKeep,
   DEFAULT_CHUNK_SIZE,
 } from "./arena_options.ts";
-import { assertAlignment, assertKnownOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { assertAlignment, assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { BUMP_GRANULE, BUMP_SHORT_MAX, type BumpRegion } from "./bump_region.ts";
 import { defaultPageSource } from "./default_page_source.ts";
 import { type InvalidAddress, OutOfMemoryError } from "./errors.ts";
@@ -89,7 +89,7 @@ export class Arena extends ViewedAllocator implements Allocator {
   /** Takes no memory yet. */
   constructor(options: ArenaOptions = {}) {
     super();
-    assertKnownOptions<ArenaOptions>(options, "make an arena", { source: true, chunkSize: true, limit: true });
+    assertOptions(options);
     const { source = defaultPageSource(), chunkSize = DEFAULT_CHUNK_SIZE, limit = Infinity } = options;
     assertSize(chunkSize, "chunkSize");
     assertLimit(limit);

@@ -20,7 +20,7 @@
  *
  * @module
  */
-import { assertKnownOptions, assertSize } from "./arguments.ts";
+import { assertOptions, assertSize } from "./arguments.ts";
 import { type HeaderSize, layoutFor } from "./block.ts";
 import { Bucket } from "./bucket.ts";
 import type { AllocatorEvent } from "./bucket_policy.ts";
@@ -84,17 +84,7 @@ export class BucketAllocator extends InBandAllocator {
    * @throws {UnsupportedPlatformError} When no source is given and the system's cannot be loaded: see its message.
    */
   constructor(options: BucketOptions = {}) {
-    assertKnownOptions<BucketOptions>(options, "make a bucket allocator", {
-      source: true,
-      sizes: true,
-      order: true,
-      fit: true,
-      header: true,
-      releaseRegions: true,
-      growDown: true,
-      regionSize: true,
-      onEvent: true,
-    });
+    assertOptions(options);
     const { sizes = DEFAULT_BUCKET_SIZES, order = "fifo", fit = "first", header = 24, onEvent } = options;
     const { releaseRegions = true, growDown = true } = options;
     assertBucketSizes(sizes);

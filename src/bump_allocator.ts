@@ -16,7 +16,7 @@
  */
 import type { Allocator, AllocatorStats, BlockInfo } from "./allocator.ts";
 import { AllocatorMemory, assertAttached } from "./allocator_memory.ts";
-import { assertAlignment, assertKnownOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { assertAlignment, assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { BUMP_GRANULE, BUMP_SHORT_MAX, BumpRegion, largestRegion, regionBytes } from "./bump_region.ts";
 import { defaultPageSource } from "./default_page_source.ts";
 import { OutOfMemoryError } from "./errors.ts";
@@ -81,7 +81,7 @@ export class BumpAllocator extends ViewedAllocator implements Allocator {
    */
   constructor(options: BumpAllocatorOptions = {}) {
     super();
-    assertKnownOptions<BumpAllocatorOptions>(options, "make a bump allocator", { source: true, size: true });
+    assertOptions(options);
     const { source = defaultPageSource(), size = DEFAULT_SIZE } = options;
     assertSize(size);
     const byteLength = regionBytes(source, size);

@@ -4,7 +4,7 @@
  * @module
  */
 import { stackDepth } from "./allocation_site.ts";
-import { assertKnownOptions, assertSize } from "./arguments.ts";
+import { assertOptions, assertSize } from "./arguments.ts";
 import { describeValue } from "./errors.ts";
 import type { LeakReport } from "./leak_report.ts";
 
@@ -63,15 +63,7 @@ export interface DebugSettings {
 
 /** Verifies the options and fills in the defaults. */
 export function readDebugOptions(options: DebugAllocatorOptions): DebugSettings {
-  assertKnownOptions<DebugAllocatorOptions>(options, "make a debug allocator", {
-    stacks: true,
-    fill: true,
-    remember: true,
-    limit: true,
-    reportLeaks: true,
-    leaksAtExit: true,
-    totals: true,
-  });
+  assertOptions(options);
   const { stacks = true, fill = true, remember = REMEMBERED, limit = Infinity } = options;
   const { reportLeaks = false, leaksAtExit = false, totals = false } = options;
   const depth = stackDepth(stacks);

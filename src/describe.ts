@@ -17,7 +17,7 @@
  *
  * @module
  */
-import { assertKnownOptions, assertSize } from "./arguments.ts";
+import { assertOptions, assertSize } from "./arguments.ts";
 import type { BucketLayout, LayoutBlock, LayoutRegion } from "./bucket_layout.ts";
 import type { Address } from "./page_source.ts";
 
@@ -48,7 +48,7 @@ export interface DescribeOptions {
  * ```
  */
 export function describe(allocator: Describable, options: DescribeOptions = {}): string {
-  assertKnownOptions<DescribeOptions>(options, "describe an allocator", { maxBlocks: true });
+  assertOptions(options);
   const { maxBlocks = 12 } = options;
   assertSize(maxBlocks, "maxBlocks");
   const buckets = allocator.layout();

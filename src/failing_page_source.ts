@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { assertKnownOptions, assertSize } from "./arguments.ts";
+import { assertOptions, assertSize } from "./arguments.ts";
 import { describeValue, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { PageSource } from "./page_source.ts";
 
@@ -61,11 +61,7 @@ export function failingPageSource(
   n: number,
   options: FailingPageSourceOptions = {},
 ): FailingPageSource {
-  assertKnownOptions<FailingPageSourceOptions>(options, "make a failing page source", {
-    operations: true,
-    times: true,
-    moves: true,
-  });
+  assertOptions(options);
   const { operations = ["reserve", "commit"], times = Infinity, moves = "throw" } = options;
   for (const operation of operations) {
     if (!ALL_OPERATIONS.includes(operation)) {

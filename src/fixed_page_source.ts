@@ -17,7 +17,7 @@
  *
  * @module
  */
-import { alignDown, alignUp, assertKnownOptions, isPowerOfTwo } from "./arguments.ts";
+import { alignDown, alignUp, assertOptions, isPowerOfTwo } from "./arguments.ts";
 import { CorruptionError, describeValue, formatAddress, OutOfMemoryError, UnsupportedPlatformError } from "./errors.ts";
 import {
   assertNativeAddress,
@@ -78,7 +78,7 @@ export function isFixedAddress(address: Address): boolean {
  * @throws {RangeError} When the buffer is shorter than one page, or the page size is no power of two.
  */
 export function fixedPageSource(buffer: ArrayBufferLike, options: FixedPageSourceOptions = {}): PageSource {
-  assertKnownOptions<FixedPageSourceOptions>(options, "make a page source", { pageSize: true });
+  assertOptions(options);
   const { pageSize = DEFAULT_PAGE_SIZE } = options;
   assertBuffer(buffer);
   assertPageSize(pageSize);

@@ -15,7 +15,7 @@
  *
  * @module
  */
-import { assertKnownOptions } from "./arguments.ts";
+import { assertOptions } from "./arguments.ts";
 import { type HeaderSize, layoutFor } from "./block.ts";
 import { Bucket } from "./bucket.ts";
 import type { AllocatorEvent } from "./bucket_policy.ts";
@@ -90,19 +90,7 @@ export class FreeListAllocator extends InBandAllocator {
    * @throws {UnsupportedPlatformError} When no source is given and the system's cannot be loaded: see its message.
    */
   constructor(options: FreeListOptions = {}) {
-    assertKnownOptions<FreeListOptions>(options, "make a free-list allocator", {
-      source: true,
-      order: true,
-      fit: true,
-      header: true,
-      split: true,
-      coalesce: true,
-      joinRegions: true,
-      releaseRegions: true,
-      growDown: true,
-      regionSize: true,
-      onEvent: true,
-    });
+    assertOptions(options);
     const { order = "lifo", fit = "first", header = 8, split = "start", coalesce = "eager", onEvent } = options;
     const { joinRegions = false, releaseRegions = false, growDown = false } = options;
     assertChoice(order, "order", ["address", "lifo", "fifo"]);

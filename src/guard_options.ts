@@ -4,7 +4,7 @@
  * @module
  */
 import { stackDepth as depthOf } from "./allocation_site.ts";
-import { assertKnownOptions, assertOptions, assertSize } from "./arguments.ts";
+import { assertOptions, assertSize } from "./arguments.ts";
 import { describeValue, UnsupportedPlatformError } from "./errors.ts";
 import type { GuardPlacement } from "./guard_layout.ts";
 import type { PageSource } from "./page_source.ts";
@@ -80,17 +80,6 @@ export function guardSettings(options: GuardAllocatorOptions): GuardSettings {
       "Cannot guard an allocator: a GuardAllocator has memory of its own. Its options may name a page source",
     );
   }
-  assertKnownOptions<GuardAllocatorOptions>(options, "make a guard allocator", {
-    source: true,
-    sampleRate: true,
-    seed: true,
-    placement: true,
-    precise: true,
-    maxBlocks: true,
-    maxFreedBlocks: true,
-    maxFreedBytes: true,
-    stacks: true,
-  });
   const {
     sampleRate = 1,
     seed = randomSeed(),

@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { assertKnownOptions } from "./arguments.ts";
+import { assertOptions } from "./arguments.ts";
 import { describeValue } from "./errors.ts";
 import type { HeapLayout, HeapRegion } from "./heap_layout.ts";
 
@@ -33,7 +33,7 @@ export interface HeapMapOptions {
  * @throws {RangeError} When an option is not a positive whole number.
  */
 export function heapMap(layout: HeapLayout, options: HeapMapOptions = {}): string {
-  assertKnownOptions<HeapMapOptions>(options, "draw a heap", { columns: true, lines: true });
+  assertOptions(options);
   const { columns = 64, lines = 8 } = options;
   for (const [name, value] of Object.entries({ columns, lines })) {
     if (!(Number.isSafeInteger(value) && value > 0)) {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assertAlignment, assertKnownOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { assertAlignment, assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { describeValue } from "./errors.ts";
 import type { PageSource } from "./page_source.ts";
 import { ALIGNMENT_SHIFT } from "./pool_links.ts";
@@ -42,13 +42,7 @@ export interface PoolRules {
 
 /** Checks options. */
 export function poolRules(options: PoolAllocatorOptions): PoolRules {
-  assertKnownOptions<PoolAllocatorOptions>(options, "make a pool", {
-    slotSize: true,
-    alignment: true,
-    capacity: true,
-    growable: true,
-    source: true,
-  });
+  assertOptions(options);
   const { slotSize, alignment = DEFAULT_ALIGNMENT, capacity, growable = true } = options;
   assertSize(slotSize, "slotSize");
   if (slotSize === 0 || slotSize > SLOT_MAX) {

@@ -14,7 +14,7 @@
 import { AddressMap } from "./address_map.ts";
 import { captureStack, historyOf, stackDepth } from "./allocation_site.ts";
 import type { Allocator, AllocatorStats, BlockInfo } from "./allocator.ts";
-import { assertKnownOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { Attempts, reportAll } from "./attempts.ts";
 import {
   type BlockHistory,
@@ -117,11 +117,7 @@ export class QuarantineAllocator extends ViewedAllocator implements Allocator {
   /** Wraps `inner`. */
   constructor(inner: OwningAllocator, options: QuarantineAllocatorOptions = {}) {
     super();
-    assertKnownOptions<QuarantineAllocatorOptions>(options, "make a quarantine allocator", {
-      maxBytes: true,
-      maxBlocks: true,
-      stacks: true,
-    });
+    assertOptions(options);
     const { maxBytes = MAX_BYTES, maxBlocks = MAX_BLOCKS, stacks = false } = options;
     if (maxBytes !== Infinity) assertSize(maxBytes, "maxBytes");
     if (maxBlocks !== Infinity) assertSize(maxBlocks, "maxBlocks");

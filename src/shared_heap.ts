@@ -28,7 +28,7 @@ import type {
   TypedArrayConstructor,
 } from "./allocator.ts";
 import { type AllocatorMemory, assertAttached } from "./allocator_memory.ts";
-import { assertKnownOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { Attempts } from "./attempts.ts";
 import { UnsupportedPlatformError } from "./errors.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
@@ -114,7 +114,7 @@ export class SharedHeap implements Allocator {
    * @throws {UnsupportedPlatformError} When `source` is not the system's, or the system's cannot be loaded.
    */
   static create(options: SharedHeapOptions = {}): SharedHeap {
-    assertKnownOptions<SharedHeapOptions>(options, "make a shared heap", { reserve: true, source: true });
+    assertOptions(options);
     const { reserve = RESERVE_MAX, source } = options;
     assertReserve(reserve);
     const platform = sharedPlatform();

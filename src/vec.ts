@@ -17,7 +17,7 @@
  * @module
  */
 import type { Allocator, TypedArray, TypedArrayConstructor } from "./allocator.ts";
-import { assertKnownOptions, assertSize, assertTypedArrayConstructor } from "./arguments.ts";
+import { assertOptions, assertSize, assertTypedArrayConstructor } from "./arguments.ts";
 import { describeValue, DisposedError, OutOfMemoryError, UseAfterFreeError } from "./errors.ts";
 import { globalAllocator } from "./global_allocator.ts";
 import type { Address } from "./page_source.ts";
@@ -66,7 +66,7 @@ export class Vec<T extends TypedArray> implements Disposable, Iterable<T[number]
 
   /** Takes memory for `capacity` elements, none if that is 0. */
   constructor(type: TypedArrayConstructor<T>, options: VecOptions = {}) {
-    assertKnownOptions<VecOptions>(options, "make a vector", { allocator: true, capacity: true });
+    assertOptions(options);
     const { capacity = 0 } = options;
     assertTypedArrayConstructor(type);
     assertSize(capacity, "capacity");
