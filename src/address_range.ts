@@ -22,6 +22,7 @@
  */
 import { alignDown, alignUp } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
+import { commitWrapped } from "./commit_wrapped.ts";
 import { AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
 import { Footprint, type PageMemory } from "./footprint.ts";
 import type { Address, PageSource } from "./page_source.ts";
@@ -108,7 +109,7 @@ export class AddressRange {
     }
     this.#units = units;
     this.#pages = pages;
-    this.pages = wordsOf(pages);
+    this.pages = pages.words();
     initializePageTable(this.pages);
   }
 
@@ -306,24 +307,13 @@ export class AddressRange {
   }
 
   #commitRegion(length: number): void {
-    const source = this.#source;
     const firstUnit = this.endUnit;
     const endUnit = firstUnit + length / UNIT;
     const address = this.base + firstUnit * UNIT;
     // The records come first: a region without them could not be used.
-    if (this.#units.ensure(endUnit * UNIT_RECORD)) this.runs.units = wordsOf(this.#units);
-    if (this.#pages.ensure(pageTableBytes(endUnit))) this.pages = wordsOf(this.#pages);
-    source.commit(address, length);
-    let bytes: Uint8Array<ArrayBuffer>;
-    try {
-      bytes = source.wrap(address, length);
-      if (bytes.byteLength !== length) {
-        throw new CorruptionError(`Cannot use ${length} bytes: the page source wrapped ${bytes.byteLength} of them`);
-      }
-    } catch (error) {
-      source.decommit(address, length);
-      throw error;
-    }
+    if (this.#units.ensure(endUnit * UNIT_RECORD)) this.runs.units = this.#units.words();
+    if (this.#pages.ensure(pageTableBytes(endUnit))) this.pages = this.#pages.words();
+    const bytes = commitWrapped(this.#source, address, length);
     const frontier = Math.max(firstUnit, Math.min(this.#staleEnd, endUnit));
     const index = this.regions.length;
     this.#index.add({ ...wrappedBytes(bytes), index, address, firstUnit, endUnit, frontier });
@@ -442,9 +432,4 @@ function detached({ address }: Region): CorruptionError {
   return new CorruptionError(
     `Cannot use the region at ${formatAddress(address)}: its ArrayBuffer was detached from outside`,
   );
-}
-
-function wordsOf(table: Table): Int32Array {
-  const { buffer, byteOffset, byteLength } = table.bytes;
-  return new Int32Array(buffer, byteOffset, byteLength / 4);
 }

@@ -18,7 +18,8 @@
  * @module
  */
 import { alignUp } from "./arguments.ts";
-import { CorruptionError, OutOfMemoryError } from "./errors.ts";
+import { commitWrapped } from "./commit_wrapped.ts";
+import { OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 
 /** A growable, zero-initialised span of bytes for the records of one allocator. */
@@ -43,6 +44,12 @@ export class Table {
   /** The committed bytes. Another object after each growth; the old one must not be used any more. */
   get bytes(): Uint8Array<ArrayBuffer> {
     return this.#bytes;
+  }
+
+  /** The same as 32-bit words: a new view at each call. */
+  words(): Int32Array {
+    const { buffer, byteOffset, byteLength } = this.#bytes;
+    return new Int32Array(buffer, byteOffset, byteLength / 4);
   }
 
   /** Bytes of address space held. */
@@ -74,21 +81,9 @@ export class Table {
       return true;
     }
     length = Math.min(length, this.#reserved);
-    source.commit(this.#address + old.byteLength, length - old.byteLength);
     // The old wrap is left to the collector: nobody else has it, and the first detaching of a buffer in a process makes
     // V8 test every typed array for it from then on, which costs the fast paths a seventh of their time.
-    let bytes: Uint8Array<ArrayBuffer>;
-    try {
-      bytes = source.wrap(this.#address, length);
-      if (bytes.byteLength !== length) {
-        throw new CorruptionError(`Cannot use ${length} bytes: the page source wrapped ${bytes.byteLength} of them`);
-      }
-    } catch (error) {
-      // The table goes on as it was.
-      source.decommit(this.#address + old.byteLength, length - old.byteLength);
-      throw error;
-    }
-    this.#bytes = bytes;
+    this.#bytes = commitWrapped(source, this.#address, length, old.byteLength);
     return true;
   }
 

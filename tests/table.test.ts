@@ -43,6 +43,7 @@ describe("Table over the system", () => {
     assertEquals(table.bytes[step], 0);
     first[8] = 88;
     assertEquals(table.bytes[8], 88, "the old wrap is of the same memory");
+    assertEquals([table.words().length * 4, table.words()[2]! & 255], [2 * step, 88]);
     assert(table.ensure(5 * step));
     assertEquals(table.bytes.byteLength, 5 * step);
     table.dispose();

@@ -1,0 +1,30 @@
+/**
+ * Memory that is committed and wrapped in one step: it has both, or neither.
+ *
+ * @module
+ */
+import { CorruptionError } from "./errors.ts";
+import type { Address, PageSource } from "./page_source.ts";
+
+/**
+ * Commits what follows the first `committed` of the `byteLength` bytes at `address`, and wraps all of them.
+ *
+ * @throws {OutOfMemoryError} When the memory cannot be had; nothing more is committed then.
+ * @throws {CorruptionError} When the source wraps another number of bytes; the same.
+ */
+export function commitWrapped(
+  source: PageSource,
+  address: Address,
+  byteLength: number,
+  committed = 0,
+): Uint8Array<ArrayBuffer> {
+  source.commit(address + committed, byteLength - committed);
+  try {
+    const bytes = source.wrap(address, byteLength);
+    if (bytes.byteLength === byteLength) return bytes;
+    throw new CorruptionError(`Cannot use ${byteLength} bytes: the page source wrapped ${bytes.byteLength} of them`);
+  } catch (error) {
+    source.decommit(address + committed, byteLength - committed);
+    throw error;
+  }
+}
