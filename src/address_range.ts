@@ -70,10 +70,12 @@ export class AddressRange {
    */
   isShort = false;
   /** The memory of the pages in this range; set by who makes them. */
-  pageMemory: PageMemory = { untouchedUnits: 0, idleUnits: 0, releaseIdle() {} };
+  pageMemory: PageMemory = { untouchedUnits: 0, idleUnits: 0, releaseIdle() {}, discardUnused() {} };
   /** The records of pages (page_table.ts), long enough for every committed page; set again whenever they grow. */
   pages: Int32Array = new Int32Array(0);
   readonly #source: PageSource;
+  /** Units of an OS page, at least one: what is given back are multiples of it. */
+  readonly #step: number;
   /** What decides when the contents of free runs are given back. */
   readonly #surplus: Surplus = new Surplus();
   /** What decides when they are given back before more memory is touched. */
@@ -93,6 +95,7 @@ export class AddressRange {
    */
   constructor(source: PageSource, { base, byteLength }: Reservation) {
     this.#source = source;
+    this.#step = Math.max(source.pageSize, UNIT) / UNIT;
     this.base = base;
     this.byteLength = byteLength;
     let units: Table | undefined;
@@ -172,10 +175,13 @@ export class AddressRange {
     return unit;
   }
 
-  /** Frees the used run at `unit`, of which `untouched` units were not written since they were last given back. */
-  release(unit: number, untouched = 0): void {
+  /**
+   * Frees the used run at `unit`, of which `untouched` units in front of the last `behind` were not written since they were
+   * last given back.
+   */
+  release(unit: number, untouched = 0, behind = 0): void {
     const region = this.regionOf(unit);
-    this.runs.release(unit, region.firstUnit, region.endUnit, untouched);
+    this.runs.release(unit, region.firstUnit, region.endUnit, untouched, behind);
     this.#discardSurplus();
   }
 
@@ -184,7 +190,7 @@ export class AddressRange {
     const { runs } = this;
     const before = runs.writtenUnits;
     if (!this.#surplus.isExcessive(this.endUnit - runs.freeUnits, before)) return;
-    this.#tryToDiscardFree(PAGE_UNITS);
+    this.#attemptDiscard(() => this.#discardFree(PAGE_UNITS));
     this.#surplus.discarded(before, runs.writtenUnits, runs.freeUnits);
     this.#footprint.shrank(before - runs.writtenUnits);
   }
@@ -196,29 +202,29 @@ export class AddressRange {
 
   /** Gives free memory back before a run is taken that could be new memory, as much as the footprint says. */
   #giveSpareBack(): void {
+    if (!this.#source.lazy) return;
     const { runs, pageMemory } = this;
     const before = this.#residentUnits;
-    const spare = runs.writtenUnits + runs.parkedUnits + pageMemory.idleUnits;
-    const wanted = this.#source.lazy ? this.#footprint.excess(before, spare) : 0;
-    if (wanted === 0) return;
-    this.#tryToDiscardFree(SPARE_LEAST, wanted);
+    const wanted = this.#footprint.excess(before, runs.writtenUnits + runs.parkedUnits + pageMemory.idleUnits);
+    if (wanted === 0) {
+      if (!this.#footprint.isWorthLooking(before)) return;
+      this.#attemptDiscard(() => this.#discardUnused());
+      return this.#footprint.looked(before, this.#residentUnits);
+    }
     const least = before - wanted;
     // What is kept for the next block of its kind, empty current pages too, goes only when free runs are not enough.
-    if (this.#residentUnits > least) {
-      pageMemory.releaseIdle(true);
-      this.#tryToDiscardFree(SPARE_LEAST, this.#residentUnits - least);
-    }
-    if (this.#residentUnits > least) {
-      this.#mergeParked();
-      this.#tryToDiscardFree(SPARE_LEAST, this.#residentUnits - least);
+    for (const free of [() => {}, () => pageMemory.releaseIdle(true), () => this.#mergeParked()]) {
+      free();
+      this.#attemptDiscard(() => this.#discardFree(SPARE_LEAST, this.#residentUnits - least));
+      if (this.#residentUnits <= least) break;
     }
     this.#footprint.gaveBack(before, this.#residentUnits);
   }
 
-  /** As {@link AddressRange.#discardFree}, if the source can. */
-  #tryToDiscardFree(least: number, wanted = Infinity): void {
+  /** Gives memory back, if the source can. */
+  #attemptDiscard(discard: () => void): void {
     try {
-      this.#discardFree(least, wanted);
+      discard();
     } catch (error) {
       // The memory is free all the same. `trim` tries again, and reports.
       if (!(error instanceof AllocatorError)) throw error;
@@ -322,8 +328,8 @@ export class AddressRange {
   }
 
   /**
-   * Gives the contents of all free runs back, and whole free regions from the end of the range, which are detached
-   * first.
+   * Gives the contents of all free runs back, what holds nothing live in pages, and whole free regions from the end of the
+   * range, which are detached first.
    *
    * @returns The bytes given back.
    */
@@ -339,7 +345,7 @@ export class AddressRange {
     const before = this.runs.writtenUnits;
     given += this.#discardFree(1);
     this.#surplus.discarded(before, this.runs.writtenUnits, this.runs.freeUnits);
-    return given;
+    return this.#source.lazy ? given + this.#discardUnused() : given;
   }
 
   #isFree({ firstUnit, endUnit }: Region): boolean {
@@ -350,7 +356,7 @@ export class AddressRange {
   #discardFree(least: number, wanted = Infinity): number {
     let given = 0;
     const enough = this.runs.writtenUnits - wanted;
-    const step = Math.max(this.#source.pageSize, UNIT) / UNIT;
+    const step = this.#step;
     for (const unit of this.runs.writtenRuns(least)) {
       const region = this.regionOf(unit);
       // Whole OS pages only, and none that was never used.
@@ -365,6 +371,15 @@ export class AddressRange {
       if (this.runs.writtenUnits <= enough) break;
     }
     return given;
+  }
+
+  /** Gives the units of pages in use back in which nothing is live; returns the bytes. */
+  #discardUnused(): number {
+    const { pageMemory } = this;
+    const before = pageMemory.untouchedUnits;
+    const discard = (unit: number, count: number) => this.#source.discard(this.base + unit * UNIT, count * UNIT);
+    pageMemory.discardUnused(discard, this.#step);
+    return (pageMemory.untouchedUnits - before) * UNIT;
   }
 
   #dropRegion(region: Region): void {

@@ -12,6 +12,9 @@
  *             └────────────────────────────────────────────▶
  * ```
  *
+ * Where free memory is not enough, there are pages of small blocks that lost most of theirs: what of them holds nothing live goes
+ * back (page_units.ts). To find that costs a look at the pages, so there is one only after some growth.
+ *
  * A program that needs the same memory again soon, in turns with other, pays for that with page faults each time. Therefore
  * the rise: after some turns it keeps both. As long as a heap stays below its most, nothing is done at all.
  *
@@ -29,6 +32,12 @@ const STEP = 32;
  */
 const SPARE_PART = 16;
 
+/** Partial pages are looked at again when a sixty-fourth more is resident than after the last look, 32 KiB at least. */
+const LOOK_PART = 64;
+
+/** See {@link LOOK_PART}. */
+const LOOK_LEAST = 8;
+
 /** Of what was given back, an eighth may come again beside what was kept. */
 const RISE_PART = 8;
 
@@ -40,12 +49,19 @@ export interface PageMemory {
   readonly idleUnits: number;
   /** Frees them, as runs. */
   releaseIdle(all: boolean): void;
+  /**
+   * Has `discard` give back the units of partial pages in which nothing is live, in multiples of `step` units at such
+   * multiples. When it throws, all is as it says up to then.
+   */
+  discardUnused(discard: (unit: number, count: number) => void, step: number): void;
 }
 
 /** Decides for one range. */
 export class Footprint {
   /** Units that may be resident before anything is given back. */
   most: number = STEP;
+  /** Units that are resident when partial pages are looked at again. */
+  #lookFrom = 0;
 
   /**
    * How many of `spare` units, which are free, to give back with `resident` units resident, them included. When none, what
@@ -57,6 +73,17 @@ export class Footprint {
     if (spare >= Math.max(STEP, Math.floor(resident / SPARE_PART))) return resident - this.most + step;
     this.most = Math.max(this.most, resident - spare);
     return 0;
+  }
+
+  /** Whether to look, with nothing to spare and so much resident, for units of partial pages in which nothing is live. */
+  isWorthLooking(resident: number): boolean {
+    return resident >= this.#lookFrom;
+  }
+
+  /** Notes that this was done: how many units were resident before and how many are now. An eighth may come again. */
+  looked(before: number, after: number): void {
+    this.#lookFrom = after + Math.max(LOOK_LEAST, Math.floor(after / LOOK_PART));
+    this.most += Math.floor((before - after) / RISE_PART);
   }
 
   /** Notes that so many units were given back as too much (surplus.ts): they may come again beside what was kept. */

@@ -7,7 +7,8 @@
  * - the lists: each partial page in the list of its class, linked both ways; each idle page in the stack;
  * - each page is exactly one of current, partial, full and idle, and its record that of its class;
  * - each slot below EXTENDED is live, delayed or in the free list, and STATE and DELAYED count them; the others, and the
- *   link after the last, were never used;
+ *   link after the last, were never used; none that is live or delayed lies in an untouched unit, and none below EXTENDED does
+ *   in a current page;
  * - the chunks of links, of pages and free ones, tile the table.
  *
  * @module
@@ -37,6 +38,7 @@ import {
   UNTOUCHED,
   ZERO_WORDS,
 } from "./page_table.ts";
+import { countUnits, extendedUnits, unusedUnits } from "./page_units.ts";
 import { PAGE_RUN, PAGE_UNITS } from "./runs.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_OF, CLASS_SLOTS, GRANULE } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
@@ -80,8 +82,9 @@ export function checkPages(small: SmallPages, lists: PageLists): number {
         throw corrupt(unit, "it is not exactly one of current, partial, full and idle");
       }
       checkPage(small, unit);
+      checkUnits(small, unit, isCurrent);
       delayed += pages[unit + DELAYED]!;
-      untouched += pages[unit + UNTOUCHED]!;
+      untouched += countUnits(pages[unit + UNTOUCHED]!);
       const start = pages[unit + LINKS]!;
       chunks.push({ start, end: start + pages[unit + CAPACITY]! + 1 });
     }
@@ -172,6 +175,20 @@ function checkPage(small: SmallPages, page: number): void {
     throw corrupt(page, `${free} free, ${live} live and ${delayed} delayed slots are not ${extended}`);
   }
   if (pages[page + STATE]! < 0 && extended < capacity) throw corrupt(page, "it is full and has slots never used");
+}
+
+function checkUnits(small: SmallPages, page: number, isCurrent: boolean): void {
+  const { pages } = small.range;
+  const untouched = pages[page + UNTOUCHED]!;
+  if (untouched >>> PAGE_UNITS !== 0) throw corrupt(page, `it has no units ${untouched.toString(2)}`);
+  const written = isCurrent ? extendedUnits(pages, page) : ~unusedUnits(pages, small.links, page);
+  const both = untouched & written;
+  if (both === 0) return;
+  const unit = 31 - Math.clz32(both);
+  throw corrupt(
+    page,
+    `its unit ${unit} is untouched, and ${isCurrent ? "slots of its list lie" : "a live slot lies"} in it`,
+  );
 }
 
 function checkChunks(chunks: LinkChunk[], { linksStart, linksEnd }: PageLists): void {

@@ -13,7 +13,7 @@
  *         │ zero         │ page, by class    │ page, by class    │ by granules of a size│               │
  *         └──────────────┴───────────────────┴───────────────────┴──────────────────────┴───────────────┴────────
  *
- *   of a page's record    STATE SHAPE LINKS CLASS CAPACITY EXTENDED NEXT PREV DELAYED UNTOUCHED - - - - - -
+ *   of a page's record    STATE SHAPE LINKS CLASS CAPACITY EXTENDED NEXT PREV DELAYED UNTOUCHED LOOKED - - - - -
  *
  *   STATE   bit 31 .................. 12 11 ........ 0
  *          │ used                       │ first free  │
@@ -106,8 +106,11 @@ export const PREV: number = HEADER + 7;
 /** How many of its slots are delayed. */
 export const DELAYED: number = HEADER + 8;
 
-/** How many of its units, at its end, were not written since their memory was last given back, or never. */
+/** Which of its units were not written since their memory was last given back, or never: a bit each. See page_units.ts. */
 export const UNTOUCHED: number = HEADER + 9;
+
+/** How many of its slots were used, plus one, when it was last looked at by page_units.ts; 0 when not since it was current. */
+export const LOOKED: number = HEADER + 10;
 
 /** One used slot in STATE. */
 export const ONE_USED = 4096;

@@ -70,6 +70,11 @@ export const HAS_GAP = 8;
 /** Where in HEAD the length starts. */
 export const LENGTH_SHIFT = 8;
 
+/** How many units from `start` to `end` are also from `from` to `to`. */
+export function overlap(start: number, end: number, from: number, to: number): number {
+  return Math.max(0, Math.min(end, to) - Math.max(start, from));
+}
+
 /** Set in INFO of a large block that a NativeBuffer owns. */
 export const INFO_OWNED = 64;
 /** The part of INFO that is the base-2 logarithm of the alignment. */

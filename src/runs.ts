@@ -44,6 +44,7 @@ import {
   LARGE_RUN,
   LENGTH_SHIFT,
   NEXT,
+  overlap,
   PARKED_RUN,
   PREV,
   type RunKind,
@@ -99,8 +100,10 @@ export class Runs {
   freeUnits = 0;
   /** Units in free runs that were written and not given back since; never less than the truth. */
   writtenUnits = 0;
-  /** Units that the last `take` took, or the last `resize` added, that were not. */
+  /** Units that the last `take` took, or the last `resize` added, that were not; see `freshFrom`. */
   freshUnits = 0;
+  /** The first of those that the last `take` took. */
+  freshFrom = 0;
   /** Units in the stacks of parked runs. */
   parkedUnits = 0;
   /** Runs whose reuse is delayed. */
@@ -154,6 +157,7 @@ export class Runs {
         this.freshUnits = fresh;
       }
     }
+    this.freshFrom = Math.max(start, from);
     this.#remove(run);
     if (start > run) this.#insert(run, start, from, to);
     if (start + count < end) this.#insert(start + count, end, from, to);
@@ -214,13 +218,13 @@ export class Runs {
     this.delayedRuns--;
   }
 
-  /** Frees a used run, of which so many units at its end were not written, and merges it with its free neighbours. */
-  release(unit: number, regionStart: number, regionEnd: number, unwritten = 0): void {
+  /** Frees a used run, of which `unwritten` units in front of the last `behind` were not written; merges it with its neighbours. */
+  release(unit: number, regionStart: number, regionEnd: number, unwritten = 0, behind = 0): void {
     const units = this.units;
     let start = unit;
     let end = unit + (units[unit * 4 + HEAD_AT]! >>> LENGTH_FROM);
-    this.#gapFrom = end - unwritten;
-    this.#gapTo = end;
+    this.#gapTo = end - behind;
+    this.#gapFrom = this.#gapTo - unwritten;
     units[unit * 4 + HEAD_AT] = 0;
     if (end < regionEnd) {
       const next = units[end * 4 + HEAD_AT]!;
@@ -437,9 +441,4 @@ export class Runs {
   check(regions: readonly { readonly firstUnit: number; readonly endUnit: number }[]): void {
     checkRuns(this, { bins: this.#bins, occupied: this.#occupied, parked: this.#parked }, regions);
   }
-}
-
-/** How many units from `start` to `end` are also from `from` to `to`. */
-function overlap(start: number, end: number, from: number, to: number): number {
-  return Math.max(0, Math.min(end, to) - Math.max(start, from));
 }

@@ -21,9 +21,9 @@
  *
  * Invariants, verified by {@link SmallPages.check}: STATE counts the live and delayed links (plus the hold, less FULL);
  * a free list holds exactly the free slots below EXTENDED; a full page has no slots that were never in it; a class's
- * partial list holds exactly its pages that are neither current, full nor idle.
+ * partial list holds exactly its pages that are neither current, full nor idle. Those of page_units.ts besides.
  *
- * Cost: O(1) for everything but `check` and the walks; with random placement a new page takes time in its slots.
+ * Cost: O(1) for everything but `check`, `discardUnused` and the walks; with random placement a new page takes time in its slots.
  *
  * @module
  */
@@ -47,6 +47,7 @@ import {
   INVERSE_SHIFT,
   isLiveLink,
   LINKS,
+  LOOKED,
   NEXT,
   NO_PAGE,
   ONE_USED,
@@ -55,10 +56,11 @@ import {
   STATE,
   UNTOUCHED,
 } from "./page_table.ts";
+import { longestStretch, PageUnits, unitsOf } from "./page_units.ts";
 import { firstPartial, insertPartial, isThin, isWorthChanging, removePartial } from "./partial_pages.ts";
 import type { RandomNumbers } from "./random_numbers.ts";
 import { extendAtRandom, randomPlace } from "./random_slots.ts";
-import { PAGE_RUN, PAGE_UNITS, UNIT } from "./runs.ts";
+import { PAGE_RUN, PAGE_UNITS } from "./runs.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, GRANULE, PAGE_GRANULES, PAGE_SIZE } from "./size_class.ts";
 
 /** Bytes of slots that join the free list at once: an OS page, so that memory is touched as late as possible. */
@@ -77,9 +79,9 @@ const IDLE_MAX = 4;
 export class SmallPages implements PageMemory {
   /** Where the pages lie. */
   readonly range: AddressRange;
-  /** See {@link PageMemory.untouchedUnits}: the sum of UNTOUCHED. */
-  untouchedUnits = 0;
   readonly #table: LinkTable;
+  /** Which units of the pages are resident. */
+  readonly #units: PageUnits;
   /** What decides the order of slots; undefined for that of their addresses, and last freed first. */
   readonly #random: RandomNumbers | undefined;
   #idle = NO_PAGE;
@@ -90,7 +92,13 @@ export class SmallPages implements PageMemory {
     this.range = range;
     this.#random = random;
     this.#table = new LinkTable(source, range.byteLength);
+    this.#units = new PageUnits(range);
     range.pageMemory = this;
+  }
+
+  /** See {@link PageMemory.untouchedUnits}. */
+  get untouchedUnits(): number {
+    return this.#units.count;
   }
 
   /** See {@link PageMemory.idleUnits}. */
@@ -308,7 +316,9 @@ export class SmallPages implements PageMemory {
     pages = this.range.pages;
     this.#setCurrent(sizeClass, page);
     pages[page + STATE] = pages[page + STATE]! + ONE_USED;
+    pages[page + LOOKED] = 0;
     if ((pages[page + STATE]! & FREE_MASK) === 0) this.#extend(page);
+    else this.#units.touch(page);
     return page;
   }
 
@@ -330,7 +340,7 @@ export class SmallPages implements PageMemory {
     const links = this.links;
     if (this.#random !== undefined) {
       extendAtRandom(pages, links, page, this.#random);
-      this.#touch(page);
+      this.#units.touch(page);
       return;
     }
     const from = pages[page + EXTENDED]!;
@@ -341,22 +351,7 @@ export class SmallPages implements PageMemory {
     links[base + to - 1] = 0;
     pages[page + STATE] = pages[page + STATE]! + from + 1;
     pages[page + EXTENDED] = to;
-    this.#touch(page);
-  }
-
-  /** Notes that the slots below EXTENDED may be written from now on. */
-  #touch(page: number): void {
-    const pages = this.range.pages;
-    const before = pages[page + UNTOUCHED]!;
-    if (before === 0) return;
-    const bytes = pages[page + EXTENDED]! * (pages[page + SHAPE]! & GRANULES_MASK) * GRANULE;
-    this.#setUntouched(page, Math.min(before, PAGE_UNITS - Math.ceil(bytes / UNIT)));
-  }
-
-  #setUntouched(page: number, units: number): void {
-    const pages = this.range.pages;
-    this.untouchedUnits += units - pages[page + UNTOUCHED]!;
-    pages[page + UNTOUCHED] = units;
+    this.#units.touch(page);
   }
 
   /** A page for the class with no live slot, in no list; `NO_PAGE` when none can be had. */
@@ -374,13 +369,14 @@ export class SmallPages implements PageMemory {
       this.#setCurrent(sizeClass, NO_PAGE);
       page = this.range.take(PAGE_UNITS, PAGE_SIZE, PAGE_RUN);
       if (page === -1) return NO_PAGE;
-      untouched = this.range.runs.freshUnits;
+      const { freshFrom, freshUnits } = this.range.runs;
+      untouched = unitsOf(freshFrom - page, freshFrom - page + freshUnits);
     }
     const pages = this.range.pages;
     try {
       pages[page + LINKS] = this.#table.take(sizeClass);
     } catch (error) {
-      this.range.release(page, untouched);
+      this.#releasePage(page, untouched);
       if (!(error instanceof OutOfMemoryError)) throw error;
       this.range.failure = error;
       return NO_PAGE;
@@ -388,16 +384,16 @@ export class SmallPages implements PageMemory {
     pages[page + CLASS] = sizeClass;
     pages[page + SHAPE] = shapeOf(CLASS_GRANULES[sizeClass]!);
     pages[page + CAPACITY] = CLASS_SLOTS[sizeClass]!;
-    this.#setUntouched(page, untouched);
+    this.#units.set(page, untouched);
     return page;
   }
 
-  /** Gives the links of a page back and clears its record; returns how many of its units are untouched. */
+  /** Gives the links of a page back and clears its record; returns its untouched units. */
   #clear(page: number): number {
     const pages = this.range.pages;
     const untouched = pages[page + UNTOUCHED]!;
     this.#table.give(pages[page + CLASS]!, pages[page + LINKS]!);
-    this.#setUntouched(page, 0);
+    this.#units.set(page, 0);
     clearPageRecord(pages, page);
     return untouched;
   }
@@ -409,8 +405,15 @@ export class SmallPages implements PageMemory {
     return page;
   }
 
-  #releasePage(page: number): void {
-    this.range.release(page, this.#clear(page));
+  /** Frees the run of a page. Of its untouched units, the record of a free run has room for one stretch. */
+  #releasePage(page: number, untouched: number = this.#clear(page)): void {
+    const { from, to } = longestStretch(untouched);
+    this.range.release(page, to - from, PAGE_UNITS - to);
+  }
+
+  /** See {@link PageMemory.discardUnused}. */
+  discardUnused(discard: (unit: number, count: number) => void, step: number): void {
+    this.#units.discardUnused(this.links, discard, step);
   }
 
   /** The count of live slots of a page. */

@@ -411,6 +411,7 @@ describe("AddressRange", () => {
         for (const unit of idle) range.release(unit);
         idle = [];
       },
+      discardUnused() {},
     };
     for (const unit of parked) range.releaseLarge(unit);
     assertEquals([range.runs.parkedUnits, range.runs.writtenUnits, recorder.releasedBytes], [96, 0, 0]);

@@ -48,6 +48,23 @@ describe("Footprint", () => {
     assertEquals(footprint.excess(991, 500), 1 + 32);
   });
 
+  it("partial pages are looked at again after a sixty-fourth of growth, or 32 KiB", () => {
+    const footprint = new Footprint();
+    assert(footprint.isWorthLooking(33), "the first time");
+    footprint.looked(700, 640);
+    assertEquals([649, 650].map((resident) => footprint.isWorthLooking(resident)), [false, true]);
+    footprint.looked(110, 100);
+    assertEquals([107, 108].map((resident) => footprint.isWorthLooking(resident)), [false, true]);
+  });
+
+  it("an eighth of what partial pages gave back may come again", () => {
+    const footprint = new Footprint();
+    assertEquals(footprint.excess(1_000, 10), 0);
+    footprint.looked(1_000, 920);
+    assertEquals(footprint.most, 990 + 10);
+    assertEquals(footprint.excess(1_000, 500), 0);
+  });
+
   it("what a heap gave back as it shrank may come again", () => {
     const footprint = new Footprint();
     footprint.excess(1_000, 0);

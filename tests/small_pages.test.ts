@@ -28,6 +28,7 @@ import {
   SHAPE,
   SLACK_MASK,
   STATE,
+  UNTOUCHED,
 } from "../src/page_table.ts";
 import { reserveRange } from "../src/region.ts";
 import { LARGE_RUN, PAGE_RUN } from "../src/runs.ts";
@@ -229,7 +230,7 @@ describe("SmallPages", () => {
     check(pages);
     take(pages, sizeClass, 1);
     assertEquals(pages.untouchedUnits, Math.min(pages.range.runs.freshUnits, 15));
-    pages.untouchedUnits++;
+    pages.range.pages[pages.current(sizeClass) + UNTOUCHED]! ^= 1 << 15;
     assertThrows(() => pages.check(), CorruptionError, "units are untouched");
   });
 

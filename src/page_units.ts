@@ -1,0 +1,171 @@
+/**
+ * Which units of the pages of small blocks are resident, and how those that hold nothing go back.
+ *
+ * A page that was full and lost most of its blocks is still resident as a whole, although many of its units (4 KiB) may hold
+ * no live slot. When a heap grows beyond what it ever needed, and free runs are not enough (footprint.ts), these go back:
+ *
+ * ```text
+ *   byte of a page          0      4096    8192    12288   16384   20480   24576   28672 ...
+ *   slots of 1 KiB          │# # # #│# . # .│. . . .│. . . .│. . # .│. . . .│. . . .│ ...   #: live or delayed, .: free
+ *   UNTOUCHED after that      0       0       1       1       0       1       1       1
+ *
+ *   four slots of a new one │# . . .│       │       │       │       │       │       │ ...   the others are not in its list
+ *   its UNTOUCHED             0       1       1       1       1       1       1       1
+ * ```
+ *
+ * Only partial pages are looked at: a full one has nothing to give, an empty one is idle and goes back as a run, and from a
+ * current one `heap.allocate` takes slots without a note. When a page becomes current, and when its list gets more
+ * slots, the units of all slots below EXTENDED count as written again.
+ *
+ * Invariants: no live or delayed slot lies in an untouched unit, and no slot below EXTENDED of a current page;
+ * {@link PageUnits.count} is the count of the untouched units of all pages.
+ *
+ * Cost of a look: one record for each partial page. Links are read only of a page that has enough free slots to cover a unit,
+ * and has lost some since its links were last read: of each unit, those up to the first live one.
+ *
+ * @module
+ */
+import type { AddressRange } from "./address_range.ts";
+import {
+  CAPACITY,
+  EXTENDED,
+  GRANULES_MASK,
+  LINKS,
+  LIVE,
+  LOOKED,
+  NEXT,
+  NO_PAGE,
+  PARTIAL,
+  SHAPE,
+  STATE,
+  UNTOUCHED,
+} from "./page_table.ts";
+import { PAGE_UNITS, UNIT } from "./runs.ts";
+import { CLASS_COUNT, GRANULE } from "./size_class.ts";
+
+/** Granules of a unit. */
+const UNIT_GRANULES = UNIT / GRANULE;
+
+/** The bits of all units of a page. */
+const ALL_UNITS = 2 ** PAGE_UNITS - 1;
+
+/** Consecutive units of a page, counted from its first: those from `from` to `to`. */
+export interface Stretch {
+  /** The first. */
+  readonly from: number;
+  /** The one after the last. */
+  readonly to: number;
+}
+
+/** What is known of the units of the pages of one range. Units of a page are bits of a word, the first is the lowest. */
+export class PageUnits {
+  /** How many were not written since their memory was last given back, or never. */
+  count = 0;
+  readonly #range: AddressRange;
+
+  /** Of the pages of `range`. */
+  constructor(range: AddressRange) {
+    this.#range = range;
+  }
+
+  /** Sets which units of a page are untouched. */
+  set(page: number, untouched: number): void {
+    const { pages } = this.#range;
+    this.count += countUnits(untouched) - countUnits(pages[page + UNTOUCHED]!);
+    pages[page + UNTOUCHED] = untouched;
+  }
+
+  /** Notes that the slots below EXTENDED may be written from now on. */
+  touch(page: number): void {
+    const { pages } = this.#range;
+    const untouched = pages[page + UNTOUCHED]!;
+    if (untouched === 0) return;
+    this.set(page, untouched & ~extendedUnits(pages, page));
+  }
+
+  /**
+   * Has `discard` give back what partial pages have, in multiples of `step` units. What it throws ends that: what was given
+   * back is noted, and the page is looked at again the next time.
+   */
+  discardUnused(links: Uint16Array, discard: (unit: number, count: number) => void, step: number): void {
+    for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) {
+      // The table does not grow in here, and no page leaves its list: a source can change nothing of a heap at work.
+      const { pages } = this.#range;
+      for (let page = pages[PARTIAL + sizeClass]!; page !== NO_PAGE; page = pages[page + NEXT]!) {
+        const used = pages[page + STATE]! >>> 12;
+        if (pages[page + LOOKED] === used + 1) continue;
+        const free = (pages[page + CAPACITY]! - used) * (pages[page + SHAPE]! & GRANULES_MASK);
+        const untouched = pages[page + UNTOUCHED]!;
+        if (free < (countUnits(untouched) + step) * UNIT_GRANULES) continue;
+        for (const { from, to } of stretches(unusedUnits(pages, links, page) & ~untouched, step)) {
+          discard(page + from, to - from);
+          this.set(page, pages[page + UNTOUCHED]! | unitsOf(from, to));
+        }
+        pages[page + LOOKED] = used + 1;
+      }
+    }
+  }
+}
+
+/** The units of a page in which slots below EXTENDED lie. */
+export function extendedUnits(pages: Int32Array, page: number): number {
+  const granules = pages[page + EXTENDED]! * (pages[page + SHAPE]! & GRANULES_MASK);
+  return unitsOf(0, Math.ceil(granules / UNIT_GRANULES));
+}
+
+/** The units of a page in which no live or delayed slot lies. */
+export function unusedUnits(pages: Int32Array, links: Uint16Array, page: number): number {
+  const base = pages[page + LINKS]!;
+  const extended = pages[page + EXTENDED]!;
+  const granules = pages[page + SHAPE]! & GRANULES_MASK;
+  let unused = ALL_UNITS;
+  for (let slot = 0; slot < extended;) {
+    if (links[base + slot]! < LIVE) {
+      slot++;
+      continue;
+    }
+    const end = Math.ceil((slot + 1) * granules / UNIT_GRANULES);
+    unused &= ~unitsOf(Math.floor(slot * granules / UNIT_GRANULES), end);
+    // The first slot that is not wholly in the units up to there.
+    slot = Math.floor(end * UNIT_GRANULES / granules);
+  }
+  return unused;
+}
+
+/** The units from `from` to `to`. */
+export function unitsOf(from: number, to: number): number {
+  return (1 << to) - (1 << from);
+}
+
+/** The stretches of units, as far as they are multiples of `step` at such multiples. */
+export function stretches(units: number, step: number): Stretch[] {
+  const found: Stretch[] = [];
+  const whole = unitsOf(0, step);
+  for (let unit = 0; unit + step <= PAGE_UNITS; unit += step) {
+    const from = unit;
+    while (unit + step <= PAGE_UNITS && (units >>> unit & whole) === whole) unit += step;
+    if (unit > from) found.push({ from, to: unit });
+  }
+  return found;
+}
+
+/** No unit. */
+const NO_STRETCH: Stretch = { from: PAGE_UNITS, to: PAGE_UNITS };
+
+/** The longest stretch of units, of equal ones the last; an empty one, at the end, when there are none. */
+export function longestStretch(units: number): Stretch {
+  if (units === 0) return NO_STRETCH;
+  let longest = NO_STRETCH;
+  for (const stretch of stretches(units, 1)) {
+    if (stretch.to - stretch.from >= longest.to - longest.from) longest = stretch;
+  }
+  return longest;
+}
+
+/** How many units there are. */
+export function countUnits(units: number): number {
+  let sums = units - ((units >>> 1) & 0x5555);
+  sums = (sums & 0x3333) + ((sums >>> 2) & 0x3333);
+  sums = (sums + (sums >>> 4)) & 0x0f0f;
+  return (sums + (sums >>> 8)) & 31;
+}

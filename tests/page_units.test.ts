@@ -1,0 +1,463 @@
+/**
+ * Units of pages that hold nothing live: which they are, that they go back and nothing else does, and what is noted of it.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import {
+  type Address,
+  failingPageSource,
+  fixedPageSource,
+  Heap,
+  type HeapOptions,
+  OutOfMemoryError,
+  type PageSource,
+  systemPageSource,
+} from "../mod.ts";
+import { AddressRange } from "../src/address_range.ts";
+import { CorruptionError } from "../src/errors.ts";
+import { EXTENDED, LINKS, LIVE, liveLink, LOOKED, STATE, UNTOUCHED } from "../src/page_table.ts";
+import { countUnits, longestStretch, stretches, unitsOf, unusedUnits } from "../src/page_units.ts";
+import { reserveRange } from "../src/region.ts";
+import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, classFor } from "../src/size_class.ts";
+import { SmallPages } from "../src/small_pages.ts";
+import { Prng } from "./support/prng.ts";
+import { Recorder } from "./support/recording_source.ts";
+
+const LINK = liveLink(16, 0);
+const PAGE = 65_536;
+
+/** Pages over a fixed buffer, which is never asked to give anything back: the tests are what is called to do that. */
+function makePages(count = 16): SmallPages {
+  const source = fixedPageSource(new ArrayBuffer(count * PAGE));
+  return new SmallPages(source, new AddressRange(source, reserveRange(source, count * PAGE, count * PAGE)));
+}
+
+/** The page of a granule. */
+function pageOf(granule: number): number {
+  return (granule >>> 8) & -16;
+}
+
+function free(pages: SmallPages, granule: number): void {
+  pages.free(granule, pages.liveLink(granule));
+}
+
+function check(pages: SmallPages): void {
+  pages.range.check();
+  pages.check();
+}
+
+/** What goes back of the pages now: the units. */
+function discarded(pages: SmallPages, step = 1): number[] {
+  const units: number[] = [];
+  pages.discardUnused((unit, count) => units.push(...Array.from({ length: count }, (_, i) => unit + i)), step);
+  check(pages);
+  return units;
+}
+
+/** A full page of slots of `size` bytes that is not current, and the granules of its slots. */
+function fullPage(pages: SmallPages, size: number): { readonly page: number; readonly slots: number[] } {
+  const sizeClass = classFor(size, 16);
+  const slots = Array.from({ length: CLASS_SLOTS[sizeClass]! }, () => pages.allocate(sizeClass, LINK));
+  pages.allocate(sizeClass, LINK);
+  return { page: pageOf(slots[0]!), slots };
+}
+
+describe("units of a page", () => {
+  it("are counted", () => {
+    for (let units = 0; units < 2 ** 16; units++) {
+      const count = units.toString(2).replaceAll("0", "").length;
+      if (countUnits(units) !== count) assertEquals(countUnits(units), count, units.toString(2));
+    }
+  });
+
+  it("form stretches of multiples of an OS page", () => {
+    const units = 0b1111_1110_0001_1100;
+    assertEquals(stretches(units, 1), [{ from: 2, to: 5 }, { from: 9, to: 16 }]);
+    assertEquals(stretches(units, 2), [{ from: 2, to: 4 }, { from: 10, to: 16 }]);
+    assertEquals(stretches(units, 4), [{ from: 12, to: 16 }]);
+    assertEquals([stretches(units, 16), stretches(0xffff, 16)], [[], [{ from: 0, to: 16 }]]);
+    assertEquals([stretches(0xffff, 32), stretches(0, 1)], [[], []]);
+    for (const seed of [1, 2, 3]) {
+      const random = new Prng(seed);
+      for (let round = 0; round < 300; round++) {
+        const units = random.below(2 ** 16);
+        const found = stretches(units, 1);
+        const sum = found.reduce((sum, { from, to }) => sum | unitsOf(from, to), 0);
+        assertEquals(sum, units, `seed ${seed}`);
+        const { from, to } = longestStretch(units);
+        assertEquals(to - from, Math.max(0, ...found.map(({ from, to }) => to - from)), `seed ${seed}`);
+        assertEquals(unitsOf(from, to) & ~units, 0);
+      }
+    }
+    assertEquals(longestStretch(0), { from: 16, to: 16 });
+    assertEquals(longestStretch(0b0111_0111), { from: 4, to: 7 });
+  });
+
+  for (const seed of [1, 2]) {
+    it(`are unused when no live or delayed slot reaches into them, for every class, seed ${seed}`, () => {
+      const random = new Prng(seed);
+      const pages = makePages(CLASS_COUNT * 2);
+      for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) {
+        const granules = CLASS_GRANULES[sizeClass]!;
+        const { page, slots } = fullPage(pages, granules * 16);
+        const kept = slots.filter((granule) => {
+          if (random.chance(300 / slots.length)) return true;
+          free(pages, granule);
+          return false;
+        });
+        for (const granule of kept) if (random.chance(50)) pages.delay(granule, pages.liveLink(granule));
+        let unused = 0xffff;
+        for (const granule of kept) {
+          for (let at = granule; at < granule + granules; at++) unused &= ~(1 << ((at >>> 8) & 15));
+        }
+        const what = `class ${sizeClass}, kept ${kept}`;
+        if (pages.range.pages[page + LINKS] === 0) assertEquals(kept, [], what);
+        else assertEquals(unusedUnits(pages.range.pages, pages.links, page), unused, what);
+      }
+      check(pages);
+    });
+  }
+});
+
+describe("SmallPages.discardUnused()", () => {
+  it("gives back what is between the live slots of partial pages, once", () => {
+    const pages = makePages();
+    const { page, slots } = fullPage(pages, 1024);
+    assertEquals(discarded(pages), [], "a full page");
+    // 64 slots, 4 a unit: those of units 0, 1 (its last) and 5 stay.
+    for (const [slot, granule] of slots.entries()) if (![0, 7, 20].includes(slot)) free(pages, granule);
+    const untouched = pages.untouchedUnits;
+    assertEquals(discarded(pages), [2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15].map((unit) => page + unit));
+    assertEquals(pages.untouchedUnits - untouched, 13);
+    assertEquals(discarded(pages), [], "nothing was freed since");
+    free(pages, slots[7]!);
+    assertEquals(discarded(pages), [page + 1]);
+    assertEquals(pages.range.pages[page + UNTOUCHED], 0xffff & ~0b10_0001);
+  });
+
+  it("leaves current, idle and full pages alone", () => {
+    const pages = makePages();
+    const sizeClass = classFor(16_384, 16);
+    const slots = Array.from({ length: 12 }, () => pages.allocate(sizeClass, LINK));
+    for (const slot of [1, 2, 3, 9, 10]) free(pages, slots[slot]!);
+    assertEquals(pages.current(sizeClass), pageOf(slots[8]!));
+    // The second page is full, the third current.
+    assertEquals(discarded(pages), Array.from({ length: 12 }, (_, i) => pageOf(slots[0]!) + 4 + i));
+    free(pages, slots[0]!);
+    assert(pages.idleUnits > 0);
+    assertEquals(discarded(pages), []);
+  });
+
+  it("a slot that straddles two units keeps both, and slots that were never used go back where they were written before", () => {
+    const pages = makePages(4);
+    // The whole of a page is written as that of another class.
+    const other = classFor(16_384, 16);
+    const written = Array.from({ length: 4 }, () => pages.allocate(other, LINK));
+    pages.allocate(other, LINK);
+    for (const granule of written) free(pages, granule);
+    const sizeClass = classFor(3584, 16);
+    const first = pages.allocate(sizeClass, LINK);
+    assertEquals(pageOf(first), pageOf(written[0]!));
+    assertEquals(pages.range.pages[pageOf(first) + UNTOUCHED], 0);
+    const slots = [first, ...Array.from({ length: 17 }, () => pages.allocate(sizeClass, LINK))];
+    assert(pages.allocate(sizeClass, LINK) !== -1);
+    for (const [slot, granule] of slots.entries()) if (slot !== 3) free(pages, granule);
+    // Slot 3 is from byte 10,752 to 14,336.
+    assertEquals(
+      discarded(pages),
+      [0, 1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15].map((unit) => pageOf(first) + unit),
+    );
+  });
+
+  it("delayed slots are not given back until they are free", () => {
+    const pages = makePages();
+    const { page, slots } = fullPage(pages, 4096);
+    for (const granule of slots.slice(2)) pages.delay(granule, pages.liveLink(granule));
+    free(pages, slots[1]!);
+    assertEquals(discarded(pages), [page + 1]);
+    for (const granule of slots.slice(8)) pages.freeDelayed(granule);
+    assertEquals(discarded(pages), [8, 9, 10, 11, 12, 13, 14, 15].map((unit) => page + unit));
+    free(pages, slots[0]!);
+    for (const granule of slots.slice(2, 8)) pages.freeDelayed(granule);
+    check(pages);
+  });
+
+  it("whole OS pages only", () => {
+    const pages = makePages();
+    const { page, slots } = fullPage(pages, 1024);
+    for (const [slot, granule] of slots.entries()) if (![0, 20].includes(slot)) free(pages, granule);
+    assertEquals(discarded(pages, 16), []);
+    assertEquals(discarded(pages, 32), []);
+    const [table, looked] = [pages.range.pages, page + LOOKED];
+    for (const [step, units] of [[4, [8, 9, 10, 11, 12, 13, 14, 15]], [2, [2, 3, 6, 7]], [1, [1, 4]]] as const) {
+      table[looked] = 0;
+      assertEquals(discarded(pages, step), units.map((unit) => page + unit), `${step} units an OS page`);
+      assertEquals(discarded(pages), [], "nothing was freed since it was looked at");
+    }
+  });
+
+  it("what is taken from again counts as written, and may go back once more", () => {
+    const pages = makePages();
+    const sizeClass = classFor(1024, 16);
+    const { page, slots } = fullPage(pages, 1024);
+    for (const granule of slots.slice(1)) free(pages, granule);
+    const before = pages.untouchedUnits;
+    assertEquals(discarded(pages).length, 15);
+    // The current page has three slots in its list, then the partial one is the next.
+    const taken = Array.from({ length: 4 }, () => pages.allocate(sizeClass, LINK));
+    assertEquals([pages.current(sizeClass), pageOf(taken[3]!)], [page, page]);
+    assertEquals([pages.untouchedUnits, pages.range.pages[page + UNTOUCHED]], [before, 0]);
+    check(pages);
+    while (pages.current(sizeClass) === page) taken.push(pages.allocate(sizeClass, LINK));
+    assertEquals(discarded(pages).length, 0, "it is full");
+    for (const granule of taken) if (pageOf(granule) === page) free(pages, granule);
+    assertEquals(discarded(pages).length, 15);
+  });
+
+  it("a page that is released tells the runs the longest stretch of what it gave back", () => {
+    const pages = makePages();
+    const sizeClass = classFor(4096, 16);
+    const { page, slots } = fullPage(pages, 4096);
+    for (const slot of [1, 4, 5, 6, 7, 12, 13, 14]) free(pages, slots[slot]!);
+    assertEquals(discarded(pages).length, 8);
+    for (const slot of [0, 2, 3, 8, 9, 10, 11, 15]) free(pages, slots[slot]!);
+    const { runs } = pages.range;
+    const [written, untouched] = [runs.writtenUnits, pages.untouchedUnits];
+    pages.releaseIdle(false);
+    check(pages);
+    // The run after it is the current page.
+    assertEquals([runs.writtenUnits - written, pages.untouchedUnits - untouched], [16 - 4, -8]);
+    assert(pages.current(sizeClass) !== page);
+    const again = pages.allocate(classFor(16_384, 16), LINK);
+    assertEquals(pageOf(again), page);
+    assertEquals(pages.range.pages[page + UNTOUCHED], 0b1111_0000, "the gap is known where it is");
+    check(pages);
+  });
+
+  it("what cannot be given back stays as it is, is counted as that, and is tried again", () => {
+    const pages = makePages();
+    const { page, slots } = fullPage(pages, 4096);
+    for (const slot of [1, 5, 9]) free(pages, slots[slot]!);
+    const given: number[] = [];
+    const refuse = (unit: number) => {
+      if (given.length === 1) throw new OutOfMemoryError("no", 4096);
+      given.push(unit);
+    };
+    assertThrows(() => pages.discardUnused(refuse, 1), OutOfMemoryError);
+    check(pages);
+    assertEquals(given, [page + 1]);
+    assertEquals(pages.range.pages[page + UNTOUCHED], 0b10);
+    assertEquals(discarded(pages), [page + 5, page + 9]);
+  });
+
+  for (const seed of [1, 2, 3]) {
+    it(`never gives a live byte back, check() after each of 2,000 steps, seed ${seed}`, () => {
+      const pages = makePages(40);
+      const random = new Prng(seed);
+      const live = new Map<number, number>();
+      let given = 0;
+      for (let step = 0; step < 2000; step++) {
+        const what = `seed ${seed}, step ${step}`;
+        if (random.chance(step % 500 < 300 ? 80 : 10) || live.size === 0) {
+          const sizeClass = classFor([640, 2048, 5120][random.below(3)]!, 16);
+          const granule = pages.allocate(sizeClass, LINK);
+          if (granule !== -1) live.set(granule, CLASS_GRANULES[sizeClass]!);
+        } else {
+          const granule = [...live.keys()][random.below(live.size)]!;
+          live.delete(granule);
+          free(pages, granule);
+        }
+        if (random.chance(5)) {
+          pages.discardUnused((unit, count) => {
+            given += count;
+            for (const [granule, length] of live) {
+              assert(granule + length <= unit << 8 || granule >= (unit + count) << 8, `${what}: ${granule} is live`);
+            }
+          }, random.chance(80) ? 1 : 2);
+        }
+        if (random.chance(1)) pages.releaseIdle(random.chance(50));
+        check(pages);
+      }
+      assert(given > 10, `seed ${seed}: ${given} units`);
+    });
+  }
+});
+
+describe("SmallPages.check() and units", () => {
+  /** A page of which units were given back, and the current one. */
+  function populated(): { pages: SmallPages; page: number; current: number } {
+    const pages = makePages();
+    const { page, slots } = fullPage(pages, 4096);
+    for (const granule of slots.slice(3)) free(pages, granule);
+    assertEquals(discarded(pages).length, 13);
+    return { pages, page, current: pages.current(classFor(4096, 16)) };
+  }
+
+  it("finds a live slot in a unit that was given back", () => {
+    const { pages, page } = populated();
+    // The count stays the same.
+    pages.range.pages[page + UNTOUCHED]! ^= 0b1100;
+    const message = `Cannot trust the page at unit ${page}: its unit 2 is untouched, and a live slot lies in it`;
+    assertThrows(() => pages.check(), CorruptionError, message);
+  });
+
+  it("finds a delayed slot in a unit that was given back", () => {
+    const { pages, page } = populated();
+    const granule = (page << 8) + 512;
+    pages.delay(granule, pages.liveLink(granule));
+    check(pages);
+    pages.range.pages[page + UNTOUCHED]! ^= 0b1100;
+    assertThrows(() => pages.check(), CorruptionError, "its unit 2 is untouched, and a live slot lies in it");
+  });
+
+  it("finds a slot of the current page's list in a unit that was given back", () => {
+    const { pages, current } = populated();
+    const table = pages.range.pages;
+    assertEquals([table[current + EXTENDED], table[current + UNTOUCHED]], [1, 0xfffe]);
+    table[current + UNTOUCHED] = 0x7fff;
+    const message =
+      `Cannot trust the page at unit ${current}: its unit 0 is untouched, and slots of its list lie in it`;
+    assertThrows(() => pages.check(), CorruptionError, message);
+  });
+
+  it("finds units that there are not, and a wrong count", () => {
+    const { pages, page } = populated();
+    const table = pages.range.pages;
+    for (let bit = 16; bit < 32; bit++) {
+      table[page + UNTOUCHED]! ^= 1 << bit;
+      assertThrows(() => pages.check(), CorruptionError, `Cannot trust the page at unit ${page}: it has no units`);
+      table[page + UNTOUCHED]! ^= 1 << bit;
+    }
+    table[page + UNTOUCHED]! ^= 1 << 9;
+    assertThrows(() => pages.check(), CorruptionError, "units are untouched, ");
+    table[page + UNTOUCHED]! ^= 1 << 9;
+    check(pages);
+    assert((table[page + STATE]! >>> 12) === 3 && pages.links[table[page + LINKS]!]! >= LIVE);
+  });
+});
+
+/** A source that says where memory was given back. */
+function watched(source: PageSource = systemPageSource()): { source: PageSource; given: [Address, number][] } {
+  const given: [Address, number][] = [];
+  const discard = (address: Address, byteLength: number) => {
+    source.discard(address, byteLength);
+    given.push([address, byteLength]);
+  };
+  return { source: { ...source, discard }, given };
+}
+
+/** Which of the places given back have a live block on each side in the same page: those are inside pages in use. */
+function insidePages(heap: Heap, given: readonly [Address, number][]): [Address, number][] {
+  const used = new Set(Array.from(heap.blocks(), ({ address }) => Math.floor(address / PAGE)));
+  return given.filter(([address]) => used.has(Math.floor(address / PAGE)));
+}
+
+/**
+ * Writes blocks of 512 bytes, then frees all but those in the first of each 16 KiB. Returns what is left, and a function that
+ * verifies it.
+ */
+function sparse(heap: Heap, count: number): { kept: Address[]; verify: () => void } {
+  const all = Array.from({ length: count }, () => heap.allocate(512));
+  for (const address of all) heap.view(address).fill(address / 512);
+  const kept = all.filter((address) => address % 16_384 < 512);
+  for (const address of all) if (address % 16_384 >= 512) heap.free(address);
+  const verify = () => {
+    heap.check();
+    for (const address of kept) {
+      const bytes = heap.view(address);
+      assert(bytes.every((byte) => byte === ((address / 512) & 255)), `the block at ${address} has changed`);
+    }
+  };
+  return { kept, verify };
+}
+
+/** Takes and writes 2 MiB in blocks of another class. */
+function grow(heap: Heap): Address[] {
+  const blocks = Array.from({ length: 1000 }, () => heap.allocate(2048));
+  for (const address of blocks) heap.view(address).fill(0xee);
+  return blocks;
+}
+
+describe("Heap and units of pages", () => {
+  const KINDS: readonly (readonly [name: string, options: HeapOptions])[] = [
+    ["a plain heap", {}],
+    ["a heap that clears", { zeroOnFree: true }],
+    ["a secure heap", { secure: { seed: 7 } }],
+    ["a heap of random placement", { secure: { seed: 8, zeroOnFree: false, delayedReuse: false } }],
+  ];
+  for (const [name, options] of KINDS) {
+    it(`${name} gives them back when it grows, and its blocks stay as they are`, () => {
+      const { source, given } = watched();
+      using heap = new Heap({ ...options, source });
+      const { kept, verify } = sparse(heap, 8192);
+      given.length = 0;
+      const others = grow(heap);
+      verify();
+      const bytes = insidePages(heap, given).reduce((sum, [, byteLength]) => sum + byteLength, 0);
+      assert(bytes >= 2 ** 20, `${bytes} of some 3 MiB were given back`);
+      // What was given back is used again, and can be written as a whole.
+      const again = Array.from({ length: 4000 }, () => heap.allocate(512));
+      for (const address of again) heap.view(address).fill(0xdd);
+      verify();
+      for (const address of [...again, ...others, ...kept]) heap.free(address);
+      heap.check();
+    });
+  }
+
+  it("trim() gives them back, says so, and has nothing more to give then", () => {
+    const { source, given } = watched();
+    using heap = new Heap({ source });
+    const { verify } = sparse(heap, 8192);
+    const trimmed = heap.trim();
+    verify();
+    const bytes = insidePages(heap, given).reduce((sum, [, byteLength]) => sum + byteLength, 0);
+    assert(bytes >= 2.5 * 2 ** 20 && bytes <= trimmed, `${bytes} of ${trimmed}`);
+    assertEquals(heap.trim(), 0);
+    verify();
+  });
+
+  it("a heap that cannot give memory back grows all the same, and tries again", () => {
+    const source = failingPageSource(systemPageSource(), Infinity, { operations: ["discard"] });
+    using heap = new Heap({ source });
+    const { verify } = sparse(heap, 8192);
+    source.rearm(0);
+    grow(heap);
+    assert(source.failures > 0);
+    verify();
+    assertThrows(() => heap.trim(), Error);
+    verify();
+    source.rearm(Infinity);
+    assert(heap.trim() >= 2.5 * 2 ** 20);
+    verify();
+  });
+
+  for (const pageSize of [16_384, 65_536]) {
+    it(`gives whole OS pages of ${pageSize} bytes back`, () => {
+      const recorder = new Recorder(systemPageSource(), { pageSize });
+      {
+        using heap = new Heap({ source: recorder.source });
+        const all = Array.from({ length: 4096 }, () => heap.allocate(512));
+        const kept = all.filter((address) => address % PAGE < 512);
+        for (const address of all) if (!kept.includes(address)) heap.free(address);
+        grow(heap);
+        heap.trim();
+        // Of 64 KiB each with a block in the first 16 KiB, three quarters at most.
+        if (pageSize === 16_384) assert(recorder.releasedBytes >= 4096 * 512 / 2, `${recorder.releasedBytes}`);
+        heap.check();
+      }
+      assertEquals(recorder.complaint(), "");
+    });
+  }
+
+  it("a fixed buffer has nothing to gain from it", () => {
+    const { source, given } = watched(fixedPageSource(new ArrayBuffer(2 ** 23)));
+    using heap = new Heap({ source });
+    const { verify } = sparse(heap, 4096);
+    grow(heap);
+    heap.trim();
+    assertEquals(insidePages(heap, given), []);
+    verify();
+  });
+});
