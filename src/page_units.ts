@@ -71,7 +71,9 @@ export class PageUnits {
   /** Sets which units of a page are untouched. */
   set(page: number, untouched: number): void {
     const { pages } = this.#range;
-    this.count += countUnits(untouched) - countUnits(pages[page + UNTOUCHED]!);
+    const before = pages[page + UNTOUCHED]!;
+    if (untouched === before) return;
+    this.count += countUnits(untouched) - countUnits(before);
     pages[page + UNTOUCHED] = untouched;
   }
 
@@ -80,7 +82,10 @@ export class PageUnits {
     const { pages } = this.#range;
     const untouched = pages[page + UNTOUCHED]!;
     if (untouched === 0) return;
-    this.set(page, untouched & ~extendedUnits(pages, page));
+    const written = untouched & extendedUnits(pages, page);
+    if (written === 0) return;
+    this.count -= countUnits(written);
+    pages[page + UNTOUCHED] = untouched - written;
   }
 
   /**
