@@ -7,7 +7,7 @@
  * list of partial pages, by size the current page:
  *
  * ```text
- *   word    0 ....... 15   16 ........... 59   60 .......... 103   104 ........... 1128   1136 .... 1151   1152 ...
+ *   word    0 ....... 15   16 ........... 63   64 .......... 111   112 ........... 1136   1152 .... 1167   1168 ...
  *         ┌──────────────┬───────────────────┬───────────────────┬──────────────────────┬───────────────┬────────
  *         │ no page:     │ first PARTIAL     │ LAST partial      │ CURRENT page,        │ page 0        │ page 1
  *         │ zero         │ page, by class    │ page, by class    │ by granules of a size│               │
@@ -65,13 +65,13 @@ export const ZERO_WORDS = 16;
 export const PARTIAL = 16;
 
 /** Where the last partial page of each class is; add the class. */
-export const LAST = 60;
+export const LAST = 64;
 
 /** Where the current page for each size is; add the size in granules, from 0 to 1024. */
-export const CURRENT = 104;
+export const CURRENT = 112;
 
 /** Words of the table before the first page's record: a whole number of lines. */
-const HEADER = 1136;
+const HEADER = 1152;
 
 /** Words of a page's record: one cache line. */
 const RECORD = 16;

@@ -1,19 +1,20 @@
 /**
  * The size classes of small blocks: which sizes a page can be divided into.
  *
- * Sizes are counted in granules of 16 bytes. Up to 128 bytes every multiple of 16 is a class. Above, each doubling has four
- * (5, 6, 7 and 8 times a power of two), so that rounding a size up to its class wastes less than a fifth of the slot; the
- * doublings above 4 KiB have eight (9 to 16 times a power of two), and less than a ninth is wasted:
+ * Sizes are counted in granules of 16 bytes. Up to 128 bytes every multiple of 16 is a class. Above, a doubling has four (5, 6,
+ * 7 and 8 times a power of two), so that rounding a size up to its class wastes less than a fifth of the slot; from 256 to 512
+ * bytes, and above 4 KiB, it has eight (9 to 16 times a power of two), and less than a ninth is wasted:
  *
  * ```text
- *   bytes   16  32 ... 112 128 | 160 192 224 256 | ... | 2560 3072 3584 4096 | 4608 5120 ... 8192 | 9216 10240 ... 16384
- *   class    0   1 ...   6   7 |   8   9  10  11 | ... |   24   25   26   27 |   28   29 ...   35 |   36    37 ...    43
+ *   bytes   16 ... 112 128 | 160 192 224 256 | 288 320 ... 512 | 640 ... 3584 4096 | 4608 5120 ... 8192 | 9216 ... 16384
+ *   class    0 ...   6   7 |   8   9  10  11 |  12  13 ...  19 |  20 ...   30   31 |   32   33 ...   39 |   40 ...    47
  * ```
  *
  * More classes waste less in slots, and leave more slots free that only their own class can use. For small sizes one is
- * worth the other. Large ones are few and alike (the buffers and tables of one program), so that a class that fits them
- * saves much, and one that nobody needs has no page: on eleven traces of real programs these eight more save 0.8 % of the
- * heap, and eight in all doublings 0.5 % (docs/performance.md).
+ * worth the other, but where OS pages without a live slot go back (page_units.ts) the free slots cost less: eight between
+ * 256 and 512 bytes save 0.3 % of the heap on eleven traces of real programs. Large blocks are few and alike (the buffers and
+ * tables of one program), so that a class that fits them saves much, and one that nobody needs has no page: eight above 4 KiB
+ * save 0.8 % (docs/performance.md).
  *
  * @module
  */
@@ -35,11 +36,13 @@ export const PAGE_SIZE = 64 * 1024;
 /** Granules of a page: offsets within a page are granule numbers below this. */
 export const PAGE_GRANULES = PAGE_SIZE / GRANULE;
 
-/** Granules from which a doubling has eight classes instead of four: 4 KiB. */
-const FINE_GRANULES = 256;
+/** Whether the doubling that `granules` are in has eight classes instead of four: from 256 to 512 bytes, and from 4 KiB. */
+function isFine(granules: number): boolean {
+  return granules >= 256 || (granules >= 16 && granules < 32);
+}
 
-/** Count of size classes. The table of page_table.ts has room for so many, the lists of shared_layout.ts for 48. */
-export const CLASS_COUNT = 44;
+/** Count of size classes. The tables of page_table.ts and shared_layout.ts have room for so many. */
+export const CLASS_COUNT = 48;
 
 /** Granules of one slot, by class. */
 export const CLASS_GRANULES: Int32Array = new Int32Array(CLASS_COUNT);
@@ -55,8 +58,8 @@ export const CLASS_SLOTS: Int32Array = new Int32Array(CLASS_COUNT);
 for (let sizeClass = 0, granules = 1; sizeClass < CLASS_COUNT; sizeClass++) {
   CLASS_GRANULES[sizeClass] = granules;
   CLASS_SLOTS[sizeClass] = Math.min(Math.floor(PAGE_GRANULES / granules), PAGE_GRANULES - 1);
-  // Up to 8 granules the step is 1; from there on a quarter of the power of two below, and from 256 an eighth.
-  granules += granules < 8 ? 1 : 2 ** (Math.floor(Math.log2(granules)) - (granules < FINE_GRANULES ? 2 : 3));
+  // Up to 8 granules the step is 1; from there on a quarter of the power of two below, or an eighth.
+  granules += granules < 8 ? 1 : 2 ** (Math.floor(Math.log2(granules)) - (isFine(granules) ? 3 : 2));
 }
 // One call for each class: a loop over a thousand sizes would start the compiler threads of Bun, 2 ms at every start.
 for (let sizeClass = 1; sizeClass < CLASS_COUNT; sizeClass++) {

@@ -30,11 +30,11 @@ describe("size classes", () => {
     assertEquals(shared, shared.toSorted((a, b) => a - b), "shared_layout.ts");
   });
 
-  it("are these 44", () => {
+  it("are these 48", () => {
     const sizes = [...CLASS_GRANULES].map((granules) => granules * GRANULE);
     const expected = [16, 32, 48, 64, 80, 96, 112, 128];
     for (let base = 128; base < SMALL_MAX; base *= 2) {
-      const step = base < 4096 ? base / 4 : base / 8;
+      const step = base === 256 || base >= 4096 ? base / 8 : base / 4;
       for (let size = base + step; size <= base * 2; size += step) expected.push(size);
     }
     assertEquals(sizes, expected);
@@ -59,10 +59,10 @@ describe("size classes", () => {
     }
   });
 
-  it("waste less than a fifth of a block above 128 bytes, a ninth above 4 KiB, and less than 16 bytes of a smaller one", () => {
+  it("waste less than a fifth of a block above 128 bytes, a ninth from 256 to 512 bytes and above 4 KiB, 16 bytes of a smaller one", () => {
     for (let size = 1; size <= SMALL_MAX; size++) {
       const block = CLASS_GRANULES[classFor(size, 1)]! * GRANULE;
-      const part = size <= 4096 ? 5 : 9;
+      const part = size > 4096 || size > 256 && size <= 512 ? 9 : 5;
       assert(size <= 128 ? block - size < 16 : block - size < block / part, `${size} in ${block}`);
     }
   });
