@@ -17,6 +17,7 @@
  * | `arena`         | `new Arena()`, every block freed by itself: what order of death it needs      | systems |
  * | `pool`          | `new PoolAllocator({ slotSize: 64 })`: loops of one size only                 | -       |
  * | `bump`          | `new BumpAllocator()` of 1 MiB: loops that drop everything only               | -       |
+ * | `shared`        | `SharedHeap.create()`, one worker                                             | -       |
  * | `zeroOnFree`    | `new Heap({ zeroOnFree: true })`                                              | modes   |
  * | `secure`        | `new Heap({ secure: true })`                                                  | modes   |
  * | `debug`         | `new DebugAllocator(new Heap())`                                              | modes   |
@@ -55,6 +56,7 @@ export const SUBJECTS: readonly SubjectInfo[] = [
   { name: "arena", group: "systems" },
   { name: "pool" },
   { name: "bump" },
+  { name: "shared" },
   { name: "zeroOnFree", group: "modes" },
   { name: "secure", group: "modes" },
   { name: "debug", group: "modes" },

@@ -58,6 +58,8 @@ function openAllocator(name: string, exports: Exports, source: PageSource | unde
       return construct(exports, "BumpAllocator", { ...from, size: BUMP_BYTES });
     case "pool":
       return construct(exports, "PoolAllocator", { ...from, slotSize: POOL_SLOT });
+    case "shared":
+      return call(exported(exports, "SharedHeap") as unknown as Exports, "create", from);
     case "rulloc":
       return call(exports, "rulloc", undefined, from);
     case "rustyMalloc":
