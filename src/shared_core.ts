@@ -2,8 +2,8 @@
  * A shared heap without its fast paths, as one attachment sees it: every rule of the `Allocator` contract that is not a
  * matter of views.
  *
- * `SharedHeap` answers the usual small calls by itself and comes here with all others: wrong arguments, bad addresses, blocks
- * that are large, aligned or owned, and pages that have run out. What is decided here and nowhere else:
+ * `SharedHeap` answers the usual small calls by itself, or by `SharedMoves`, and comes here with all others: wrong arguments, bad
+ * addresses, blocks that are large, aligned, owned or another's, and pages that have run out. What is decided here and nowhere else:
  *
  * - where a block goes: a page of this attachment up to 16 KiB, a run of units above, and when no page can be had;
  * - bad addresses: {@link SharedCore.live} turns an address into a block or a violation;
@@ -49,6 +49,7 @@ export class SharedCore {
   readonly memory: AllocatorMemory;
   /** Blocks that NativeBuffers of this attachment own. */
   readonly owned: Set<Address> = new Set();
+  readonly #heap: Allocator;
   /** Whether the block of the last `allocate` is memory that reads as zero. */
   isFresh = false;
   #isDisposed = false;
@@ -56,6 +57,7 @@ export class SharedCore {
   /** For `heap`, which is attached to `space`. */
   constructor(heap: Allocator & { readonly source: PageSource }, space: SharedSpace) {
     const { tables } = space;
+    this.#heap = heap;
     this.space = space;
     this.pages = new SharedPages(space);
     this.blocks = new SharedBlocks(space, this.pages);
@@ -98,6 +100,14 @@ export class SharedCore {
       cause.limit,
       { cause },
     );
+  }
+
+  /** Places a block of zeroes; small ones only when {@link SharedMoves} has no short way. */
+  allocateZeroed(size: number, alignment: number): Address {
+    this.isFresh = false;
+    const address = this.#heap.allocate(size, alignment);
+    if (!this.isFresh && size !== 0) this.memory.clearNew(address, size);
+    return address;
   }
 
   /** An address for the block, or 0. */
@@ -227,6 +237,23 @@ export class SharedCore {
       Atomics.compareExchange(links, link, code, (code & ~SLACK_MASK) + usableSize - size) === code;
     if (!isOurs) throwAfterReport(freedMeanwhile("resize", address));
     return true;
+  }
+
+  /** Gives the block at `address`, which is not 0, a new size, moving it when it must. */
+  reallocate(address: Address, size: number): Address {
+    const block = this.live(address, "reallocate");
+    assertSize(size);
+    this.refuseOwned(block, "reallocate");
+    if (size === 0) {
+      this.#heap.free(address);
+      return 0;
+    }
+    const { usableSize, requestedSize, alignment } = block;
+    if ((size * 2 > usableSize || usableSize === GRANULE) && this.resize(block, size)) return address;
+    const moved = this.#heap.allocate(size, alignment);
+    this.memory.copyToNew(address, moved, Math.min(size, requestedSize));
+    this.#heap.free(address);
+    return moved;
   }
 
   #setOwned(address: Address, owned: boolean): void {

@@ -3,6 +3,7 @@
  *
  * ```text
  *   SharedHeap                  fast paths                                         this file
+ *    ├─ SharedMoves             short ways: zeroed, resized, moved                 shared_moves.ts
  *    └─ SharedCore              the contract: arguments, bad addresses, ownership  shared_core.ts
  *        ├─ AllocatorMemory     views, copies, owned buffers                       allocator_memory.ts
  *        ├─ SharedBlocks        which block an address means, figures              shared_blocks.ts
@@ -38,10 +39,11 @@ import { assertReserve, type Attachment, createAttachment, joinAttachment, RESER
 import { SharedCore } from "./shared_core.ts";
 import { copyHandle, type SharedHeapHandle } from "./shared_handle.ts";
 import { DIRTY_WORDS, OWNER } from "./shared_layout.ts";
+import { SharedMoves } from "./shared_moves.ts";
 import type { SharedPages } from "./shared_pages.ts";
 import { sharedPlatform } from "./shared_platform.ts";
 import type { SharedTables } from "./shared_tables.ts";
-import { CLASS_OF, GRANULE, SMALL_MAX } from "./size_class.ts";
+import { CLASS_OF, SMALL_MAX } from "./size_class.ts";
 import { tryAllocate } from "./try_allocate.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
@@ -94,6 +96,7 @@ export class SharedHeap implements Allocator {
   readonly #core: SharedCore;
   readonly #tables: SharedTables;
   readonly #pages: SharedPages;
+  readonly #moves: SharedMoves;
   readonly #memory: AllocatorMemory;
   readonly #number: number;
   #isDetached = false;
@@ -152,6 +155,7 @@ export class SharedHeap implements Allocator {
     this.#pages = this.#core.pages;
     this.#memory = this.#core.memory;
     this.#current = this.#pages.current;
+    this.#moves = new SharedMoves(this.#core, () => this.#renew());
     this.#renew();
   }
 
@@ -238,17 +242,10 @@ export class SharedHeap implements Allocator {
   }
 
   /** See {@link Allocator.allocateZeroed}. Memory fresh from the operating system is not cleared again. */
-  allocateZeroed(size: number, alignment: number = DEFAULT_ALIGNMENT): Address {
-    this.#core.isFresh = false;
-    const address = this.allocate(size, alignment);
-    if (this.#core.isFresh || size === 0) return address;
-    try {
-      this.#memory.clear(address, size);
-    } catch (error) {
-      this.free(address);
-      throw error;
-    }
-    return address;
+  allocateZeroed(size: number, alignment: number = DEFAULT): Address {
+    const bytes = typeof size === "number" ? size >>> 0 : -1;
+    const isUsual = bytes === size && bytes <= this.#fastSize && alignment === DEFAULT;
+    return (isUsual && this.#moves.zeroed(bytes)) || this.#core.allocateZeroed(size, alignment);
   }
 
   /**
@@ -264,25 +261,14 @@ export class SharedHeap implements Allocator {
 
   /** See {@link Allocator.reallocate}. A block that would keep less than half of its size moves to a smaller one. */
   reallocate(address: Address, size: number): Address {
-    if (address === 0) return this.allocate(size);
-    const block = this.#core.live(address, "reallocate");
-    assertSize(size);
-    this.#core.refuseOwned(block, "reallocate");
-    if (size === 0) {
-      this.free(address);
-      return 0;
-    }
-    const { usableSize, requestedSize, alignment } = block;
-    if ((size * 2 > usableSize || usableSize === GRANULE) && this.#core.resize(block, size)) return address;
-    const moved = this.allocate(size, alignment);
-    try {
-      this.#memory.copy(address, moved, Math.min(size, requestedSize));
-    } catch (error) {
-      this.free(moved);
-      throw error;
-    }
-    this.free(address);
-    return moved;
+    const bytes = typeof size === "number" ? size >>> 0 : -1;
+    const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
+    const granule = quotient | 0;
+    const isUsual = granule === quotient && (granule >>> 8) < this.#fastUnits && bytes === size &&
+      bytes <= this.#fastSize;
+    const moved = isUsual ? this.#moves.reallocate(granule, bytes) : 0;
+    if (moved !== 0) return moved;
+    return address === 0 ? this.allocate(size) : this.#core.reallocate(address, size);
   }
 
   /** See {@link Allocator.usableSize}. Constant time. */

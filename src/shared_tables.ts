@@ -35,6 +35,17 @@ import {
   UNITS,
 } from "./shared_layout.ts";
 
+/** A region of the data, as one worker has wrapped it. */
+export interface SharedRegion extends MemoryRegion {
+  /** Its first unit. */
+  readonly firstUnit: number;
+  /** The unit after its last. */
+  readonly endUnit: number;
+}
+
+/** A region without a unit. */
+const NO_REGION: SharedRegion = { ...wrappedBytes(new Uint8Array(0)), address: 0, firstUnit: 0, endUnit: 0 };
+
 /** This worker's wraps of one heap. */
 export class SharedTables {
   /** The control block. */
@@ -59,9 +70,11 @@ export class SharedTables {
   /** The wraps behind the four arrays. */
   readonly #wraps: (Uint8Array | undefined)[] = [];
   /** The wraps of regions. */
-  readonly #regions: (MemoryRegion | undefined)[] = [];
-  /** The region found last. */
+  readonly #regions: (SharedRegion | undefined)[] = [];
+  /** The number of the region found last. */
   #lastRegion = 0;
+  /** The region whose memory was wanted last. */
+  #lastWanted = NO_REGION;
 
   /** Over an initialised control block. */
   constructor(source: PageSource, control: Int32Array) {
@@ -195,26 +208,29 @@ export class SharedTables {
   }
 
   /** The region of a unit below `endUnit`, wrapped. Empty when somebody has detached it. */
-  regionOf(unit: number): MemoryRegion {
+  regionOf(unit: number): SharedRegion {
+    const last = this.#lastWanted;
+    if (unit >= last.firstUnit && unit < last.endUnit) return last;
     const index = this.regionIndex(unit);
-    return this.#regions[index] ?? this.#wrapRegion(index);
+    return this.#lastWanted = this.#regions[index] ?? this.#wrapRegion(index);
   }
 
-  #wrapRegion(index: number): MemoryRegion {
-    const start = this.regionStart(index);
-    const address = this.base + start * UNIT;
-    const length = (this.regionEnd(index) - start) * UNIT;
+  #wrapRegion(index: number): SharedRegion {
+    const firstUnit = this.regionStart(index);
+    const endUnit = this.regionEnd(index);
+    const address = this.base + firstUnit * UNIT;
+    const length = (endUnit - firstUnit) * UNIT;
     const bytes = this.#source.wrap(address, length);
     if (bytes.byteLength !== length) {
       throw new CorruptionError(`Cannot use ${length} bytes: the page source wrapped ${bytes.byteLength} of them`);
     }
-    const region = { ...wrappedBytes(bytes), address };
+    const region = { ...wrappedBytes(bytes), address, firstUnit, endUnit };
     this.#regions[index] = region;
     return region;
   }
 
   /** The regions that this worker has wrapped. */
-  *wrappedRegions(): IterableIterator<MemoryRegion> {
+  *wrappedRegions(): IterableIterator<SharedRegion> {
     for (const region of this.#regions) if (region !== undefined) yield region;
   }
 
@@ -222,6 +238,7 @@ export class SharedTables {
   unwrapData(): void {
     for (const region of this.#regions) if (region !== undefined) this.#source.unwrap(region.bytes);
     this.#regions.length = 0;
+    this.#lastWanted = NO_REGION;
   }
 
   /** Ends this worker's use of the tables. */

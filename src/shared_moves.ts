@@ -1,0 +1,164 @@
+/**
+ * The short ways of a shared heap for small blocks that take more than a slot: zeroed ones, and those that change their size,
+ * in pages that this attachment owns.
+ *
+ * As small_moves.ts, for pages with owners: granules are counted from the start of the data, and each method is one long one.
+ * What each asks of OWNER, which only this worker can take away from a page of its own, and of the bitmap:
+ *
+ * ```text
+ *   zeroed        the slot it takes was not freed twice
+ *   reallocate    in place:  the page is ours; nobody else has freed the block
+ *                 moving:    the page is ours      copy      nobody else has freed the block      take the slot, free the block
+ *                                                 ───────▶ the slot was not freed twice          ─────────▶
+ * ```
+ *
+ * While a page has no news, each question is one comparison of OWNER. They are asked last, so that between them and the writes
+ * lie as few instructions as in `free`: what a copy had into a slot that is not taken in the end has harmed nobody. A link of
+ * our page is written plainly in place too: nobody but its owner ever makes it a free one, and a worker that resizes the same
+ * block at the same moment leaves one of both sizes in it.
+ *
+ * Each method answers 0 where it has no short way, with all blocks as they were: another worker's page (its free is an atomic
+ * operation, and the size in its link another), a block that is owned, or is to move and is aligned, or was freed by others, a
+ * slot that was freed twice, a class without a page, a region that somebody has detached. `SharedCore` then does the same with
+ * all care, and says what is wrong.
+ *
+ * @module
+ */
+import { clearGranules, copyGranules } from "./granules.ts";
+import type { Address } from "./page_source.ts";
+import {
+  FREE_MASK,
+  GRANULES_MASK,
+  INVERSE_SHIFT,
+  LINKS,
+  LIVE,
+  ONE_USED,
+  OWNED,
+  SHAPE,
+  SLACK_MASK,
+  STATE,
+} from "./page_table.ts";
+import type { SharedCore } from "./shared_core.ts";
+import { OWNER, OWNER_MASK } from "./shared_layout.ts";
+import type { SharedPages } from "./shared_pages.ts";
+import { isFreedRemotely } from "./shared_remote.ts";
+import type { SharedTables } from "./shared_tables.ts";
+import { CLASS_OF, GRANULE } from "./size_class.ts";
+
+// V8 reads an imported constant from memory at each use, but folds one of this file.
+const STATE_AT = STATE;
+const SHAPE_AT = SHAPE;
+const LINKS_AT = LINKS;
+const OWNER_AT = OWNER;
+const OWNER_BITS = OWNER_MASK;
+const FREE_BITS = FREE_MASK;
+const GRANULES_BITS = GRANULES_MASK;
+const INVERSE_FROM = INVERSE_SHIFT;
+const ONE_MORE = ONE_USED;
+const LIVE_FROM = LIVE;
+const LIVE_SPAN = OWNED - LIVE;
+/** Links of live blocks of the least alignment are below. */
+const ALIGNED_FROM = LIVE * 2;
+const SLACK_BITS = SLACK_MASK;
+const BYTES = GRANULE;
+
+/** Zeroes, resizes and moves small blocks of one attachment. */
+export class SharedMoves {
+  readonly #core: SharedCore;
+  readonly #pages: SharedPages;
+  readonly #tables: SharedTables;
+  readonly #current: Int32Array;
+  readonly #number: number;
+  readonly #renew: () => void;
+
+  /** For the attachment that `core` is of; `renew` is called when its wraps may have become longer. */
+  constructor(core: SharedCore, renew: () => void) {
+    this.#core = core;
+    this.#pages = core.pages;
+    this.#tables = core.space.tables;
+    this.#current = core.pages.current;
+    this.#number = core.space.number;
+    this.#renew = renew;
+  }
+
+  /** A block of `size` zeroed bytes; 0 when no slot can be had. */
+  zeroed(size: number): Address {
+    const tables = this.#tables;
+    const { pages, links } = tables;
+    const page = this.#current[(size + 15) >>> 4]!;
+    const state = pages[page + STATE_AT]!;
+    const free = state & FREE_BITS;
+    if (free === 0) return this.refill(size) ? this.zeroed(size) : 0;
+    const granules = pages[page + SHAPE_AT]! & GRANULES_BITS;
+    const granule = (page << 8) + (free - 1) * granules;
+    const region = tables.regionOf(granule >>> 8);
+    if (region.bytes.byteLength === 0) return 0;
+    if (pages[page + OWNER_AT] !== this.#number && isFreedRemotely(tables, page, free - 1)) return 0;
+    const index = pages[page + LINKS_AT]! + free - 1;
+    pages[page + STATE_AT] = state + ONE_MORE - free + links[index]!;
+    links[index] = LIVE_FROM + (granules << 4) - size;
+    clearGranules(region, granule - (region.firstUnit << 8), (size + 15) >>> 4);
+    return tables.base + granule * BYTES;
+  }
+
+  /** The new address of the block of a page of ours that starts at `granule`, if one does, with `size` bytes. */
+  reallocate(granule: number, size: number): Address {
+    const tables = this.#tables;
+    const { pages, links } = tables;
+    const page = (granule >>> 8) & -16;
+    if ((pages[page + OWNER_AT]! & OWNER_BITS) !== this.#number || size === 0) return 0;
+    const offset = granule & 4095;
+    const shape = pages[page + SHAPE_AT]!;
+    const usable = (shape & GRANULES_BITS) << 4;
+    const slot = Math.imul(offset, shape >>> INVERSE_FROM) >>> 16;
+    const index = pages[page + LINKS_AT]! + slot;
+    const link = links[index]!;
+    if (((link - LIVE_FROM) >>> 0) >= LIVE_SPAN || Math.imul(slot, usable) !== offset << 4) return 0;
+    const requested = usable - (link & SLACK_BITS);
+    if (size <= usable && usable - size <= SLACK_BITS && (size * 2 > usable || usable === BYTES)) {
+      if (pages[page + OWNER_AT] !== this.#number && isFreedRemotely(tables, page, slot)) return 0;
+      links[index] = link + requested - size;
+      return tables.base + granule * BYTES;
+    }
+    if (link >= ALIGNED_FROM) return 0;
+    const place = this.#current[(size + 15) >>> 4]!;
+    const state = pages[place + STATE_AT]!;
+    const free = state & FREE_BITS;
+    if (free === 0) return this.refill(size) ? this.reallocate(granule, size) : 0;
+    const granules = pages[place + SHAPE_AT]! & GRANULES_BITS;
+    const target = (place << 8) + (free - 1) * granules;
+    const unit = target >>> 8;
+    const from = tables.regionOf(granule >>> 8);
+    const to = unit >= from.firstUnit && unit < from.endUnit ? from : tables.regionOf(unit);
+    if (from.bytes.byteLength === 0 || to.bytes.byteLength === 0) return 0;
+    const count = ((requested < size ? requested : size) + 15) >>> 4;
+    copyGranules(from, granule - (from.firstUnit << 8), to, target - (to.firstUnit << 8), count);
+    if (
+      (pages[page + OWNER_AT] !== this.#number && isFreedRemotely(tables, page, slot)) ||
+      (pages[place + OWNER_AT] !== this.#number && isFreedRemotely(tables, place, free - 1))
+    ) return 0;
+    const taken = pages[place + LINKS_AT]! + free - 1;
+    pages[place + STATE_AT] = state + ONE_MORE - free + links[taken]!;
+    links[taken] = LIVE_FROM + (granules << 4) - size;
+    const before = pages[page + STATE_AT]!;
+    const after = before - ONE_MORE - (before & FREE_BITS) + slot + 1;
+    links[index] = before & FREE_BITS;
+    pages[page + STATE_AT] = after;
+    if (after < ONE_MORE) this.#pages.settle(page);
+    return tables.base + target * BYTES;
+  }
+
+  /**
+   * Gets blocks of `size` a current page with a free slot, and says whether there is one and nothing else has happened.
+   *
+   * @throws {InvalidFreeError} When it is found out that two workers have freed the same block; nothing is allocated then.
+   */
+  refill(size: number): boolean {
+    const isThere = this.#pages.refill(CLASS_OF[(size + 15) >>> 4]!);
+    this.#renew();
+    if (this.#pages.doubles.length === 0) return isThere;
+    this.#core.reportDoubles();
+    // Somebody has heard of it and gone on, and may have done anything.
+    return false;
+  }
+}
