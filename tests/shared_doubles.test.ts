@@ -10,6 +10,7 @@ import { describe, it } from "@std/testing/bdd";
 import { type Address, DisposedError, InvalidFreeError, setViolationHook, SharedHeap } from "../mod.ts";
 import { createAttachment, joinAttachment } from "../src/shared_attachment.ts";
 import { DIRTY_WORDS } from "../src/shared_layout.ts";
+import { freeLate } from "./shared/free_late.ts";
 import { MortalPlatform } from "./shared/mortal_platform.ts";
 
 const RESERVE = 2 ** 28;
@@ -19,26 +20,6 @@ const SIZES = [16, 300, 16_000];
 function pair(): { owner: SharedHeap; other: SharedHeap } {
   const owner = SharedHeap.create({ reserve: RESERVE });
   return { owner, other: SharedHeap.attach(owner.handle) };
-}
-
-/** Frees a block of another's page; between the look at it and its bit, `meanwhile` happens. */
-function freeLate(heap: SharedHeap, address: Address, meanwhile: () => void): void {
-  const { or } = Atomics;
-  let happened = false;
-  Object.assign(Atomics, {
-    or(...args: Parameters<typeof or>) {
-      Object.assign(Atomics, { or });
-      happened = true;
-      meanwhile();
-      return or.apply(Atomics, args);
-    },
-  });
-  try {
-    heap.free(address);
-  } finally {
-    Object.assign(Atomics, { or });
-  }
-  assert(happened, "the block was not freed as one of another's page");
 }
 
 /** The blocks that are reported during `call`, which goes on. */
