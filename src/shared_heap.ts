@@ -35,13 +35,15 @@ import { UnsupportedPlatformError } from "./errors.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { FREE_MASK, GRANULES_MASK, INVERSE_SHIFT, LINKS, LIVE, ONE_USED, OWNED, SHAPE, STATE } from "./page_table.ts";
+import { UNIT } from "./runs.ts";
 import { assertReserve, type Attachment, createAttachment, joinAttachment, RESERVE_MAX } from "./shared_attachment.ts";
 import { SharedCore } from "./shared_core.ts";
 import { copyHandle, type SharedHeapHandle } from "./shared_handle.ts";
-import { DIRTY_WORDS, OWNER } from "./shared_layout.ts";
+import { OWNER } from "./shared_layout.ts";
 import { SharedMoves } from "./shared_moves.ts";
 import type { SharedPages } from "./shared_pages.ts";
 import { sharedPlatform } from "./shared_platform.ts";
+import { isFreedRemotely } from "./shared_remote.ts";
 import type { SharedTables } from "./shared_tables.ts";
 import { CLASS_OF, SMALL_MAX } from "./size_class.ts";
 import { tryAllocate } from "./try_allocate.ts";
@@ -49,15 +51,16 @@ import { tryAllocate } from "./try_allocate.ts";
 // V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
 const STATE_AT = STATE;
 const SHAPE_AT = SHAPE;
-const LINKS_AT = LINKS;
-const OWNER_AT = OWNER;
+const SHAPE_IN = SHAPE - STATE;
+const LINKS_IN = LINKS - STATE;
+const OWNER_IN = OWNER - STATE;
+const RECORD_BITS = 0x0ffffff0;
 const FREE_BITS = FREE_MASK;
 const GRANULES_BITS = GRANULES_MASK;
 const INVERSE_FROM = INVERSE_SHIFT;
 const ONE_MORE = ONE_USED;
 const LIVE_FROM = LIVE;
 const LIVE_SPAN = OWNED - LIVE;
-const BITMAPS = DIRTY_WORDS;
 const DEFAULT = DEFAULT_ALIGNMENT;
 
 /** Options of {@link SharedHeap.create}. */
@@ -103,9 +106,10 @@ export class SharedHeap implements Allocator {
 
   // Copies for the fast paths, renewed whenever this worker wraps more.
   #base: Address = 0;
+  /** Where a page would start whose record were at word 0: a page's address follows from its record. */
+  #origin: Address = 0;
   #current: Int32Array;
   #table: Int32Array = new Int32Array(0);
-  #remote: Int32Array = new Int32Array(0);
   #links: Uint16Array = new Uint16Array(0);
   #fastSize = -1;
   #fastUnits = 0;
@@ -184,22 +188,22 @@ export class SharedHeap implements Allocator {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
     if (bytes === size && bytes <= this.#fastSize && alignment === DEFAULT) {
       const table = this.#table;
-      const page = this.#current[(bytes + 15) >>> 4]!;
-      const state = table[page + STATE_AT]!;
+      // The mask says that sums with it cannot overflow, which V8 would test at each.
+      const record = (this.#current[(bytes + 15) >>> 4]! + STATE_AT) & RECORD_BITS;
+      const state = table[record]!;
       const free = state & FREE_BITS;
       if (free !== 0) {
-        const slot = free - 1;
         // Set when two workers have freed the block at the same moment, and this one took it back first.
         if (
-          table[page + OWNER_AT] === this.#number ||
-          ((this.#remote[BITMAPS + (page << 4) + (slot >>> 4)]! >>> (slot & 15)) & 1) === 0
+          table[record + OWNER_IN] === this.#number ||
+          !isFreedRemotely(this.#tables, record - STATE_AT, free - 1)
         ) {
           const links = this.#links;
-          const index = table[page + LINKS_AT]! + slot;
-          const granules = table[page + SHAPE_AT]! & GRANULES_BITS;
-          table[page + STATE_AT] = state + ONE_MORE - free + links[index]!;
+          const index = (table[record + LINKS_IN]! + free - 1) >>> 0;
+          const granules = table[record + SHAPE_IN]! & GRANULES_BITS;
+          table[record] = state + ONE_MORE - free + links[index]!;
           links[index] = LIVE_FROM + (granules << 4) - bytes;
-          return this.#base + ((page << 8) + Math.imul(slot, granules)) * 16;
+          return this.#origin + ((record << 8) + (free - 1) * granules) * 16;
         }
       }
     }
@@ -212,25 +216,25 @@ export class SharedHeap implements Allocator {
     const at = distance | 0;
     if (at === distance && (at & 15) === 0 && (at >>> 12) < this.#fastUnits) {
       const table = this.#table;
-      const page = (at >>> 12) & -16;
+      const record = ((at >>> 12) & -16) + STATE_AT;
       const offset = (at >>> 4) & 4095;
-      const shape = table[page + SHAPE_AT]!;
-      const slot = Math.imul(offset, shape >>> INVERSE_FROM) >>> 16;
-      if (Math.imul(slot, shape & GRANULES_BITS) === offset) {
+      const shape = table[record + SHAPE_IN]!;
+      const slot = (offset * (shape >>> INVERSE_FROM)) >>> 16;
+      if (slot * (shape & GRANULES_BITS) === offset) {
         // Ours, and without news.
-        if (table[page + OWNER_AT] === this.#number) {
+        if (table[record + OWNER_IN] === this.#number) {
           const links = this.#links;
-          const index = table[page + LINKS_AT]! + slot;
+          const index = (table[record + LINKS_IN]! + slot) >>> 0;
           if (((links[index]! - LIVE_FROM) >>> 0) < LIVE_SPAN) {
-            const state = table[page + STATE_AT]!;
+            const state = table[record]!;
             const free = state & FREE_BITS;
-            const after = state - ONE_MORE - free + slot + 1;
+            const after = (state - ONE_MORE - free + slot + 1) | 0;
             links[index] = free;
-            table[page + STATE_AT] = after;
-            if (after < ONE_MORE) this.#pages.settle(page);
+            table[record] = after;
+            if (after < ONE_MORE) this.#pages.settle(record - STATE_AT);
             return;
           }
-        } else if (shape !== 0 && this.#pages.freeAny(page, slot)) return;
+        } else if (shape !== 0 && this.#pages.freeAny(record - STATE_AT, slot)) return;
       }
     }
     this.#freeSlow(address);
@@ -370,7 +374,6 @@ export class SharedHeap implements Allocator {
     this.#fastSize = -1;
     this.#fastUnits = 0;
     this.#table = new Int32Array(0);
-    this.#remote = new Int32Array(0);
     this.#links = new Uint16Array(0);
     attempts.make(() => this.#attachment.leave());
     attempts.report(this.#core.takeDoubles());
@@ -387,8 +390,8 @@ export class SharedHeap implements Allocator {
     const tables = this.#tables;
     if (this.#isDetached) return;
     this.#base = tables.base;
+    this.#origin = tables.base - STATE * UNIT;
     this.#table = tables.pages;
-    this.#remote = tables.remote;
     this.#links = tables.links;
     this.#fastSize = SMALL_MAX;
     this.#fastUnits = tables.endUnit;
