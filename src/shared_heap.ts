@@ -29,7 +29,7 @@ import type {
   TypedArrayConstructor,
 } from "./allocator.ts";
 import { type AllocatorMemory, assertAttached } from "./allocator_memory.ts";
-import { assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { assertOptions, assertSize, DEFAULT_ALIGNMENT, isPowerOfTwo } from "./arguments.ts";
 import { Attempts } from "./attempts.ts";
 import { UnsupportedPlatformError } from "./errors.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
@@ -45,7 +45,7 @@ import type { SharedPages } from "./shared_pages.ts";
 import { sharedPlatform } from "./shared_platform.ts";
 import { isFreedRemotely } from "./shared_remote.ts";
 import type { SharedTables } from "./shared_tables.ts";
-import { CLASS_OF, SMALL_MAX } from "./size_class.ts";
+import { SMALL_MAX } from "./size_class.ts";
 import { tryAllocate } from "./try_allocate.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
@@ -400,17 +400,9 @@ export class SharedHeap implements Allocator {
   /** What `allocate` does when the current page has no free slot, and for all other blocks. */
   #allocateSlow(size: number, alignment: number): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
-    if (bytes === size && bytes <= this.#fastSize && alignment === DEFAULT) {
-      const granules = (bytes + 15) >>> 4;
-      const pages = this.#pages;
-      // A slot that is there and was not taken is one that was freed twice: not a matter of finding a page.
-      if ((this.#table[this.#current[granules]! + STATE_AT]! & FREE_BITS) === 0 && pages.refill(CLASS_OF[granules]!)) {
-        const tables = this.#tables;
-        if (tables.pages !== this.#table || tables.links !== this.#links || tables.endUnit !== this.#fastUnits) {
-          this.#renew();
-        }
-        if (pages.doubles.length === 0) return this.allocate(size, alignment);
-      }
+    if (bytes === size && bytes <= this.#fastSize && typeof alignment === "number" && isPowerOfTwo(alignment)) {
+      const address = this.#moves.placed(bytes, alignment);
+      if (address !== 0) return address;
     }
     try {
       return this.#core.allocate(size, alignment);

@@ -24,6 +24,7 @@
  *
  * @module
  */
+import { DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { clearGranules, copyGranules } from "./granules.ts";
 import type { Address } from "./page_source.ts";
 import {
@@ -32,6 +33,7 @@ import {
   INVERSE_SHIFT,
   LINKS,
   LIVE,
+  liveLink,
   ONE_USED,
   OWNED,
   SHAPE,
@@ -43,7 +45,7 @@ import { OWNER, OWNER_MASK } from "./shared_layout.ts";
 import type { SharedPages } from "./shared_pages.ts";
 import { isFreedRemotely } from "./shared_remote.ts";
 import type { SharedTables } from "./shared_tables.ts";
-import { CLASS_OF, GRANULE } from "./size_class.ts";
+import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE } from "./size_class.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file.
 const STATE_AT = STATE;
@@ -61,6 +63,7 @@ const LIVE_SPAN = OWNED - LIVE;
 const ALIGNED_FROM = LIVE * 2;
 const SLACK_BITS = SLACK_MASK;
 const BYTES = GRANULE;
+const DEFAULT = DEFAULT_ALIGNMENT;
 
 /** Zeroes, resizes and moves small blocks of one attachment. */
 export class SharedMoves {
@@ -81,6 +84,24 @@ export class SharedMoves {
     this.#renew = renew;
   }
 
+  /** A block of `size` bytes at a multiple of `alignment`, a power of two; 0 when no slot can be had. */
+  placed(size: number, alignment: number): Address {
+    const sizeClass = alignment === DEFAULT ? CLASS_OF[(size + 15) >>> 4]! : classFor(size, alignment);
+    if (sizeClass === -1) return 0;
+    const tables = this.#tables;
+    const { pages, links } = tables;
+    const granules = CLASS_GRANULES[sizeClass]!;
+    const page = this.#current[granules]!;
+    const state = pages[page + STATE_AT]!;
+    const free = state & FREE_BITS;
+    if (free === 0) return this.#refill(sizeClass) ? this.placed(size, alignment) : 0;
+    if (pages[page + OWNER_AT] !== this.#number && isFreedRemotely(tables, page, free - 1)) return 0;
+    const index = pages[page + LINKS_AT]! + free - 1;
+    pages[page + STATE_AT] = state + ONE_MORE - free + links[index]!;
+    links[index] = liveLink(alignment < BYTES ? BYTES : alignment, (granules << 4) - size);
+    return tables.base + ((page << 8) + (free - 1) * granules) * BYTES;
+  }
+
   /** A block of `size` zeroed bytes; 0 when no slot can be had. */
   zeroed(size: number): Address {
     const tables = this.#tables;
@@ -88,7 +109,7 @@ export class SharedMoves {
     const page = this.#current[(size + 15) >>> 4]!;
     const state = pages[page + STATE_AT]!;
     const free = state & FREE_BITS;
-    if (free === 0) return this.refill(size) ? this.zeroed(size) : 0;
+    if (free === 0) return this.#refill(CLASS_OF[(size + 15) >>> 4]!) ? this.zeroed(size) : 0;
     const granules = pages[page + SHAPE_AT]! & GRANULES_BITS;
     const granule = (page << 8) + (free - 1) * granules;
     const region = tables.regionOf(granule >>> 8);
@@ -124,7 +145,7 @@ export class SharedMoves {
     const place = this.#current[(size + 15) >>> 4]!;
     const state = pages[place + STATE_AT]!;
     const free = state & FREE_BITS;
-    if (free === 0) return this.refill(size) ? this.reallocate(granule, size) : 0;
+    if (free === 0) return this.#refill(CLASS_OF[(size + 15) >>> 4]!) ? this.reallocate(granule, size) : 0;
     const granules = pages[place + SHAPE_AT]! & GRANULES_BITS;
     const target = (place << 8) + (free - 1) * granules;
     const unit = target >>> 8;
@@ -149,12 +170,12 @@ export class SharedMoves {
   }
 
   /**
-   * Gets blocks of `size` a current page with a free slot, and says whether there is one and nothing else has happened.
+   * Gets a size class a current page with a free slot, and says whether there is one and nothing else has happened.
    *
    * @throws {InvalidFreeError} When it is found out that two workers have freed the same block; nothing is allocated then.
    */
-  refill(size: number): boolean {
-    const isThere = this.#pages.refill(CLASS_OF[(size + 15) >>> 4]!);
+  #refill(sizeClass: number): boolean {
+    const isThere = this.#pages.refill(sizeClass);
     this.#renew();
     if (this.#pages.doubles.length === 0) return isThere;
     this.#core.reportDoubles();
