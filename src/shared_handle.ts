@@ -109,12 +109,13 @@ export function assertHandle(handle: unknown, platform: SharedPlatform): asserts
  * @throws {DisposedError} When the heap has ended.
  */
 export function assertAlive(control: Int32Array, { processId, nonce }: SharedHeapHandle): void {
+  const isIt = control[MAGIC] === MAGIC_LIVE && control[VERSION] === LAYOUT_VERSION && control[PROCESS] === processId &&
+    control[NONCE] === nonce[0] && control[NONCE + 1] === nonce[1];
+  if (isIt) return;
+  // Only now, as this is asked under every lock, and makes an object.
   const isControlBlock = new Uint8Array(control.buffer, control.byteOffset)[0] === PROBE_BYTE;
   if (isControlBlock && control[MAGIC] === 0) throw new DisposedError("attach", "shared heap");
-  const isIt = isControlBlock && control[MAGIC] === MAGIC_LIVE && control[VERSION] === LAYOUT_VERSION &&
-    control[PROCESS] === processId &&
-    control[NONCE] === nonce[0] && control[NONCE + 1] === nonce[1];
-  if (!isIt) throw invalid("its heap has ended, or is not at its address");
+  throw invalid("its heap has ended, or is not at its address");
 }
 
 function isHandle(value: unknown): value is SharedHeapHandle {

@@ -15,7 +15,7 @@ import { alignUp } from "./arguments.ts";
 import { wrappedBytes } from "./bytes.ts";
 import { CorruptionError, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { UNIT } from "./runs.ts";
+import { PAGE_UNITS, UNIT } from "./runs.ts";
 import {
   COMMITTED,
   CONTROL_BYTES,
@@ -42,9 +42,6 @@ export interface SharedRegion extends MemoryRegion {
   /** The unit after its last. */
   readonly endUnit: number;
 }
-
-/** A region without a unit. */
-const NO_REGION: SharedRegion = { ...wrappedBytes(new Uint8Array(0)), address: 0, firstUnit: 0, endUnit: 0 };
 
 /** This worker's wraps of one heap. */
 export class SharedTables {
@@ -73,8 +70,8 @@ export class SharedTables {
   readonly #regions: (SharedRegion | undefined)[] = [];
   /** The number of the region found last. */
   #lastRegion = 0;
-  /** The region whose memory was wanted last. */
-  #lastWanted = NO_REGION;
+  /** The number of the region by page, from 1 on, once it is wrapped; 0 also for a page that is not all of one region. */
+  #ofPage = new Uint16Array(0);
 
   /** Over an initialised control block. */
   constructor(source: PageSource, control: Int32Array) {
@@ -209,10 +206,10 @@ export class SharedTables {
 
   /** The region of a unit below `endUnit`, wrapped. Empty when somebody has detached it. */
   regionOf(unit: number): SharedRegion {
-    const last = this.#lastWanted;
-    if (unit >= last.firstUnit && unit < last.endUnit) return last;
+    const number = this.#ofPage[unit >>> 4];
+    if (number) return this.#regions[number - 1]!;
     const index = this.regionIndex(unit);
-    return this.#lastWanted = this.#regions[index] ?? this.#wrapRegion(index);
+    return this.#regions[index] ?? this.#wrapRegion(index);
   }
 
   #wrapRegion(index: number): SharedRegion {
@@ -226,7 +223,17 @@ export class SharedTables {
     }
     const region = { ...wrappedBytes(bytes), address, firstUnit, endUnit };
     this.#regions[index] = region;
+    this.#enter(index, Math.ceil(firstUnit / PAGE_UNITS), Math.floor(endUnit / PAGE_UNITS));
     return region;
+  }
+
+  #enter(index: number, firstPage: number, endPage: number): void {
+    if (endPage > this.#ofPage.length) {
+      const longer = new Uint16Array(Math.max(endPage, this.#ofPage.length * 2));
+      longer.set(this.#ofPage);
+      this.#ofPage = longer;
+    }
+    this.#ofPage.fill(index + 1, firstPage, endPage);
   }
 
   /** The regions that this worker has wrapped. */
@@ -238,7 +245,7 @@ export class SharedTables {
   unwrapData(): void {
     for (const region of this.#regions) if (region !== undefined) this.#source.unwrap(region.bytes);
     this.#regions.length = 0;
-    this.#lastWanted = NO_REGION;
+    this.#ofPage = new Uint16Array(0);
   }
 
   /** Ends this worker's use of the tables. */
