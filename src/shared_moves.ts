@@ -1,24 +1,25 @@
 /**
- * The short ways of a shared heap for small blocks that take more than a slot: zeroed ones, and those that change their size,
- * in pages that this attachment owns.
+ * The short ways of a shared heap for small blocks that take more than a slot from the current page: aligned and zeroed ones,
+ * and those that change their size, in pages that this attachment owns.
  *
- * As small_moves.ts, for pages with owners: granules are counted from the start of the data, and each method is one long one.
- * What each asks of OWNER, which only this worker can take away from a page of its own, and of the bitmap:
+ * As small_moves.ts, for pages that have owners: granules are counted from the start of the data, and each method is one long
+ * one. What each asks of OWNER, which nobody can take from this worker meanwhile, and of the bitmap:
  *
  * ```text
- *   zeroed        the slot it takes was not freed twice
- *   reallocate    in place:  the page is ours; nobody else has freed the block
- *                 moving:    the page is ours      copy      nobody else has freed the block      take the slot, free the block
- *                                                 ───────▶ the slot was not freed twice          ─────────▶
+ *   placed, zeroed     the slot was not freed twice ──▶ take the slot
+ *   reallocate
+ *      in place        the page is ours, and nobody else has freed the block ──▶ write its link
+ *      moving          the page is ours ──▶ copy ──▶ nobody else has freed the block,
+ *                                                    and the slot was not freed twice ──▶ take the slot, free the block
  * ```
  *
  * While a page has no news, each question is one comparison of OWNER. They are asked last, so that between them and the writes
- * lie as few instructions as in `free`: what a copy had into a slot that is not taken in the end has harmed nobody. A link of
- * our page is written plainly in place too: nobody but its owner ever makes it a free one, and a worker that resizes the same
- * block at the same moment leaves one of both sizes in it.
+ * lie no more instructions than in `free`: what was copied into a slot that is not taken in the end has harmed nobody. A
+ * link of our page is written plainly in place too: nobody but the owner ever makes it a free one, and when another worker
+ * resizes the same block at the same moment, one of both sizes is left in it.
  *
  * Each method answers 0 where it has no short way, with all blocks as they were: another worker's page (its free is an atomic
- * operation, and the size in its link another), a block that is owned, or is to move and is aligned, or was freed by others, a
+ * operation, and so is the size in its link), a block that is owned, or is to move and is aligned, or was freed by others, a
  * slot that was freed twice, a class without a page, a region that somebody has detached. `SharedCore` then does the same with
  * all care, and says what is wrong.
  *
@@ -52,6 +53,10 @@ const STATE_AT = STATE;
 const SHAPE_AT = SHAPE;
 const LINKS_AT = LINKS;
 const OWNER_AT = OWNER;
+const SHAPE_IN = SHAPE - STATE;
+const LINKS_IN = LINKS - STATE;
+const OWNER_IN = OWNER - STATE;
+const RECORD_BITS = 0x0ffffff0;
 const OWNER_BITS = OWNER_MASK;
 const FREE_BITS = FREE_MASK;
 const GRANULES_BITS = GRANULES_MASK;
@@ -91,32 +96,33 @@ export class SharedMoves {
     const tables = this.#tables;
     const { pages, links } = tables;
     const granules = CLASS_GRANULES[sizeClass]!;
-    const page = this.#current[granules]!;
-    const state = pages[page + STATE_AT]!;
+    const record = (this.#current[granules]! + STATE_AT) & RECORD_BITS;
+    const state = pages[record]!;
     const free = state & FREE_BITS;
     if (free === 0) return this.#refill(sizeClass) ? this.placed(size, alignment) : 0;
-    if (pages[page + OWNER_AT] !== this.#number && isFreedRemotely(tables, page, free - 1)) return 0;
-    const index = pages[page + LINKS_AT]! + free - 1;
-    pages[page + STATE_AT] = state + ONE_MORE - free + links[index]!;
+    if (pages[record + OWNER_IN] !== this.#number && isFreedRemotely(tables, record - STATE_AT, free - 1)) return 0;
+    const index = (pages[record + LINKS_IN]! + free - 1) >>> 0;
+    pages[record] = state + ONE_MORE - free + links[index]!;
     links[index] = liveLink(alignment < BYTES ? BYTES : alignment, (granules << 4) - size);
-    return tables.base + ((page << 8) + (free - 1) * granules) * BYTES;
+    return tables.base + (((record - STATE_AT) << 8) + (free - 1) * granules) * BYTES;
   }
 
   /** A block of `size` zeroed bytes; 0 when no slot can be had. */
   zeroed(size: number): Address {
     const tables = this.#tables;
     const { pages, links } = tables;
-    const page = this.#current[(size + 15) >>> 4]!;
-    const state = pages[page + STATE_AT]!;
+    // The mask says that sums with it cannot overflow, which V8 would test at each.
+    const record = (this.#current[(size + 15) >>> 4]! + STATE_AT) & RECORD_BITS;
+    const state = pages[record]!;
     const free = state & FREE_BITS;
     if (free === 0) return this.#refill(CLASS_OF[(size + 15) >>> 4]!) ? this.zeroed(size) : 0;
-    const granules = pages[page + SHAPE_AT]! & GRANULES_BITS;
-    const granule = (page << 8) + (free - 1) * granules;
+    const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
+    const granule = ((record - STATE_AT) << 8) + (free - 1) * granules;
     const region = tables.regionOf(granule >>> 8);
     if (region.bytes.byteLength === 0) return 0;
-    if (pages[page + OWNER_AT] !== this.#number && isFreedRemotely(tables, page, free - 1)) return 0;
-    const index = pages[page + LINKS_AT]! + free - 1;
-    pages[page + STATE_AT] = state + ONE_MORE - free + links[index]!;
+    if (pages[record + OWNER_IN] !== this.#number && isFreedRemotely(tables, record - STATE_AT, free - 1)) return 0;
+    const index = (pages[record + LINKS_IN]! + free - 1) >>> 0;
+    pages[record] = state + ONE_MORE - free + links[index]!;
     links[index] = LIVE_FROM + (granules << 4) - size;
     clearGranules(region, granule - (region.firstUnit << 8), (size + 15) >>> 4);
     return tables.base + granule * BYTES;
@@ -132,7 +138,7 @@ export class SharedMoves {
     const shape = pages[page + SHAPE_AT]!;
     const usable = (shape & GRANULES_BITS) << 4;
     const slot = Math.imul(offset, shape >>> INVERSE_FROM) >>> 16;
-    const index = pages[page + LINKS_AT]! + slot;
+    const index = (pages[page + LINKS_AT]! + slot) >>> 0;
     const link = links[index]!;
     if (((link - LIVE_FROM) >>> 0) >= LIVE_SPAN || Math.imul(slot, usable) !== offset << 4) return 0;
     const requested = usable - (link & SLACK_BITS);
@@ -142,12 +148,12 @@ export class SharedMoves {
       return tables.base + granule * BYTES;
     }
     if (link >= ALIGNED_FROM) return 0;
-    const place = this.#current[(size + 15) >>> 4]!;
-    const state = pages[place + STATE_AT]!;
+    const record = (this.#current[(size + 15) >>> 4]! + STATE_AT) & RECORD_BITS;
+    const state = pages[record]!;
     const free = state & FREE_BITS;
     if (free === 0) return this.#refill(CLASS_OF[(size + 15) >>> 4]!) ? this.reallocate(granule, size) : 0;
-    const granules = pages[place + SHAPE_AT]! & GRANULES_BITS;
-    const target = (place << 8) + (free - 1) * granules;
+    const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
+    const target = ((record - STATE_AT) << 8) + (free - 1) * granules;
     const unit = target >>> 8;
     const from = tables.regionOf(granule >>> 8);
     const to = unit >= from.firstUnit && unit < from.endUnit ? from : tables.regionOf(unit);
@@ -156,13 +162,13 @@ export class SharedMoves {
     copyGranules(from, granule - (from.firstUnit << 8), to, target - (to.firstUnit << 8), count);
     if (
       (pages[page + OWNER_AT] !== this.#number && isFreedRemotely(tables, page, slot)) ||
-      (pages[place + OWNER_AT] !== this.#number && isFreedRemotely(tables, place, free - 1))
+      (pages[record + OWNER_IN] !== this.#number && isFreedRemotely(tables, record - STATE_AT, free - 1))
     ) return 0;
-    const taken = pages[place + LINKS_AT]! + free - 1;
-    pages[place + STATE_AT] = state + ONE_MORE - free + links[taken]!;
+    const taken = (pages[record + LINKS_IN]! + free - 1) >>> 0;
+    pages[record] = state + ONE_MORE - free + links[taken]!;
     links[taken] = LIVE_FROM + (granules << 4) - size;
     const before = pages[page + STATE_AT]!;
-    const after = before - ONE_MORE - (before & FREE_BITS) + slot + 1;
+    const after = (before - ONE_MORE - (before & FREE_BITS) + slot + 1) | 0;
     links[index] = before & FREE_BITS;
     pages[page + STATE_AT] = after;
     if (after < ONE_MORE) this.#pages.settle(page);
