@@ -65,8 +65,9 @@ export { type LimitedPageSource, limitedPageSource } from "./src/limited_page_so
 export { PoolAllocator } from "./src/pool_allocator.ts";
 export type { PoolAllocatorOptions } from "./src/pool_options.ts";
 export { QuarantineAllocator, type QuarantineAllocatorOptions } from "./src/quarantine_allocator.ts";
+export type { SharedHeapOptions } from "./src/shared_attachment.ts";
 export { InvalidHandleError, type SharedHeapHandle } from "./src/shared_handle.ts";
-export { SharedHeap, type SharedHeapOptions } from "./src/shared_heap.ts";
+export { SharedHeap } from "./src/shared_heap.ts";
 export { basicalloc, memAlloc, rulloc, rustyMalloc } from "./src/systems.ts";
 export { Vec, type VecOptions } from "./src/vec.ts";
 export type { ViewedAllocator } from "./src/viewed_allocator.ts";

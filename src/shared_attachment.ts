@@ -2,6 +2,7 @@
  * Making shared heaps, joining them and leaving them.
  *
  * ```text
+ *   createFor           arguments ─▶ createAttachment
  *   createAttachment    control block, reservations ─▶ place 1 ─▶ header, MAGIC last
  *   joinAttachment      handle ─▶ control block ─▶ a free place ─▶ MAGIC, looked at again under the lock
  *   leave               pages abandoned ─▶ place free ─▶ the last one: MAGIC 0, everything unmapped but the control block
@@ -12,8 +13,8 @@
  *
  * @module
  */
-import { alignDown, assertSize } from "./arguments.ts";
-import { OutOfMemoryError } from "./errors.ts";
+import { alignDown, assertOptions, assertSize } from "./arguments.ts";
+import { OutOfMemoryError, UnsupportedPlatformError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { pageTableBytes } from "./page_table.ts";
 import { UNIT } from "./runs.ts";
@@ -44,7 +45,7 @@ import {
   VERSION,
 } from "./shared_layout.ts";
 import { freePlace, takePlace } from "./shared_places.ts";
-import type { SharedPlatform } from "./shared_platform.ts";
+import { type SharedPlatform, sharedPlatform } from "./shared_platform.ts";
 import { SharedSpace } from "./shared_space.ts";
 import { SharedTables } from "./shared_tables.ts";
 
@@ -52,11 +53,22 @@ import { SharedTables } from "./shared_tables.ts";
 const LEAST_RESERVED = 2 ** 20;
 
 /** The most: granule numbers stay below 2^31. */
-export const RESERVE_MAX: number = 32 * 2 ** 30;
+const RESERVE_MAX = 32 * 2 ** 30;
 
 /** Control blocks of heaps that have ended in this thread, for the next ones. */
 const spareBlocks: Int32Array[] = [];
 const blockAddresses = new WeakMap<Int32Array, Address>();
+
+/** Options of `SharedHeap.create`. */
+export interface SharedHeapOptions {
+  /**
+   * Bytes of address space for blocks, which is the most that all workers together can ever hold: a multiple of 64 KiB, at least
+   * 1 MiB. Less is taken where there is less. @defaultValue 32 GiB
+   */
+  reserve?: number;
+  /** Must be the system's, as other workers cannot use any other. @defaultValue the operating system */
+  source?: PageSource;
+}
 
 /** One attachment to a heap. */
 export interface Attachment {
@@ -70,12 +82,21 @@ export interface Attachment {
   leave(): void;
 }
 
-/** Throws unless a heap can be made with `reserve` bytes of blocks. */
-export function assertReserve(reserve: number): void {
+/** Makes a heap as `options` say, and attaches to it: see `SharedHeap.create`. */
+export function createFor(options: SharedHeapOptions): Attachment {
+  assertOptions(options);
+  const { reserve = RESERVE_MAX, source } = options;
   assertSize(reserve, "reserve");
   if (reserve < LEAST_RESERVED || reserve > RESERVE_MAX || reserve % CONTROL_BYTES !== 0) {
     throw new RangeError(`Cannot use ${reserve} as reserve: it must be a multiple of 65536 from 2^20 to 2^35`);
   }
+  const platform = sharedPlatform();
+  if (source !== undefined && source !== platform.source) {
+    throw new UnsupportedPlatformError(
+      `Cannot share a heap over the page source ${source.name}: other workers have only the operating system's`,
+    );
+  }
+  return createAttachment(platform.source, platform, reserve);
 }
 
 /**

@@ -29,14 +29,24 @@ import type {
   TypedArrayConstructor,
 } from "./allocator.ts";
 import { type AllocatorMemory, assertAttached } from "./allocator_memory.ts";
-import { assertOptions, assertSize, DEFAULT_ALIGNMENT, isPowerOfTwo } from "./arguments.ts";
+import { assertSize, DEFAULT_ALIGNMENT, isPowerOfTwo } from "./arguments.ts";
 import { Attempts } from "./attempts.ts";
-import { UnsupportedPlatformError } from "./errors.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { FREE_MASK, GRANULES_MASK, INVERSE_SHIFT, LINKS, LIVE, ONE_USED, OWNED, SHAPE, STATE } from "./page_table.ts";
+import {
+  FREE_MASK,
+  GRANULES_MASK,
+  INVERSE_SHIFT,
+  LINKS,
+  LIVE,
+  liveLink,
+  ONE_USED,
+  OWNED,
+  SHAPE,
+  STATE,
+} from "./page_table.ts";
 import { UNIT } from "./runs.ts";
-import { assertReserve, type Attachment, createAttachment, joinAttachment, RESERVE_MAX } from "./shared_attachment.ts";
+import { type Attachment, createFor, joinAttachment, type SharedHeapOptions } from "./shared_attachment.ts";
 import { SharedCore } from "./shared_core.ts";
 import { copyHandle, type SharedHeapHandle } from "./shared_handle.ts";
 import { OWNER } from "./shared_layout.ts";
@@ -45,12 +55,14 @@ import type { SharedPages } from "./shared_pages.ts";
 import { sharedPlatform } from "./shared_platform.ts";
 import { isFreedRemotely } from "./shared_remote.ts";
 import type { SharedTables } from "./shared_tables.ts";
-import { SMALL_MAX } from "./size_class.ts";
+import { CLASS_GRANULES, CLASS_OF, classFor, SMALL_MAX } from "./size_class.ts";
 import { tryAllocate } from "./try_allocate.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
 const STATE_AT = STATE;
 const SHAPE_AT = SHAPE;
+const LINKS_AT = LINKS;
+const OWNER_AT = OWNER;
 const SHAPE_IN = SHAPE - STATE;
 const LINKS_IN = LINKS - STATE;
 const OWNER_IN = OWNER - STATE;
@@ -62,17 +74,6 @@ const ONE_MORE = ONE_USED;
 const LIVE_FROM = LIVE;
 const LIVE_SPAN = OWNED - LIVE;
 const DEFAULT = DEFAULT_ALIGNMENT;
-
-/** Options of {@link SharedHeap.create}. */
-export interface SharedHeapOptions {
-  /**
-   * Bytes of address space for blocks, which is the most that all workers together can ever hold: a multiple of 64 KiB, at least
-   * 1 MiB. Less is taken where there is less. @defaultValue 32 GiB
-   */
-  reserve?: number;
-  /** Must be the system's, as other workers cannot use any other. @defaultValue the operating system */
-  source?: PageSource;
-}
 
 /**
  * A heap of native memory for all workers of a process.
@@ -121,16 +122,7 @@ export class SharedHeap implements Allocator {
    * @throws {UnsupportedPlatformError} When `source` is not the system's, or the system's cannot be loaded.
    */
   static create(options: SharedHeapOptions = {}): SharedHeap {
-    assertOptions(options);
-    const { reserve = RESERVE_MAX, source } = options;
-    assertReserve(reserve);
-    const platform = sharedPlatform();
-    if (source !== undefined && source !== platform.source) {
-      throw new UnsupportedPlatformError(
-        `Cannot share a heap over the page source ${source.name}: other workers have only the operating system's`,
-      );
-    }
-    return new SharedHeap(createAttachment(platform.source, platform, reserve));
+    return new SharedHeap(createFor(options));
   }
 
   /**
@@ -216,25 +208,26 @@ export class SharedHeap implements Allocator {
     const at = distance | 0;
     if (at === distance && (at & 15) === 0 && (at >>> 12) < this.#fastUnits) {
       const table = this.#table;
-      const record = ((at >>> 12) & -16) + STATE_AT;
+      const page = (at >>> 12) & -16;
       const offset = (at >>> 4) & 4095;
-      const shape = table[record + SHAPE_IN]!;
+      const shape = table[page + SHAPE_AT]!;
       const slot = (offset * (shape >>> INVERSE_FROM)) >>> 16;
       if (slot * (shape & GRANULES_BITS) === offset) {
         // Ours, and without news.
-        if (table[record + OWNER_IN] === this.#number) {
+        if (table[page + OWNER_AT] === this.#number) {
           const links = this.#links;
-          const index = (table[record + LINKS_IN]! + slot) >>> 0;
+          const index = (table[page + LINKS_AT]! + slot) >>> 0;
           if (((links[index]! - LIVE_FROM) >>> 0) < LIVE_SPAN) {
+            const record = page + STATE_AT;
             const state = table[record]!;
             const free = state & FREE_BITS;
             const after = (state - ONE_MORE - free + slot + 1) | 0;
             links[index] = free;
             table[record] = after;
-            if (after < ONE_MORE) this.#pages.settle(record - STATE_AT);
+            if (after < ONE_MORE) this.#pages.settle(page);
             return;
           }
-        } else if (shape !== 0 && this.#pages.freeAny(record - STATE_AT, slot)) return;
+        } else if (this.#pages.freeAny(page, slot)) return;
       }
     }
     this.#freeSlow(address);
@@ -397,12 +390,35 @@ export class SharedHeap implements Allocator {
     this.#fastUnits = tables.endUnit;
   }
 
-  /** What `allocate` does when the current page has no free slot, and for all other blocks. */
+  /**
+   * What `allocate` does when the current page has no free slot, and for all other blocks.
+   * One long method on purpose, as in heap.ts: inlined here, it would keep V8 from inlining `allocate` into its callers.
+   */
   #allocateSlow(size: number, alignment: number): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
     if (bytes === size && bytes <= this.#fastSize && typeof alignment === "number" && isPowerOfTwo(alignment)) {
-      const address = this.#moves.placed(bytes, alignment);
-      if (address !== 0) return address;
+      const sizeClass = alignment === DEFAULT ? CLASS_OF[(bytes + 15) >>> 4]! : classFor(bytes, alignment);
+      if (sizeClass !== -1) {
+        const granules = CLASS_GRANULES[sizeClass]!;
+        let record = (this.#current[granules]! + STATE_AT) & RECORD_BITS;
+        // A slot that is there and was not taken is one that was freed twice: not a matter of finding a page.
+        let isThere = (this.#table[record]! & FREE_BITS) !== 0;
+        if (!isThere) {
+          isThere = this.#moves.refill(sizeClass);
+          record = (this.#current[granules]! + STATE_AT) & RECORD_BITS;
+        }
+        const table = this.#table;
+        const links = this.#links;
+        const state = table[record]!;
+        const free = state & FREE_BITS;
+        const isOurs = table[record + OWNER_IN] === this.#number;
+        if (isThere && (isOurs || !isFreedRemotely(this.#tables, record - STATE_AT, free - 1))) {
+          const index = (table[record + LINKS_IN]! + free - 1) >>> 0;
+          table[record] = state + ONE_MORE - free + links[index]!;
+          links[index] = liveLink(alignment < 16 ? 16 : alignment, granules * 16 - bytes);
+          return this.#origin + ((record << 8) + (free - 1) * granules) * 16;
+        }
+      }
     }
     try {
       return this.#core.allocate(size, alignment);
@@ -420,7 +436,7 @@ export class SharedHeap implements Allocator {
       const offset = granule & 4095;
       const shape = this.#table[page + SHAPE_AT]!;
       const slot = Math.imul(offset, shape >>> INVERSE_FROM) >>> 16;
-      if (shape !== 0 && Math.imul(slot, shape & GRANULES_BITS) === offset && this.#pages.freeAny(page, slot)) return;
+      if (Math.imul(slot, shape & GRANULES_BITS) === offset && this.#pages.freeAny(page, slot)) return;
     }
     try {
       this.#core.free(address);

@@ -1,12 +1,12 @@
 /**
- * The short ways of a shared heap for small blocks that take more than a slot from the current page: aligned and zeroed ones,
- * and those that change their size, in pages that this attachment owns.
+ * The short ways of a shared heap for small blocks that take more than a slot: zeroed ones, and those that change
+ * their size, in pages that this attachment owns.
  *
  * As small_moves.ts, for pages that have owners: granules are counted from the start of the data, and each method is one long
  * one. What each asks of OWNER, which nobody can take from this worker meanwhile, and of the bitmap:
  *
  * ```text
- *   placed, zeroed     the slot was not freed twice ──▶ take the slot
+ *   zeroed             the slot was not freed twice ──▶ take the slot
  *   reallocate
  *      in place        the page is ours, and nobody else has freed the block ──▶ write its link
  *      moving          the page is ours ──▶ copy ──▶ nobody else has freed the block,
@@ -25,7 +25,6 @@
  *
  * @module
  */
-import { DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { clearGranules, copyGranules } from "./granules.ts";
 import type { Address } from "./page_source.ts";
 import {
@@ -34,7 +33,6 @@ import {
   INVERSE_SHIFT,
   LINKS,
   LIVE,
-  liveLink,
   ONE_USED,
   OWNED,
   SHAPE,
@@ -46,7 +44,7 @@ import { OWNER, OWNER_MASK } from "./shared_layout.ts";
 import type { SharedPages } from "./shared_pages.ts";
 import { isFreedRemotely } from "./shared_remote.ts";
 import type { SharedTables } from "./shared_tables.ts";
-import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE } from "./size_class.ts";
+import { CLASS_OF, GRANULE } from "./size_class.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file.
 const STATE_AT = STATE;
@@ -68,7 +66,6 @@ const LIVE_SPAN = OWNED - LIVE;
 const ALIGNED_FROM = LIVE * 2;
 const SLACK_BITS = SLACK_MASK;
 const BYTES = GRANULE;
-const DEFAULT = DEFAULT_ALIGNMENT;
 
 /** Zeroes, resizes and moves small blocks of one attachment. */
 export class SharedMoves {
@@ -89,24 +86,6 @@ export class SharedMoves {
     this.#renew = renew;
   }
 
-  /** A block of `size` bytes at a multiple of `alignment`, a power of two; 0 when no slot can be had. */
-  placed(size: number, alignment: number): Address {
-    const sizeClass = alignment === DEFAULT ? CLASS_OF[(size + 15) >>> 4]! : classFor(size, alignment);
-    if (sizeClass === -1) return 0;
-    const tables = this.#tables;
-    const { pages, links } = tables;
-    const granules = CLASS_GRANULES[sizeClass]!;
-    const record = (this.#current[granules]! + STATE_AT) & RECORD_BITS;
-    const state = pages[record]!;
-    const free = state & FREE_BITS;
-    if (free === 0) return this.#refill(sizeClass) ? this.placed(size, alignment) : 0;
-    if (pages[record + OWNER_IN] !== this.#number && isFreedRemotely(tables, record - STATE_AT, free - 1)) return 0;
-    const index = (pages[record + LINKS_IN]! + free - 1) >>> 0;
-    pages[record] = state + ONE_MORE - free + links[index]!;
-    links[index] = liveLink(alignment < BYTES ? BYTES : alignment, (granules << 4) - size);
-    return tables.base + (((record - STATE_AT) << 8) + (free - 1) * granules) * BYTES;
-  }
-
   /** A block of `size` zeroed bytes; 0 when no slot can be had. */
   zeroed(size: number): Address {
     const tables = this.#tables;
@@ -115,7 +94,7 @@ export class SharedMoves {
     const record = (this.#current[(size + 15) >>> 4]! + STATE_AT) & RECORD_BITS;
     const state = pages[record]!;
     const free = state & FREE_BITS;
-    if (free === 0) return this.#refill(CLASS_OF[(size + 15) >>> 4]!) ? this.zeroed(size) : 0;
+    if (free === 0) return this.refill(CLASS_OF[(size + 15) >>> 4]!) ? this.zeroed(size) : 0;
     const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
     const granule = ((record - STATE_AT) << 8) + (free - 1) * granules;
     const region = tables.regionOf(granule >>> 8);
@@ -151,7 +130,7 @@ export class SharedMoves {
     const record = (this.#current[(size + 15) >>> 4]! + STATE_AT) & RECORD_BITS;
     const state = pages[record]!;
     const free = state & FREE_BITS;
-    if (free === 0) return this.#refill(CLASS_OF[(size + 15) >>> 4]!) ? this.reallocate(granule, size) : 0;
+    if (free === 0) return this.refill(CLASS_OF[(size + 15) >>> 4]!) ? this.reallocate(granule, size) : 0;
     const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
     const target = ((record - STATE_AT) << 8) + (free - 1) * granules;
     const unit = target >>> 8;
@@ -180,7 +159,7 @@ export class SharedMoves {
    *
    * @throws {InvalidFreeError} When it is found out that two workers have freed the same block; nothing is allocated then.
    */
-  #refill(sizeClass: number): boolean {
+  refill(sizeClass: number): boolean {
     const isThere = this.#pages.refill(sizeClass);
     this.#renew();
     if (this.#pages.doubles.length === 0) return isThere;

@@ -166,6 +166,7 @@ export class SharedPages {
   freeAny(page: number, slot: number): boolean {
     const tables = this.#tables;
     const { pages, links } = tables;
+    if (pages[page + SHAPE] === 0) return false;
     if ((pages[page + OWNER_AT]! & OWNER_BITS) !== this.#number) return freeRemotely(tables, page, slot);
     const link = links[pages[page + LINKS]! + slot]!;
     if (link < LIVE || link >= OWNED || isFreedRemotely(tables, page, slot)) return false;
@@ -186,14 +187,18 @@ export class SharedPages {
 
   /** After frees left STATE below one used slot: a full page is partial now, or a page in no use is idle. */
   settle(page: number): void {
+    // Short, because V8 inlines it into `heap.free`, which must stay small enough to be inlined itself.
     const { pages } = this.#tables;
-    const isFull = pages[page + STATE]! < 0;
-    if (isFull) pages[page + STATE] = pages[page + STATE]! + FULL;
-    if (pages[page + STATE]! >= ONE_USED) {
-      this.#insertPartial(page);
-      return;
-    }
-    if (!isFull) this.#removePartial(page);
+    const at = page + STATE;
+    const state = pages[at]!;
+    if (state >= 0) return this.#retire(page);
+    pages[at] = state + FULL;
+    this.#insertPartial(page);
+  }
+
+  /** Keeps an empty page that was partial for the next class that needs one. */
+  #retire(page: number): void {
+    this.#removePartial(page);
     this.#idle.push(page);
     if (this.#idle.length > IDLE_MAX) this.#space.releasePages(this.#idle.splice(0, IDLE_MAX / 2));
   }
@@ -247,7 +252,10 @@ export class SharedPages {
       }
     }
     pages[page + COLLECTING] = 0;
-    if (state < ONE_USED && !this.#isListedAsIs(page)) this.settle(page);
+    if (state >= ONE_USED || this.#isListedAsIs(page)) return;
+    this.settle(page);
+    // All slots of a full page can come back at once.
+    if (state < 0 && state + FULL < ONE_USED) this.settle(page);
   }
 
   /** Whether a page whose STATE is below one used slot is where it belongs: full without a free slot, or idle. */
