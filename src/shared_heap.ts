@@ -61,8 +61,6 @@ import { tryAllocate } from "./try_allocate.ts";
 // V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
 const STATE_AT = STATE;
 const SHAPE_AT = SHAPE;
-const LINKS_AT = LINKS;
-const OWNER_AT = OWNER;
 const SHAPE_IN = SHAPE - STATE;
 const LINKS_IN = LINKS - STATE;
 const OWNER_IN = OWNER - STATE;
@@ -208,26 +206,25 @@ export class SharedHeap implements Allocator {
     const at = distance | 0;
     if (at === distance && (at & 15) === 0 && (at >>> 12) < this.#fastUnits) {
       const table = this.#table;
-      const page = (at >>> 12) & -16;
+      const record = ((at >>> 12) & -16) + STATE_AT;
       const offset = (at >>> 4) & 4095;
-      const shape = table[page + SHAPE_AT]!;
+      const shape = table[record + SHAPE_IN]!;
       const slot = (offset * (shape >>> INVERSE_FROM)) >>> 16;
       if (slot * (shape & GRANULES_BITS) === offset) {
         // Ours, and without news.
-        if (table[page + OWNER_AT] === this.#number) {
+        if (table[record + OWNER_IN] === this.#number) {
           const links = this.#links;
-          const index = (table[page + LINKS_AT]! + slot) >>> 0;
+          const index = (table[record + LINKS_IN]! + slot) >>> 0;
           if (((links[index]! - LIVE_FROM) >>> 0) < LIVE_SPAN) {
-            const record = page + STATE_AT;
             const state = table[record]!;
             const free = state & FREE_BITS;
             const after = (state - ONE_MORE - free + slot + 1) | 0;
             links[index] = free;
             table[record] = after;
-            if (after < ONE_MORE) this.#pages.settle(page);
+            if (after < ONE_MORE) this.#pages.settle(record - STATE_AT);
             return;
           }
-        } else if (this.#pages.freeAny(page, slot)) return;
+        } else if (shape !== 0 && this.#pages.freeAny(record - STATE_AT, slot)) return;
       }
     }
     this.#freeSlow(address);
@@ -436,7 +433,7 @@ export class SharedHeap implements Allocator {
       const offset = granule & 4095;
       const shape = this.#table[page + SHAPE_AT]!;
       const slot = Math.imul(offset, shape >>> INVERSE_FROM) >>> 16;
-      if (Math.imul(slot, shape & GRANULES_BITS) === offset && this.#pages.freeAny(page, slot)) return;
+      if (shape !== 0 && Math.imul(slot, shape & GRANULES_BITS) === offset && this.#pages.freeAny(page, slot)) return;
     }
     try {
       this.#core.free(address);

@@ -166,7 +166,6 @@ export class SharedPages {
   freeAny(page: number, slot: number): boolean {
     const tables = this.#tables;
     const { pages, links } = tables;
-    if (pages[page + SHAPE] === 0) return false;
     if ((pages[page + OWNER_AT]! & OWNER_BITS) !== this.#number) return freeRemotely(tables, page, slot);
     const link = links[pages[page + LINKS]! + slot]!;
     if (link < LIVE || link >= OWNED || isFreedRemotely(tables, page, slot)) return false;
@@ -187,7 +186,7 @@ export class SharedPages {
 
   /** After frees left STATE below one used slot: a full page is partial now, or a page in no use is idle. */
   settle(page: number): void {
-    // Short, because V8 inlines it into `heap.free`, which must stay small enough to be inlined itself.
+    // Short, because V8 inlines it into `heap.free`, which is to stay small enough to be inlined itself.
     const { pages } = this.#tables;
     const at = page + STATE;
     const state = pages[at]!;
@@ -281,13 +280,14 @@ export class SharedPages {
   /** Puts a page at the end of its class's partial list: by the time it comes to the front it has more free slots. */
   #insertPartial(page: number): void {
     const { pages } = this.#tables;
+    const ends = this.#last;
     const sizeClass = pages[page + CLASS]!;
-    const last = this.#last[sizeClass]!;
+    const last = ends[sizeClass]!;
     pages[page + NEXT] = NO_PAGE;
     pages[page + PREV] = last;
     if (last === NO_PAGE) this.#partial[sizeClass] = page;
     else pages[last + NEXT] = page;
-    this.#last[sizeClass] = page;
+    ends[sizeClass] = page;
   }
 
   #removePartial(page: number): void {
