@@ -65,6 +65,22 @@ describe("a block that its owner and another worker free at once", () => {
     });
   }
 
+  it("is reported by its owner's allocate at an alignment, and not given out before", () => {
+    for (const alignment of [32, 128, 1024]) {
+      const { owner, other } = pair();
+      owner.allocate(1000, alignment);
+      const block = owner.allocate(1000, alignment);
+      freeLate(other, block, () => owner.free(block));
+      const error = assertThrows(() => owner.allocate(1000, alignment), InvalidFreeError, "at the same moment");
+      assertEquals([error.kind, error.address, owner.stats().liveBlocks], ["double", block, 1]);
+      assertEquals(owner.allocate(1000, alignment), block);
+      // More than its page has: others follow, and every block is aligned.
+      const blocks = Array.from({ length: 200 }, () => owner.allocate(1000, alignment));
+      assert(blocks.every((address) => address % alignment === 0 && owner.usableSize(address) === 1024));
+      assertNoMore(owner, other);
+    }
+  });
+
   const handedBack: Readonly<Record<string, (owner: SharedHeap, other: SharedHeap, size: number) => unknown>> = {
     "the owner trims": (owner) => owner.trim(),
     "another trims": (_owner, other) => other.trim(),
