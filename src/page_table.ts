@@ -56,7 +56,7 @@
  *
  * @module
  */
-import { CLASS_COUNT } from "./size_class.ts";
+import { CLASS_COUNT, CLASS_GRANULES } from "./size_class.ts";
 
 /** Words at the start of the table that are always zero: the fields of {@link NO_PAGE}. */
 export const ZERO_WORDS = 16;
@@ -180,6 +180,16 @@ export function pageTableBytes(units: number): number {
 export function initializePageTable(table: Int32Array): void {
   table.fill(NO_PAGE, PARTIAL, PARTIAL + CLASS_COUNT);
   table.fill(NO_PAGE, LAST, LAST + CLASS_COUNT);
+}
+
+/** Enters the page that a class allocates from, under each size of the class. */
+export function setCurrent(table: Int32Array, sizeClass: number, page: number): void {
+  const from = CURRENT + (sizeClass === 0 ? 0 : CLASS_GRANULES[sizeClass - 1]! + 1);
+  const to = CURRENT + CLASS_GRANULES[sizeClass]! + 1;
+  // A call of fill costs as much as ten words.
+  const record = page + STATE;
+  if (to - from > 8) table.fill(record, from, to);
+  else for (let at = from; at < to; at++) table[at] = record;
 }
 
 /** The SHAPE of pages with slots of so many granules. */

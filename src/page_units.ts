@@ -13,21 +13,20 @@
  *   its UNTOUCHED             0       1       1       1       1       1       1       1
  * ```
  *
- * Only partial pages are looked at: a full one has nothing to give, an empty one is idle and goes back as a run, and from a
- * current one `heap.allocate` takes slots without a note. When a page becomes current, and when its list gets more
- * slots, the units of all slots below EXTENDED count as written again.
+ * Only partial pages give: a full one has nothing, an empty one is idle and goes back as a run, and from a current one
+ * `heap.allocate` takes slots without a note, so that it must become partial first. When a page becomes current, and when its
+ * list gets more slots, the units of all slots below EXTENDED count as written again.
  *
  * Invariants: no live or delayed slot lies in an untouched unit, and no slot below EXTENDED of a current page;
  * {@link PageUnits.count} is the count of the untouched units of all pages.
  *
- * Cost of a look: one record for each partial page. Links are read only of a page that has enough free slots to cover a unit,
+ * Cost of a look: one record for each partial and current page. Links are read only of a page that has enough free slots to cover a unit,
  * and has lost some since its links were last read: of each unit, those up to the first live one.
  *
  * @module
  */
 import type { AddressRange } from "./address_range.ts";
 import {
-  CAPACITY,
   EXTENDED,
   GRANULES_MASK,
   LINKS,
@@ -99,16 +98,22 @@ export class PageUnits {
       for (let page = pages[PARTIAL + sizeClass]!; page !== NO_PAGE; page = pages[page + NEXT]!) {
         const used = pages[page + STATE]! >>> 12;
         if (pages[page + LOOKED] === used + 1) continue;
-        const free = (pages[page + CAPACITY]! - used) * (pages[page + SHAPE]! & GRANULES_MASK);
-        const untouched = pages[page + UNTOUCHED]!;
-        if (free < (countUnits(untouched) + step) * UNIT_GRANULES) continue;
-        for (const { from, to } of stretches(unusedUnits(pages, links, page) & ~untouched, step)) {
+        for (const { from, to } of this.unusedStretches(page, used, links, step)) {
           discard(page + from, to - from);
           this.set(page, pages[page + UNTOUCHED]! | unitsOf(from, to));
         }
         pages[page + LOOKED] = used + 1;
       }
     }
+  }
+
+  /** What a page with so many used slots has to give, in multiples of `step` units. */
+  unusedStretches(page: number, used: number, links: Uint16Array, step: number): readonly Stretch[] {
+    const { pages } = this.#range;
+    const untouched = pages[page + UNTOUCHED]!;
+    const free = PAGE_UNITS * UNIT_GRANULES - used * (pages[page + SHAPE]! & GRANULES_MASK);
+    if (free < (countUnits(untouched) + step) * UNIT_GRANULES) return [];
+    return stretches(unusedUnits(pages, links, page) & ~untouched, step);
   }
 }
 

@@ -51,6 +51,7 @@ import {
   NEXT,
   NO_PAGE,
   ONE_USED,
+  setCurrent,
   SHAPE,
   shapeOf,
   STATE,
@@ -143,16 +144,6 @@ export class SmallPages implements PageMemory {
   /** The page that the class allocates from. */
   current(sizeClass: number): number {
     return this.range.pages[CURRENT + CLASS_GRANULES[sizeClass]!]! - STATE;
-  }
-
-  #setCurrent(sizeClass: number, page: number): void {
-    const { pages } = this.range;
-    const from = CURRENT + (sizeClass === 0 ? 0 : CLASS_GRANULES[sizeClass - 1]! + 1);
-    const to = CURRENT + CLASS_GRANULES[sizeClass]! + 1;
-    // A call of fill costs as much as ten words.
-    const record = page + STATE;
-    if (to - from > 8) pages.fill(record, from, to);
-    else for (let at = from; at < to; at++) pages[at] = record;
   }
 
   /**
@@ -286,7 +277,7 @@ export class SmallPages implements PageMemory {
       const page = this.current(sizeClass);
       // Only the heap's own hold is left.
       if (page === NO_PAGE || pages[page + STATE]! >>> 12 !== 1) continue;
-      this.#setCurrent(sizeClass, NO_PAGE);
+      setCurrent(this.range.pages, sizeClass, NO_PAGE);
       this.#releasePage(page);
       any = true;
     }
@@ -314,7 +305,7 @@ export class SmallPages implements PageMemory {
     if (page === NO_PAGE) page = this.#choosePartial(sizeClass, true);
     if (page === NO_PAGE) return NO_PAGE;
     pages = this.range.pages;
-    this.#setCurrent(sizeClass, page);
+    setCurrent(this.range.pages, sizeClass, page);
     pages[page + STATE] = pages[page + STATE]! + ONE_USED;
     pages[page + LOOKED] = 0;
     if ((pages[page + STATE]! & FREE_MASK) === 0) this.#extend(page);
@@ -362,11 +353,11 @@ export class SmallPages implements PageMemory {
       page = this.#popIdle();
       // Of the same class it can be used as it is: its free list has every slot.
       if (this.range.pages[page + CLASS] === sizeClass) return page;
-      this.#setCurrent(sizeClass, NO_PAGE);
+      setCurrent(this.range.pages, sizeClass, NO_PAGE);
       untouched = this.#clear(page);
     } else {
       // The class has none while the source is asked for one, which can fail.
-      this.#setCurrent(sizeClass, NO_PAGE);
+      setCurrent(this.range.pages, sizeClass, NO_PAGE);
       page = this.range.take(PAGE_UNITS, PAGE_SIZE, PAGE_RUN);
       if (page === -1) return NO_PAGE;
       const { freshFrom, freshUnits } = this.range.runs;
@@ -411,8 +402,19 @@ export class SmallPages implements PageMemory {
     this.range.release(page, to - from, PAGE_UNITS - to);
   }
 
-  /** See {@link PageMemory.discardUnused}. */
+  /** See {@link PageMemory.discardUnused}. Current pages that have something to give are partial from then on. */
   discardUnused(discard: (unit: number, count: number) => void, step: number): void {
+    const { pages } = this.range;
+    for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) {
+      const page = this.current(sizeClass);
+      const used = (pages[page + STATE]! >>> 12) - 1;
+      // An empty one is for `releaseIdle`, and one whose slots are all live can only become full.
+      if (page === NO_PAGE || used === 0 || used === pages[page + CAPACITY]) continue;
+      if (this.#units.unusedStretches(page, used, this.links, step).length === 0) continue;
+      setCurrent(this.range.pages, sizeClass, NO_PAGE);
+      pages[page + STATE] = pages[page + STATE]! - ONE_USED;
+      insertPartial(pages, page);
+    }
     this.#units.discardUnused(this.links, discard, step);
   }
 

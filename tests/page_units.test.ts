@@ -17,7 +17,7 @@ import {
 } from "../mod.ts";
 import { AddressRange } from "../src/address_range.ts";
 import { CorruptionError } from "../src/errors.ts";
-import { EXTENDED, LINKS, LIVE, liveLink, LOOKED, STATE, UNTOUCHED } from "../src/page_table.ts";
+import { EXTENDED, LINKS, LIVE, liveLink, LOOKED, NO_PAGE, STATE, UNTOUCHED } from "../src/page_table.ts";
 import { countUnits, longestStretch, stretches, unitsOf, unusedUnits } from "../src/page_units.ts";
 import { reserveRange } from "../src/region.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, classFor } from "../src/size_class.ts";
@@ -137,17 +137,43 @@ describe("SmallPages.discardUnused()", () => {
     assertEquals(pages.range.pages[page + UNTOUCHED], 0xffff & ~0b10_0001);
   });
 
-  it("leaves current, idle and full pages alone", () => {
+  it("leaves idle and full pages alone, and makes a current one partial first", () => {
     const pages = makePages();
     const sizeClass = classFor(16_384, 16);
     const slots = Array.from({ length: 12 }, () => pages.allocate(sizeClass, LINK));
     for (const slot of [1, 2, 3, 9, 10]) free(pages, slots[slot]!);
     assertEquals(pages.current(sizeClass), pageOf(slots[8]!));
-    // The second page is full, the third current.
-    assertEquals(discarded(pages), Array.from({ length: 12 }, (_, i) => pageOf(slots[0]!) + 4 + i));
+    // The second page is full, the third current: it goes to the end of the list.
+    const units = (slot: number, count: number) => Array.from({ length: count }, (_, i) => (slots[slot]! >>> 8) + i);
+    assertEquals(discarded(pages), [...units(1, 12), ...units(9, 8)]);
+    assertEquals(pages.current(sizeClass), NO_PAGE);
     free(pages, slots[0]!);
     assert(pages.idleUnits > 0);
     assertEquals(discarded(pages), []);
+    assertEquals(
+      Array.from({ length: 2 }, () => pages.allocate(sizeClass, LINK)).sort(),
+      [slots[9]!, slots[10]!].sort(),
+    );
+    check(pages);
+  });
+
+  it("leaves a current page alone that is empty, whose slots are all live, or that has nothing to give", () => {
+    const pages = makePages();
+    // Five slots of 12 KiB leave a unit that none reaches; it was written as another class's.
+    const [sizeClass, other] = [classFor(12_288, 16), classFor(16_384, 16)];
+    const written = Array.from({ length: 5 }, () => pages.allocate(other, LINK));
+    for (const granule of written) free(pages, granule);
+    const empty = pages.current(other);
+    const slots = Array.from({ length: 5 }, () => pages.allocate(sizeClass, LINK));
+    const page = pages.current(sizeClass);
+    assertEquals([page, pages.range.pages[page + UNTOUCHED]], [pageOf(written[0]!), 0]);
+    assertEquals(discarded(pages), []);
+    assertEquals([pages.current(sizeClass), pages.current(other)], [page, empty]);
+    free(pages, slots[4]!);
+    assertEquals(discarded(pages), [12, 13, 14, 15].map((unit) => page + unit));
+    assertEquals(pages.current(sizeClass), NO_PAGE);
+    assertEquals(pages.allocate(sizeClass, LINK), slots[4]!);
+    assertEquals(discarded(pages), [], "only what no slot reaches is left");
   });
 
   it("a slot that straddles two units keeps both, and slots that were never used go back where they were written before", () => {
