@@ -165,8 +165,8 @@ export class HeapCore {
   }
 
   /**
-   * The short way to free a small block of the first range, for heaps that are not plain. False, and nothing done, when
-   * `address` is not that of one, or it cannot be cleared.
+   * The short way to free a small block of the first range, for heaps that are not plain. False, and not freed, when
+   * `address` is not that of one, it cannot be cleared, or the page source did something to it when its owner went.
    */
   freeSmall(address: Address): boolean {
     if (this.#disposed || this.#isBusy || typeof address !== "number") return false;

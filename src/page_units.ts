@@ -20,8 +20,9 @@
  * Invariants: no live or delayed slot lies in an untouched unit, and no slot below EXTENDED of a current page;
  * {@link PageUnits.count} is the count of the untouched units of all pages.
  *
- * Cost of a look: one record for each partial and current page. Links are read only of a page that has enough free slots to cover a unit,
- * and has lost some since its links were last read: of each unit, those up to the first live one.
+ * Cost of a look: one record for each partial and current page. Links are read only of a page that has enough free slots to
+ * cover a unit more, and of a partial one only if it has lost some since it was last looked at: of each unit, those up to the
+ * first live one.
  *
  * @module
  */

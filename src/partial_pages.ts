@@ -1,6 +1,6 @@
 /**
- * The lists of partial pages, and which of these is worth allocating from. Changing to a page costs cache misses on its record and its links, so the
- * question is how many free slots it has for them.
+ * The lists of partial pages, and which of these is worth allocating from. Changing to a page costs cache misses on its
+ * record and its links, so the question is how many free slots it has for them.
  *
  * A replacement frees one slot and takes one, so the free slots of a heap do not grow with it: ten thousand free slots in
  * twelve thousand pages are less than one a page, and every other allocation would change pages. A large heap therefore

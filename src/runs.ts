@@ -218,7 +218,10 @@ export class Runs {
     this.delayedRuns--;
   }
 
-  /** Frees a used run, of which `unwritten` units in front of the last `behind` were not written; merges it with its neighbours. */
+  /**
+   * Frees a used run, of which `unwritten` units in front of the last `behind` were not written, and merges it with its free
+   * neighbours.
+   */
   release(unit: number, regionStart: number, regionEnd: number, unwritten = 0, behind = 0): void {
     const units = this.units;
     let start = unit;

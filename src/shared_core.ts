@@ -2,8 +2,9 @@
  * A shared heap without its fast paths, as one attachment sees it: every rule of the `Allocator` contract that is not a
  * matter of views.
  *
- * `SharedHeap` answers the usual small calls by itself, or by `SharedMoves`, and comes here with all others: wrong arguments, bad
- * addresses, blocks that are large, aligned, owned or another's, and pages that have run out. What is decided here and nowhere else:
+ * `SharedHeap` answers the usual small calls by itself, or by `SharedMoves`, and comes here with all others: wrong arguments,
+ * bad addresses, blocks that are large, owned or another's, and whatever the short ways refuse. What is decided here and
+ * nowhere else:
  *
  * - where a block goes: a page of this attachment up to 16 KiB, a run of units above, and when no page can be had;
  * - bad addresses: {@link SharedCore.live} turns an address into a block or a violation;

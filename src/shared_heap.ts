@@ -183,7 +183,7 @@ export class SharedHeap implements Allocator {
       const state = table[record]!;
       const free = state & FREE_BITS;
       if (free !== 0) {
-        // Set when two workers have freed the block at the same moment, and this one took it back first.
+        // The slot's bit is set when two workers have freed its block at the same moment, and this one had it back first.
         if (
           table[record + OWNER_IN] === this.#number ||
           !isFreedRemotely(this.#tables, record - STATE_AT, free - 1)

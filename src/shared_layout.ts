@@ -23,7 +23,7 @@
  * - units, counters, bins, regions: the holder of LOCK;
  * - a page's record and its links: the attachment in OWNER of the record; OWNER itself: the holder of LOCK;
  * - remote, and NEWS in OWNER: anybody, with atomic operations only;
- * - the link of a live block: also who holds the block, by compare-and-exchange.
+ * - the link of a live block: also who holds the block, by compare-and-exchange (who owns the page too, plainly).
  *
  * The record of a page is that of page_table.ts with four more words, and the words before the records, which hold the
  * lists of a `Heap`, are not used: here the lists belong to an attachment and are in its own memory.

@@ -14,7 +14,7 @@
  * worth the other, but where OS pages without a live slot go back (page_units.ts) the free slots cost less: eight between
  * 256 and 512 bytes save 0.3 % of the heap on eleven traces of real programs. Large blocks are few and alike (the buffers and
  * tables of one program), so that a class that fits them saves much, and one that nobody needs has no page: eight above 4 KiB
- * save 0.8 % (docs/performance.md).
+ * save 0.7 % (docs/performance.md).
  *
  * @module
  */

@@ -9,15 +9,15 @@
  * ```text
  *                     take a page            list runs out
  *      idle or a run ─────────────▶ current ───────────────▶ full
- *            ▲                        ▲                        │ one slot is freed
- *            │                        │ the class needs a page ▼
- *            └──────────────────── partial ◀────────────────────
+ *            ▲                       ▲   │                     │ one slot is freed
+ *            │    the class needs it │   │ it is let go        ▼
+ *            └────────────────────── partial ◀─────────────────┘
  *                 last slot freed
  * ```
  *
  * Slots join a page's free list some at a time, as the memory of a slot costs nothing until it is first written. A current
  * page whose list runs out gets its next slots only when no partial page has free ones worth changing to: those were
- * written before. Otherwise it becomes partial itself.
+ * written before. Otherwise it is let go and partial itself, as is one that has units to give back (page_units.ts).
  *
  * Invariants, verified by {@link SmallPages.check}: STATE counts the live and delayed links (plus the hold, less FULL);
  * a free list holds exactly the free slots below EXTENDED; a full page has no slots that were never in it; a class's

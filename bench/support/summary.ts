@@ -33,7 +33,7 @@ export function formatSummary(results: Results): Section {
   };
 }
 
-/** What the small loops say, one column per runtime: how many times faster than what else there is, and how near to the bare object. */
+/** What the small loops say, one column per runtime: how many times faster than what else there is, how near to the bare object. */
 export function formatMicroSummary(results: Results): Section {
   const { runtimes } = results;
   const faster = (name: string, other: string) => (side: Side) =>
