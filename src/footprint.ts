@@ -12,8 +12,8 @@
  *             └────────────────────────────────────────────▶
  * ```
  *
- * Where free memory is not enough, there are pages of small blocks that lost most of theirs: what of them holds nothing live goes
- * back (page_units.ts). To find that costs a look at the pages, so there is one only after some growth.
+ * Where free memory is not enough, there are pages of small blocks that lost most of theirs: what of them holds nothing live
+ * goes back (page_units.ts). To find that costs a look at the pages, so there is one only after some growth.
  *
  * A program that needs the same memory again soon, in turns with other, pays for that with page faults each time. Therefore
  * the rise: after some turns it keeps both. As long as a heap stays below its most, nothing is done at all.
@@ -23,8 +23,11 @@
  * @module
  */
 
-/** What may be touched before it is looked again, at least: 128 KiB. */
+/** What may be touched before free memory is given back again, at least: 128 KiB. */
 const STEP = 32;
+
+/** The same beside much that is resident: a thirty-second of it. */
+const STEP_PART = 32;
 
 /**
  * Spare memory goes back when it is a sixteenth of what is resident, or more. With a thirty-second a heap that just grows
@@ -32,7 +35,7 @@ const STEP = 32;
  */
 const SPARE_PART = 16;
 
-/** Partial pages are looked at again when a sixty-fourth more is resident than after the last look, 32 KiB at least. */
+/** Pages in use are looked at again when a sixty-fourth more is resident than after the last look, 32 KiB at least. */
 const LOOK_PART = 64;
 
 /** See {@link LOOK_PART}. */
@@ -45,13 +48,13 @@ const RISE_PART = 8;
 export interface PageMemory {
   /** Units of pages in use that were not written since their memory was last given back. */
   readonly untouchedUnits: number;
-  /** Units of pages that are kept and not needed. */
+  /** Units of idle pages: empty ones that are kept. */
   readonly idleUnits: number;
-  /** Frees them, as runs. */
+  /** Frees these as runs, and with `all` the empty current pages too. */
   releaseIdle(all: boolean): void;
   /**
-   * Has `discard` give back the units of partial pages in which nothing is live, in multiples of `step` units at such
-   * multiples. When it throws, all is as it says up to then.
+   * Has `discard` give back the units of pages in use in which nothing is live, in multiples of `step` units at such
+   * multiples. When it throws, what it gave back before is noted.
    */
   discardUnused(discard: (unit: number, count: number) => void, step: number): void;
 }
@@ -60,7 +63,7 @@ export interface PageMemory {
 export class Footprint {
   /** Units that may be resident before anything is given back. */
   most: number = STEP;
-  /** Units that are resident when partial pages are looked at again. */
+  /** Units that are resident when pages in use are looked at again. */
   #lookFrom = 0;
 
   /**
@@ -75,7 +78,7 @@ export class Footprint {
     return 0;
   }
 
-  /** Whether to look, with nothing to spare and so much resident, for units of partial pages in which nothing is live. */
+  /** Whether to look, with nothing to spare and so much resident, for units of pages in use in which nothing is live. */
   isWorthLooking(resident: number): boolean {
     return resident >= this.#lookFrom;
   }
@@ -97,7 +100,7 @@ export class Footprint {
   }
 }
 
-/** What may be touched with so much resident: a thirty-second more. */
+/** What may be touched with so much resident. */
 function stepFrom(resident: number): number {
-  return Math.max(STEP, Math.floor(resident / 32));
+  return Math.max(STEP, Math.floor(resident / STEP_PART));
 }

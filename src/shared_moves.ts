@@ -65,7 +65,7 @@ const LIVE_SPAN = OWNED - LIVE;
 /** Links of live blocks of the least alignment are below. */
 const ALIGNED_FROM = LIVE * 2;
 const SLACK_BITS = SLACK_MASK;
-const BYTES = GRANULE;
+const GRANULE_BYTES = GRANULE;
 
 /** Zeroes, resizes and moves small blocks of one attachment. */
 export class SharedMoves {
@@ -104,7 +104,7 @@ export class SharedMoves {
     pages[record] = state + ONE_MORE - free + links[index]!;
     links[index] = LIVE_FROM + (granules << 4) - size;
     clearGranules(region, granule - (region.firstUnit << 8), (size + 15) >>> 4);
-    return tables.base + granule * BYTES;
+    return tables.base + granule * GRANULE_BYTES;
   }
 
   /** The new address of the block of a page of ours that starts at `granule`, if one does, with `size` bytes. */
@@ -121,10 +121,10 @@ export class SharedMoves {
     const link = links[index]!;
     if (((link - LIVE_FROM) >>> 0) >= LIVE_SPAN || Math.imul(slot, usable) !== offset << 4) return 0;
     const requested = usable - (link & SLACK_BITS);
-    if (size <= usable && usable - size <= SLACK_BITS && (size * 2 > usable || usable === BYTES)) {
+    if (size <= usable && usable - size <= SLACK_BITS && (size * 2 > usable || usable === GRANULE_BYTES)) {
       if (pages[page + OWNER_AT] !== this.#number && isFreedRemotely(tables, page, slot)) return 0;
       links[index] = link + requested - size;
-      return tables.base + granule * BYTES;
+      return tables.base + granule * GRANULE_BYTES;
     }
     if (link >= ALIGNED_FROM) return 0;
     const record = (this.#current[(size + 15) >>> 4]! + STATE_AT) & RECORD_BITS;
@@ -151,7 +151,7 @@ export class SharedMoves {
     links[index] = before & FREE_BITS;
     pages[page + STATE_AT] = after;
     if (after < ONE_MORE) this.#pages.settle(page);
-    return tables.base + target * BYTES;
+    return tables.base + target * GRANULE_BYTES;
   }
 
   /**
