@@ -13,6 +13,7 @@
  *
  * @module
  */
+import { RANGE_MAX } from "./address_range.ts";
 import { alignDown, assertOptions, assertSize } from "./arguments.ts";
 import { OutOfMemoryError, UnsupportedPlatformError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
@@ -52,7 +53,10 @@ import { SharedTables } from "./shared_tables.ts";
 /** The least bytes of data that a heap is made for. */
 const LEAST_RESERVED = 2 ** 20;
 
-/** The most: granule numbers stay below 2^31. */
+/**
+ * The most that can be asked for. What is taken is {@link RANGE_MAX} at the most, as `SharedHeap.allocate` too makes a
+ * granule number of the place of a page's record times 256.
+ */
 const RESERVE_MAX = 32 * 2 ** 30;
 
 /** Control blocks of heaps that have ended in this thread, for the next ones. */
@@ -63,7 +67,7 @@ const blockAddresses = new WeakMap<Int32Array, Address>();
 export interface SharedHeapOptions {
   /**
    * Bytes of address space for blocks, which is the most that all workers together can ever hold: a multiple of 64 KiB, at least
-   * 1 MiB. Less is taken where there is less. @defaultValue 32 GiB
+   * 1 MiB, at most 32 GiB, of which the last 4.5 MiB are not taken. Less is taken where there is less. @defaultValue 32 GiB
    */
   reserve?: number;
   /** Must be the system's, as other workers cannot use any other. @defaultValue the operating system */
@@ -111,7 +115,7 @@ export function createAttachment(source: PageSource, platform: SharedPlatform, r
   let attachment: Attachment | undefined;
   let number = 0;
   try {
-    reserved = reserveAll(source, reserve);
+    reserved = reserveAll(source, Math.min(reserve, RANGE_MAX));
     control.fill(0, VERSION, 16);
     control.fill(0, END_UNIT, ABANDONED_END);
     control[DATA] = reserved.data / CONTROL_BYTES;

@@ -24,7 +24,7 @@ import {
 import { createAttachment, joinAttachment } from "../src/shared_attachment.ts";
 import { ATTACHMENT_MAX } from "../src/shared_layout.ts";
 import { Prng } from "./support/prng.ts";
-import { envInteger, isLinux, mappingCount } from "./support/runtime.ts";
+import { envInteger, isLinux, isWindows, mappingCount } from "./support/runtime.ts";
 
 const SEED = envInteger("OFFHEAP_SEED", 20_261_121);
 const RESERVE = 2 ** 30;
@@ -263,6 +263,25 @@ describe("SharedHeap", () => {
     first.free(first.allocate(2 ** 19));
     first.check();
     first.detach();
+  });
+
+  it("knows its blocks up to the end of the most address space that it can have", { ignore: isWindows }, () => {
+    // Large blocks are not written to, so that they cost address space alone; Windows would count them as memory.
+    const heap = SharedHeap.create({ reserve: 2 ** 35 });
+    const large: Address[] = [];
+    for (const size of [2 ** 30, 2 ** 24, 2 ** 20, 2 ** 16]) {
+      for (let address; (address = heap.tryAllocate(size)) !== 0;) large.push(address);
+    }
+    // All is taken; then there is room for pages of small blocks at the highest addresses only.
+    const top = Math.max(...large);
+    for (const address of large) if (address > top - 3 * 2 ** 20) heap.free(address);
+    for (const alignment of [16, 64, 1024]) {
+      const small = Array.from({ length: 300 }, () => heap.allocate(100, alignment));
+      assertEquals(small.filter((address) => !heap.owns(address)), [], `at ${alignment}, up to ${top}`);
+      for (const address of small) heap.free(address);
+    }
+    heap.check();
+    heap.detach();
   });
 
   it("has as many places as it says", () => {
