@@ -374,7 +374,7 @@ function watched(source: PageSource = systemPageSource()): { source: PageSource;
   return { source: { ...source, discard }, given };
 }
 
-/** Which of the places given back have a live block on each side in the same page: those are inside pages in use. */
+/** Which of the places given back lie in a page that has a live block. */
 function insidePages(heap: Heap, given: readonly [Address, number][]): [Address, number][] {
   const used = new Set(Array.from(heap.blocks(), ({ address }) => Math.floor(address / PAGE)));
   return given.filter(([address]) => used.has(Math.floor(address / PAGE)));
