@@ -72,6 +72,8 @@ const ONE_MORE = ONE_USED;
 const LIVE_FROM = LIVE;
 const LIVE_SPAN = OWNED - LIVE;
 const DEFAULT = DEFAULT_ALIGNMENT;
+/** The units of the first 2 GiB: offsets of bytes there are 32-bit integers, and negative ones look like those behind. */
+const NEAR_UNITS = 2 ** 19;
 
 /**
  * A heap of native memory for all workers of a process.
@@ -112,6 +114,7 @@ export class SharedHeap implements Allocator {
   #links: Uint16Array = new Uint16Array(0);
   #fastSize = -1;
   #fastUnits = 0;
+  #units = 0;
 
   /**
    * Makes a heap and attaches to it.
@@ -258,7 +261,7 @@ export class SharedHeap implements Allocator {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
     const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
-    const isUsual = granule === quotient && (granule >>> 8) < this.#fastUnits && bytes === size &&
+    const isUsual = granule === quotient && (granule >>> 8) < this.#units && bytes === size &&
       bytes <= this.#fastSize;
     const moved = isUsual ? this.#moves.reallocate(granule, bytes) : 0;
     if (moved !== 0) return moved;
@@ -362,7 +365,7 @@ export class SharedHeap implements Allocator {
     const attempts = new Attempts();
     attempts.make(() => this.#core.dispose());
     this.#fastSize = -1;
-    this.#fastUnits = 0;
+    this.#fastUnits = this.#units = 0;
     this.#table = new Int32Array(0);
     this.#links = new Uint16Array(0);
     attempts.make(() => this.#attachment.leave());
@@ -384,7 +387,8 @@ export class SharedHeap implements Allocator {
     this.#table = tables.pages;
     this.#links = tables.links;
     this.#fastSize = SMALL_MAX;
-    this.#fastUnits = tables.endUnit;
+    this.#units = tables.endUnit;
+    this.#fastUnits = Math.min(tables.endUnit, NEAR_UNITS);
   }
 
   /**
@@ -428,7 +432,7 @@ export class SharedHeap implements Allocator {
   #freeSlow(address: Address): void {
     const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
-    if (granule === quotient && (granule >>> 8) < this.#fastUnits) {
+    if (granule === quotient && (granule >>> 8) < this.#units) {
       const page = (granule >>> 8) & -16;
       const offset = granule & 4095;
       const shape = this.#table[page + SHAPE_AT]!;
