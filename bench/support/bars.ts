@@ -16,14 +16,18 @@ import {
 import { formatNumber, formatTable, type Section } from "./text.ts";
 import { findWorkersBars } from "./workers_results.ts";
 
-/** The bars of the project. */
+/** The bars of the project, by runtime; {@link findBars} names what each is on. */
 const BARS = {
+  // CPU time on the traces, at most so many times the native allocator's.
   glibc: { deno: 0.65, bun: 0.8 },
   mimalloc: { deno: 1.4, bun: 1.8 },
   worst: { deno: 1.5, bun: 1.5 },
+  // Small loops: at least so many times faster than `malloc` by FFI, and than `new Uint8Array`.
   small: { deno: 3, bun: 2 },
   large: { deno: 50, bun: 50 },
+  // At most so many times what the runtime takes for the same object.
   bare: { deno: 1.3, bun: 1.3 },
+  // Resident memory, at most so many times the live bytes.
   memory: { deno: 1.2, bun: 1.2 },
 } as const;
 
