@@ -25,8 +25,9 @@
  * - remote, and NEWS in OWNER: anybody, with atomic operations only;
  * - the link of a live block: also who holds the block, by compare-and-exchange (who owns the page too, plainly).
  *
- * The record of a page is that of page_table.ts with four more words, and the words before the records, which hold the
- * lists of a `Heap`, are not used: here the lists belong to an attachment and are in its own memory.
+ * The record of a page is that of page_table.ts up to PREV, with four words of its own in place of what follows. The words
+ * before the records, which hold the lists of a `Heap`, are not used: here the lists belong to an attachment and are in its
+ * own memory.
  *
  * @module
  */
