@@ -1,10 +1,21 @@
 /**
- * Memory that is committed and wrapped in one step: it has both, or neither.
+ * Wraps that are what was asked for, and memory that is committed and wrapped in one step: it has both, or neither.
  *
  * @module
  */
 import { CorruptionError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
+
+/**
+ * Wraps `byteLength` bytes at `address`.
+ *
+ * @throws {CorruptionError} When the source wraps another number of bytes.
+ */
+export function wrapWhole(source: PageSource, address: Address, byteLength: number): Uint8Array<ArrayBuffer> {
+  const bytes = source.wrap(address, byteLength);
+  if (bytes.byteLength === byteLength) return bytes;
+  throw new CorruptionError(`Cannot use ${byteLength} bytes: the page source wrapped ${bytes.byteLength} of them`);
+}
 
 /**
  * Commits what follows the first `committed` of the `byteLength` bytes at `address`, and wraps all of them.
@@ -20,9 +31,7 @@ export function commitWrapped(
 ): Uint8Array<ArrayBuffer> {
   source.commit(address + committed, byteLength - committed);
   try {
-    const bytes = source.wrap(address, byteLength);
-    if (bytes.byteLength === byteLength) return bytes;
-    throw new CorruptionError(`Cannot use ${byteLength} bytes: the page source wrapped ${bytes.byteLength} of them`);
+    return wrapWhole(source, address, byteLength);
   } catch (error) {
     source.decommit(address + committed, byteLength - committed);
     throw error;

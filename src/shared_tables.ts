@@ -13,7 +13,8 @@
 import type { MemoryRegion } from "./allocator_memory.ts";
 import { alignUp } from "./arguments.ts";
 import { wrappedBytes } from "./bytes.ts";
-import { CorruptionError, OutOfMemoryError } from "./errors.ts";
+import { wrapWhole } from "./commit_wrapped.ts";
+import { OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { PAGE_UNITS, UNIT } from "./runs.ts";
 import {
@@ -162,10 +163,7 @@ export class SharedTables {
   }
 
   #wrap(table: number, length: number): void {
-    const bytes = this.#source.wrap(this.#address + this.#layout.offsets[table]!, length);
-    if (bytes.byteLength !== length) {
-      throw new CorruptionError(`Cannot use ${length} bytes: the page source wrapped ${bytes.byteLength} of them`);
-    }
+    const bytes = wrapWhole(this.#source, this.#address + this.#layout.offsets[table]!, length);
     const { buffer, byteOffset } = bytes;
     this.#wraps[table] = bytes;
     if (table === LINK_TABLE) this.links = new Uint16Array(buffer, byteOffset, length / 2);
@@ -217,10 +215,7 @@ export class SharedTables {
     const endUnit = this.regionEnd(index);
     const address = this.base + firstUnit * UNIT;
     const length = (endUnit - firstUnit) * UNIT;
-    const bytes = this.#source.wrap(address, length);
-    if (bytes.byteLength !== length) {
-      throw new CorruptionError(`Cannot use ${length} bytes: the page source wrapped ${bytes.byteLength} of them`);
-    }
+    const bytes = wrapWhole(this.#source, address, length);
     const region = { ...wrappedBytes(bytes), address, firstUnit, endUnit };
     this.#regions[index] = region;
     this.#enter(index, Math.ceil(firstUnit / PAGE_UNITS), Math.floor(endUnit / PAGE_UNITS));
