@@ -96,9 +96,11 @@ export class SharedBlocks {
     return granule % UNIT_GRANULES === 0 ? this.#large(granule / UNIT_GRANULES) : undefined;
   }
 
-  #small(address: Address, granule: number, link: number): SharedBlock {
+  /** The block of a slot that was live; undefined when another worker has freed it since. */
+  #small(address: Address, granule: number, link: number): SharedBlock | undefined {
     const { pages, links } = this.#tables;
     const code = links[link]!;
+    if (code < LIVE) return undefined;
     const usableSize = (pages[((granule >>> 8) & -16) + SHAPE]! & GRANULES_MASK) * GRANULE;
     return {
       address,
@@ -207,7 +209,8 @@ export class SharedBlocks {
       for (const slot of slots) {
         const granule = (unit << 8) + slot * granules;
         const link = tables.endUnit > 0 ? this.liveLink(granule) : 0;
-        if (link !== 0) yield this.#small(tables.base + granule * GRANULE, granule, link);
+        const block = link === 0 ? undefined : this.#small(tables.base + granule * GRANULE, granule, link);
+        if (block !== undefined) yield block;
       }
     }
   }

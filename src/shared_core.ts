@@ -179,9 +179,11 @@ export class SharedCore {
     if (link === 0) return undefined;
     const size = (tables.pages[((granule >>> 8) & -16) + SHAPE]! & GRANULES_MASK) * GRANULE;
     const region = tables.regionOf(granule >>> 8);
-    if (region.bytes.byteLength === 0) return undefined;
+    const code = tables.links[link]!;
+    // What another worker frees meanwhile has no size.
+    if (region.bytes.byteLength === 0 || code < LIVE) return undefined;
     const offset = region.byteOffset + (address - region.address);
-    return new Uint8Array(region.buffer, offset, size - (tables.links[link]! & SLACK_MASK));
+    return new Uint8Array(region.buffer, offset, size - (code & SLACK_MASK));
   }
 
   /** Frees the block at `address`; does nothing for 0. */
@@ -252,9 +254,14 @@ export class SharedCore {
     const { usableSize, requestedSize, alignment } = block;
     if ((size * 2 > usableSize || usableSize === GRANULE) && this.resize(block, size)) return address;
     const moved = this.#heap.allocate(size, alignment);
-    this.memory.copyToNew(address, moved, Math.min(size, requestedSize));
-    this.#heap.free(address);
-    return moved;
+    // Freed by another worker before we took its place, it would be copied to itself, and freed.
+    if (moved !== address) {
+      this.memory.copyToNew(address, moved, Math.min(size, requestedSize));
+      const left = this.blocks.find(address);
+      if (left !== undefined && !left.owned && this.#release(left)) return moved;
+    }
+    this.#heap.free(moved);
+    throwAfterReport(freedMeanwhile("reallocate", address));
   }
 
   #setOwned(address: Address, owned: boolean): void {

@@ -7,6 +7,7 @@
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { systemSharedPlatform } from "../ffi/address_wait.ts";
 import { type Address, DisposedError, InvalidFreeError, setViolationHook, SharedHeap } from "../mod.ts";
 import { createAttachment, joinAttachment } from "../src/shared_attachment.ts";
 import { DIRTY_WORDS } from "../src/shared_layout.ts";
@@ -240,5 +241,92 @@ describe("bits that are no double frees, or of which nobody can say so", () => {
     // Which block it was can no longer be said: the page stands for it.
     assertEquals(reportsOf(() => (owner.trim(), owner.allocate(16))), [start]);
     assertNoMore(owner, other);
+  });
+});
+
+describe("a block that another worker frees while a call is at work on it", () => {
+  /** Has the next `allocate` of `heap` happen before, or after, what others do meanwhile. */
+  function duringAllocate(heap: SharedHeap, meanwhile: { before?: () => void; after?: () => void }): Address[] {
+    const given: Address[] = [];
+    heap.allocate = (size, alignment) => {
+      Reflect.deleteProperty(heap, "allocate");
+      meanwhile.before?.();
+      given.push(heap.allocate(size, alignment));
+      meanwhile.after?.();
+      return given[0]!;
+    };
+    return given;
+  }
+
+  for (const [size, next] of [[100, 900], [40_000, 300_000]] as const) {
+    it(`is not moved, and its new place of ${next} bytes is free again`, () => {
+      const { owner, other } = pair();
+      const block = owner.allocate(size);
+      // Or a large block grew where it is.
+      const behind = owner.allocate(size);
+      const given = duringAllocate(other, { after: () => owner.free(block) });
+      const error = assertThrows(() => other.reallocate(block, next), InvalidFreeError);
+      assertEquals([error.kind, given.length, other.owns(given[0]!)], ["double", 1, false]);
+      assertEquals(owner.stats().liveBlocks, 1);
+      // With a hook that goes on as well.
+      const again = owner.allocate(size);
+      duringAllocate(other, { after: () => owner.free(again) });
+      assertEquals(reportsOf(() => assertThrows(() => other.reallocate(again, next), InvalidFreeError)), [again]);
+      assertEquals(owner.stats().liveBlocks, 1);
+      owner.free(behind);
+      assertNoMore(owner, other);
+    });
+  }
+
+  it("is not moved to its own place, which is free then", () => {
+    const { owner, other } = pair();
+    const block = owner.allocate(400_000);
+    const given = duringAllocate(owner, { before: () => other.free(block) });
+    assertThrows(() => owner.reallocate(block, 100_000), InvalidFreeError);
+    assertEquals(given, [block]);
+    assertEquals([owner.owns(block), owner.stats().liveBlocks], [false, 0]);
+    assertNoMore(owner, other);
+  });
+
+  it("has neither size nor alignment, whatever asks", () => {
+    const platform = systemSharedPlatform();
+    const owner = SharedHeap.create({ reserve: RESERVE });
+    const attachment = joinAttachment(owner.handle, platform);
+    const other = new SharedHeap(attachment);
+    const { tables } = attachment.space;
+    const calls: Record<string, (block: Address) => unknown> = {
+      usableSize: (block) => other.usableSize(block),
+      view: (block) => other.view(block),
+      viewOfSome: (block) => other.view(block, 8),
+      resize: (block) => other.resize(block, 290),
+      reallocate: (block) => other.reallocate(block, 5000),
+      free: (block) => other.free(block),
+    };
+    owner.allocate(300);
+    const { links } = (other.check(), tables);
+    for (const [name, call] of Object.entries(calls)) {
+      const block = owner.allocate(300);
+      let freed = false;
+      // Seen as live once; then its owner frees it.
+      tables.links = new Proxy(links, {
+        get(target, key) {
+          const value = Reflect.get(target, key, target) as unknown;
+          if (typeof value === "function") return value.bind(target);
+          if (!freed && typeof value === "number" && key !== "length" && value >= 4096) {
+            freed = true;
+            owner.free(block);
+          }
+          return value;
+        },
+      });
+      try {
+        const error = assertThrows(() => call(block), InvalidFreeError, undefined, name);
+        assertEquals([error.kind, freed], ["double", true], name);
+      } finally {
+        tables.links = links;
+      }
+      assertEquals(owner.stats().liveBlocks, 1, name);
+    }
+    assertNoMore(other, owner);
   });
 });
