@@ -375,11 +375,12 @@ export class AddressRange {
 
   /** Gives the units of pages in use back in which nothing is live; returns the bytes. */
   #discardUnused(): number {
-    const { pageMemory } = this;
-    const before = pageMemory.untouchedUnits;
-    const discard = (unit: number, count: number) => this.#source.discard(this.base + unit * UNIT, count * UNIT);
-    pageMemory.discardUnused(discard, this.#step);
-    return (pageMemory.untouchedUnits - before) * UNIT;
+    let given = 0;
+    this.pageMemory.discardUnused((unit, count) => {
+      this.#source.discard(this.base + unit * UNIT, count * UNIT);
+      given += count * UNIT;
+    }, this.#step);
+    return given;
   }
 
   #dropRegion(region: Region): void {

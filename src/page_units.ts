@@ -112,9 +112,11 @@ export class PageUnits {
   unusedStretches(page: number, used: number, links: Uint16Array, step: number): readonly Stretch[] {
     const { pages } = this.#range;
     const untouched = pages[page + UNTOUCHED]!;
+    // An OS page is resident as a whole once one of its units was written.
+    const resident = inSteps(ALL_UNITS & ~untouched, step);
     const free = PAGE_UNITS * UNIT_GRANULES - used * (pages[page + SHAPE]! & GRANULES_MASK);
-    if (free < (countUnits(untouched) + step) * UNIT_GRANULES) return [];
-    return stretches(unusedUnits(pages, links, page) & ~untouched, step);
+    if (free < (PAGE_UNITS - countUnits(resident) + step) * UNIT_GRANULES) return [];
+    return stretches(unusedUnits(pages, links, page) & resident, step);
   }
 }
 
@@ -146,6 +148,17 @@ export function unusedUnits(pages: Int32Array, links: Uint16Array, page: number)
 /** The units from `from` to `to`. */
 export function unitsOf(from: number, to: number): number {
   return (1 << to) - (1 << from);
+}
+
+/** The units, and all others that share a multiple of `step` units with one of them. */
+export function inSteps(units: number, step: number): number {
+  if (step === 1) return units;
+  let all = 0;
+  for (let unit = 0; unit < PAGE_UNITS; unit += step) {
+    const whole = unitsOf(unit, Math.min(unit + step, PAGE_UNITS));
+    if ((units & whole) !== 0) all |= whole;
+  }
+  return all;
 }
 
 /** The stretches of units, as far as they are multiples of `step` at such multiples. */

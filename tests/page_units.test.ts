@@ -18,7 +18,7 @@ import {
 import { AddressRange } from "../src/address_range.ts";
 import { CorruptionError } from "../src/errors.ts";
 import { EXTENDED, LINKS, LIVE, liveLink, LOOKED, NO_PAGE, STATE, UNTOUCHED } from "../src/page_table.ts";
-import { countUnits, longestStretch, stretches, unitsOf, unusedUnits } from "../src/page_units.ts";
+import { countUnits, inSteps, longestStretch, stretches, unitsOf, unusedUnits } from "../src/page_units.ts";
 import { reserveRange } from "../src/region.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, classFor } from "../src/size_class.ts";
 import { SmallPages } from "../src/small_pages.ts";
@@ -78,6 +78,9 @@ describe("units of a page", () => {
     assertEquals(stretches(units, 2), [{ from: 2, to: 4 }, { from: 10, to: 16 }]);
     assertEquals(stretches(units, 4), [{ from: 12, to: 16 }]);
     assertEquals([stretches(units, 16), stretches(0xffff, 16)], [[], [{ from: 0, to: 16 }]]);
+    const wholes = [1, 2, 4, 8, 16, 32].map((step) => inSteps(0b0001_0000_0010_0000, step));
+    assertEquals(wholes, [0x1020, 0x3030, 0xf0f0, 0xffff, 0xffff, 0xffff]);
+    assertEquals([inSteps(0, 4), inSteps(0, 16)], [0, 0]);
     assertEquals([stretches(0xffff, 32), stretches(0, 1)], [[], []]);
     for (const seed of [1, 2, 3]) {
       const random = new Prng(seed);
@@ -221,6 +224,19 @@ describe("SmallPages.discardUnused()", () => {
       table[looked] = 0;
       assertEquals(discarded(pages, step), units.map((unit) => page + unit), `${step} units an OS page`);
       assertEquals(discarded(pages), [], "nothing was freed since it was looked at");
+    }
+  });
+
+  it("an OS page of which some units were never written goes back as a whole", () => {
+    for (const [step, units] of [[1, [4]], [2, [4, 5]], [4, [4, 5, 6, 7]], [8, []]] as const) {
+      const pages = makePages();
+      // The list of the current page ends with unit 4.
+      const slots = Array.from({ length: 20 }, () => pages.allocate(classFor(1024, 16), LINK));
+      for (const granule of slots.slice(16)) free(pages, granule);
+      const page = pageOf(slots[0]!);
+      assertEquals(discarded(pages, step), units.map((unit) => page + unit), `${step} units an OS page`);
+      assertEquals(discarded(pages, step), [], "once");
+      assertEquals(pages.untouchedUnits, units.length > 0 ? 12 : 11);
     }
   });
 
