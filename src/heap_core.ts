@@ -177,16 +177,15 @@ export class HeapCore {
     if (index === 0) return false;
     const granule = (address - range.base) / GRANULE;
     const size = pages.slotSize(granule);
-    if (this.#rules.zeroOnFree) {
-      const region = range.regionOf(granule >>> 8);
-      if (region.bytes.byteLength === 0) return false;
-      clearBytes(region, address - region.address, size);
-    }
+    const region = this.#rules.zeroOnFree ? range.regionOf(granule >>> 8) : undefined;
+    if (region?.bytes.byteLength === 0) return false;
     if (link >= OWNED) {
       this.owned.revoke(address);
       // The page source was asked to end a wrap, and can have done anything: then the block is looked up anew.
-      if (pages.links[index] !== linkWithOwned(link, false)) return false;
+      if (pages.links[index] !== linkWithOwned(link, false) || region?.bytes.byteLength === 0) return false;
     }
+    // Last: a wrapper around the heap fills its block when it is revoked.
+    if (region !== undefined) clearBytes(region, address - region.address, size);
     this.#requested -= size - (link & SLACK_MASK);
     this.blocks.releaseSmall(pages, granule, index);
     return true;

@@ -8,6 +8,7 @@ import { describe, it } from "@std/testing/bdd";
 import {
   type Address,
   CorruptionError,
+  DebugAllocator,
   fixedPageSource,
   Heap,
   type HeapOptions,
@@ -94,6 +95,21 @@ describe("a secure Heap clears", () => {
         if (moved !== address) assert(isZero(view), `${size} bytes after they moved`);
         assertEquals(heap.view(moved)[size - 9], 7);
         heap.free(moved);
+      }
+      heap.check();
+    });
+
+    it(`what a wrapper fills when it is freed (${name})`, () => {
+      using heap = new Heap(options);
+      using wrapper = new DebugAllocator(heap);
+      for (const size of SIZES) {
+        for (const make of [() => wrapper.allocate(size), () => wrapper.buffer(size).address]) {
+          const address = make();
+          const [block] = heap.blocks();
+          const view = heap.view(block!.address, block!.usableSize);
+          wrapper.free(address);
+          assert(isZero(view), `${size} bytes`);
+        }
       }
       heap.check();
     });
