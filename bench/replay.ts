@@ -20,17 +20,10 @@
  * @module
  */
 import { parseArgs } from "node:util";
+import { CHUNK } from "../examples/support/replay_loop.ts";
 import { readTrace } from "../examples/support/trace.ts";
 import { elapsed, openClock, type Times } from "./support/clock.ts";
-import {
-  CHUNK,
-  type Driver,
-  makeDriver,
-  makeSlots,
-  type Recording,
-  type Slots,
-  toRecording,
-} from "./support/drivers.ts";
+import { type Driver, makeDriver, makeSlots, type Recording, type Slots, toRecording } from "./support/drivers.ts";
 import { openLibc, type RawAddress } from "./support/libc.ts";
 import { OwnPages } from "./support/own_pages.ts";
 import { collectGarbage, openResidentProbe, type ResidentFigures, type ResidentProbe } from "./support/resident.ts";

@@ -24,7 +24,8 @@ import {
   trackedSource,
 } from "./support/process_memory.ts";
 import { ProgressBar } from "./support/progress_bar.ts";
-import { CHUNK, peakRecord, PlainReplay, VerificationError, VerifiedReplay } from "./support/replayer.ts";
+import { CHUNK } from "./support/replay_loop.ts";
+import { peakRecord, PlainReplay, VerificationError, VerifiedReplay } from "./support/replayer.ts";
 import { bar, formatBytes, formatCount, formatRatio, row, table } from "./support/text.ts";
 import {
   OP_ALLOCATE_ALIGNED,

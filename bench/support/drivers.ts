@@ -1,16 +1,12 @@
 /**
- * The loops that replay a trace, one per kind of subject.
+ * What replays a trace on a subject: a loop per kind, and what is live between its calls.
  *
- * They are called for some thousand records at a time: one loop of millions of turns can stay in JavaScriptCore's
- * interpreter after a failed entry into optimised code (50 ns per record in one process, 450 in the next). Everything an
- * allocator returns is stored, every free reads what was stored: the null subjects pay for the same stores.
- *
- * The loops are a cost of their own only as far as a null allocator pays it too, and a loop around an allocator pays more:
- * as that contains calls, V8 reads each array's length and address anew for every record, and every imported constant.
- * So a trace is one array, as it is for the loop in C, and the constants are of this file (docs/performance.md, "The loop").
+ * Everything an allocator returns is stored, every free reads what was stored: the null subjects pay for the same stores. The
+ * loop for addresses is that of the examples, examples/support/replay_loop.ts, which says why it is as it is.
  *
  * @module
  */
+import { replayAddresses } from "../../examples/support/replay_loop.ts";
 import {
   OP_ALLOCATE,
   OP_ALLOCATE_ALIGNED,
@@ -21,8 +17,9 @@ import {
   toRecords,
   type Trace,
 } from "../../examples/support/trace.ts";
-import type { AddressAllocator, AddressSubject, HandleAllocator, HandleSubject, Subject } from "./subject.ts";
+import type { AddressSubject, HandleAllocator, HandleSubject, Subject } from "./subject.ts";
 
+// V8 reads an imported constant from memory at each use, but folds one of this file.
 const ALLOCATE = OP_ALLOCATE;
 const FREE = OP_FREE;
 const REALLOCATE = OP_REALLOCATE;
@@ -49,46 +46,7 @@ export function toRecording(trace: Trace): Recording {
   return { records: trace.records, words: toRecords(trace), slots: trace.slots };
 }
 
-/** Records per call of a driver. */
-export const CHUNK = 4096;
-
-/** Replays the records `from` to `to` (exclusive) on an allocator of addresses. */
-export function replayAddresses(
-  allocator: AddressAllocator,
-  records: Recording["words"],
-  slots: Float64Array,
-  from: number,
-  to: number,
-): void {
-  const end = to * WORDS;
-  for (let at = from * WORDS; at < end; at += WORDS) {
-    const op = records[at];
-    const slot = records[at + 1]!;
-    const size = records[at + 2]!;
-    switch (op) {
-      case ALLOCATE:
-        slots[slot] = allocator.allocate(size);
-        break;
-      case FREE: {
-        const block = slots[slot]!;
-        slots[slot] = 0;
-        allocator.free(block);
-        break;
-      }
-      case REALLOCATE:
-        slots[slot] = allocator.reallocate(slots[slot]!, size);
-        break;
-      case ALLOCATE_ZEROED:
-        slots[slot] = allocator.allocateZeroed(size);
-        break;
-      case ALLOCATE_ALIGNED:
-        slots[slot] = allocator.allocate(size, records[at + 3]!);
-        break;
-    }
-  }
-}
-
-/** The same for an allocator of handles. */
+/** As `replayAddresses` of replay_loop.ts, on an allocator of handles. */
 export function replayHandles(
   allocator: HandleAllocator<unknown>,
   records: Recording["words"],

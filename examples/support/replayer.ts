@@ -8,27 +8,16 @@
  */
 import type { Address, Allocator } from "../../mod.ts";
 import { BlockPattern, byteAt, seedOf } from "./block_pattern.ts";
+import { replayAddresses } from "./replay_loop.ts";
 import {
   OP_ALLOCATE,
   OP_ALLOCATE_ALIGNED,
   OP_ALLOCATE_ZEROED,
   OP_FREE,
   OP_REALLOCATE,
-  RECORD_WORDS,
   toRecords,
   type Trace,
 } from "./trace.ts";
-
-// V8 reads an imported constant from memory at each use, but folds one of this file.
-const ALLOCATE = OP_ALLOCATE;
-const FREE = OP_FREE;
-const REALLOCATE = OP_REALLOCATE;
-const ALLOCATE_ZEROED = OP_ALLOCATE_ZEROED;
-const ALLOCATE_ALIGNED = OP_ALLOCATE_ALIGNED;
-const WORDS = RECORD_WORDS;
-
-/** Records per call. */
-export const CHUNK = 4096;
 
 /** Every allocator of this package aligns blocks to this at least. */
 const LEAST_ALIGNMENT = 16;
@@ -66,7 +55,7 @@ export function peakRecord(trace: Trace): number {
   let live = 0;
   for (let record = 0; record < records; record++) {
     const slot = id[record]!;
-    const bytes = op[record] === FREE ? 0 : size[record]!;
+    const bytes = op[record] === OP_FREE ? 0 : size[record]!;
     live += bytes - sizes[slot]!;
     sizes[slot] = bytes;
     if (live === trace.peakLiveBytes) return record;
@@ -89,35 +78,7 @@ export class PlainReplay {
 
   /** Replays the records `from` to `to` (exclusive). */
   replay(from: number, to: number): void {
-    const records = this.#records;
-    const addresses = this.#addresses;
-    const allocator = this.#allocator;
-    const end = to * WORDS;
-    for (let at = from * WORDS; at < end; at += WORDS) {
-      const op = records[at];
-      const slot = records[at + 1]!;
-      const size = records[at + 2]!;
-      switch (op) {
-        case ALLOCATE:
-          addresses[slot] = allocator.allocate(size);
-          break;
-        case FREE: {
-          const address = addresses[slot]!;
-          addresses[slot] = 0;
-          allocator.free(address);
-          break;
-        }
-        case REALLOCATE:
-          addresses[slot] = allocator.reallocate(addresses[slot]!, size);
-          break;
-        case ALLOCATE_ZEROED:
-          addresses[slot] = allocator.allocateZeroed(size);
-          break;
-        case ALLOCATE_ALIGNED:
-          addresses[slot] = allocator.allocate(size, records[at + 3]!);
-          break;
-      }
-    }
+    replayAddresses(this.#allocator, this.#records, this.#addresses, from, to);
   }
 
   /** Frees what is live, so that the trace can start again. */
@@ -161,21 +122,21 @@ export class VerifiedReplay {
       const slot = id[record]!;
       const bytes = size[record]!;
       switch (op[record]) {
-        case ALLOCATE:
+        case OP_ALLOCATE:
           this.#fill(record, slot, this.#allocator.allocate(bytes), bytes, LEAST_ALIGNMENT);
           break;
-        case FREE:
+        case OP_FREE:
           this.#verify(record, slot, this.#sizes[slot]!);
           this.#allocator.free(this.#addresses[slot]!);
           this.#sizes[slot] = this.#addresses[slot] = 0;
           break;
-        case REALLOCATE:
+        case OP_REALLOCATE:
           this.#reallocate(record, slot, bytes);
           break;
-        case ALLOCATE_ZEROED:
+        case OP_ALLOCATE_ZEROED:
           this.#fillZeroed(record, slot, this.#allocator.allocateZeroed(bytes), bytes);
           break;
-        case ALLOCATE_ALIGNED:
+        case OP_ALLOCATE_ALIGNED:
           this.#fill(record, slot, this.#allocator.allocate(bytes, align[record]!), bytes, align[record]!);
           break;
       }
