@@ -23,14 +23,14 @@
 import { alignDown, alignUp } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
 import { commitWrapped } from "./commit_wrapped.ts";
-import { AllocatorError, CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
-import { Footprint, type PageMemory } from "./footprint.ts";
+import { Discards } from "./discards.ts";
+import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
+import type { PageMemory } from "./footprint.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { initializePageTable, pageTableBytes, STATE } from "./page_table.ts";
 import { checkExtents, checkFrontiers } from "./range_check.ts";
 import { type Region, REGION_COUNT_MAX, RegionIndex, type Reservation } from "./region.ts";
 import { FREE_RUN, PAGE_UNITS, type RunKind, Runs, UNIT, UNIT_RECORD } from "./runs.ts";
-import { Surplus } from "./surplus.ts";
 import { Table } from "./table.ts";
 import { throwAfterReport } from "./violations.ts";
 
@@ -45,8 +45,6 @@ const FIRST_REGION = 2 ** 20;
 
 /** The most bytes of one region: what one ArrayBuffer can cover on Bun. */
 const REGION_MAX = 2 ** 32;
-/** Units of a free run that must be written for it to be given back by itself. */
-const SPARE_LEAST = 4;
 
 /** A reservation, its regions, and the runs in them. */
 export class AddressRange {
@@ -74,12 +72,7 @@ export class AddressRange {
   /** The records of pages (page_table.ts), long enough for every committed page; set again whenever they grow. */
   pages: Int32Array = new Int32Array(0);
   readonly #source: PageSource;
-  /** Units of an OS page, at least one: what is given back are multiples of it. */
-  readonly #step: number;
-  /** What decides when the contents of free runs are given back. */
-  readonly #surplus: Surplus = new Surplus();
-  /** What decides when they are given back before more memory is touched. */
-  readonly #footprint: Footprint = new Footprint();
+  readonly #discards: Discards;
   /** Whether no region could be had the last time. */
   #refused = false;
   /** Units below this one can hold old contents when a region takes them again: decommitting them has failed. */
@@ -95,7 +88,7 @@ export class AddressRange {
    */
   constructor(source: PageSource, { base, byteLength }: Reservation) {
     this.#source = source;
-    this.#step = Math.max(source.pageSize, UNIT) / UNIT;
+    this.#discards = new Discards(this, source);
     this.base = base;
     this.byteLength = byteLength;
     let units: Table | undefined;
@@ -156,10 +149,10 @@ export class AddressRange {
     const alignmentUnits = Math.max(1, alignment / UNIT);
     const bias = (this.base / UNIT) % alignmentUnits;
     this.isShort = false;
-    if (this.#residentUnits > this.#footprint.most) this.#giveSpareBack();
+    this.#discards.makeRoom();
     let unit = this.runs.take(count, alignmentUnits, bias, kind, room);
     if (unit === -1 && this.runs.parkedUnits > 0) {
-      this.#mergeParked();
+      this.mergeParked();
       unit = this.runs.take(count, alignmentUnits, bias, kind);
     }
     if (unit === -1) {
@@ -182,63 +175,18 @@ export class AddressRange {
   release(unit: number, untouched = 0, behind = 0): void {
     const region = this.regionOf(unit);
     this.runs.release(unit, region.firstUnit, region.endUnit, untouched, behind);
-    this.#discardSurplus();
-  }
-
-  /** Gives free memory back when there is too much of it. */
-  #discardSurplus(): void {
-    const { runs } = this;
-    const before = runs.writtenUnits;
-    if (!this.#surplus.isExcessive(this.endUnit - runs.freeUnits, before)) return;
-    this.#attemptDiscard(() => this.#discardFree(PAGE_UNITS));
-    this.#surplus.discarded(before, runs.writtenUnits, runs.freeUnits);
-    this.#footprint.shrank(before - runs.writtenUnits);
-  }
-
-  /** Units that are resident, if every large block was written as a whole. */
-  get #residentUnits(): number {
-    return this.endUnit - this.runs.freeUnits + this.runs.writtenUnits - this.pageMemory.untouchedUnits;
-  }
-
-  /** Gives free memory back before a run is taken that could be new memory, as much as the footprint says. */
-  #giveSpareBack(): void {
-    if (!this.#source.lazy) return;
-    const { runs, pageMemory } = this;
-    const before = this.#residentUnits;
-    const wanted = this.#footprint.excess(before, runs.writtenUnits + runs.parkedUnits + pageMemory.idleUnits);
-    if (wanted === 0) {
-      if (!this.#footprint.isWorthLooking(before)) return;
-      this.#attemptDiscard(() => this.#discardUnused());
-      return this.#footprint.looked(before, this.#residentUnits);
-    }
-    const least = before - wanted;
-    // What is kept for the next block of its kind, empty current pages too, goes only when free runs are not enough.
-    for (const free of [() => {}, () => pageMemory.releaseIdle(true), () => this.#mergeParked()]) {
-      free();
-      this.#attemptDiscard(() => this.#discardFree(SPARE_LEAST, this.#residentUnits - least));
-      if (this.#residentUnits <= least) break;
-    }
-    this.#footprint.gaveBack(before, this.#residentUnits);
-  }
-
-  /** Gives memory back, if the source can. */
-  #attemptDiscard(discard: () => void): void {
-    try {
-      discard();
-    } catch (error) {
-      // The memory is free all the same. `trim` tries again, and reports.
-      if (!(error instanceof AllocatorError)) throw error;
-    }
+    this.#discards.freed();
   }
 
   /** Frees the run of the large block at `unit`, or parks it. */
   releaseLarge(unit: number): void {
     if (this.runs.park(unit)) return;
-    this.#mergeParked();
+    this.mergeParked();
     this.release(unit);
   }
 
-  #mergeParked(): void {
+  /** Frees all parked runs. */
+  mergeParked(): void {
     for (let unit = this.runs.unparkAny(); unit !== -1; unit = this.runs.unparkAny()) this.release(unit);
   }
 
@@ -248,8 +196,8 @@ export class AddressRange {
     const length = this.runs.lengthAt(unit);
     if (!this.runs.resize(unit, count, region.endUnit)) return false;
     region.frontier = Math.max(region.frontier, unit + count);
-    if (count < length) this.#discardSurplus();
-    else if (count > length) this.#surplus.taken(count - length, this.runs.freshUnits, this.runs.writtenUnits);
+    if (count < length) this.#discards.freed();
+    else if (count > length) this.#discards.taken(count - length);
     return true;
   }
 
@@ -261,7 +209,7 @@ export class AddressRange {
   #touch(unit: number, count: number): void {
     const region = this.regionOf(unit);
     this.isFresh = unit >= region.frontier;
-    this.#surplus.taken(count, this.runs.freshUnits, this.runs.writtenUnits);
+    this.#discards.taken(count);
     region.frontier = Math.max(region.frontier, unit + count);
   }
 
@@ -335,52 +283,18 @@ export class AddressRange {
    */
   trim(): number {
     let given = 0;
-    this.#mergeParked();
+    this.mergeParked();
     for (let region = this.regions.at(-1); region !== undefined; region = this.regions.at(-1)) {
       const { firstUnit, endUnit } = region;
       if (!this.#isFree(region)) break;
       this.#dropRegion(region);
       given += (endUnit - firstUnit) * UNIT;
     }
-    const before = this.runs.writtenUnits;
-    given += this.#discardFree(1);
-    this.#surplus.discarded(before, this.runs.writtenUnits, this.runs.freeUnits);
-    return this.#source.lazy ? given + this.#discardUnused() : given;
+    return given + this.#discards.trim();
   }
 
   #isFree({ firstUnit, endUnit }: Region): boolean {
     return this.runs.kindAt(firstUnit) === FREE_RUN && this.runs.lengthAt(firstUnit) === endUnit - firstUnit;
-  }
-
-  /** Gives free runs back of which at least `least` units were written, long ones first, until it is `wanted` units. */
-  #discardFree(least: number, wanted = Infinity): number {
-    let given = 0;
-    const enough = this.runs.writtenUnits - wanted;
-    const step = this.#step;
-    for (const unit of this.runs.writtenRuns(least)) {
-      const region = this.regionOf(unit);
-      // Whole OS pages only, and none that was never used.
-      const from = alignUp(unit, step);
-      const to = Math.min(alignDown(unit + this.runs.lengthAt(unit), step), alignUp(region.frontier, step));
-      if (to > from) {
-        this.#source.discard(this.base + from * UNIT, (to - from) * UNIT);
-        given += (to - from) * UNIT;
-        if (to >= region.frontier) region.frontier = from;
-      }
-      this.runs.markDiscarded(unit);
-      if (this.runs.writtenUnits <= enough) break;
-    }
-    return given;
-  }
-
-  /** Gives the units of pages in use back in which nothing is live; returns the bytes. */
-  #discardUnused(): number {
-    let given = 0;
-    this.pageMemory.discardUnused((unit, count) => {
-      this.#source.discard(this.base + unit * UNIT, count * UNIT);
-      given += count * UNIT;
-    }, this.#step);
-    return given;
   }
 
   #dropRegion(region: Region): void {

@@ -106,14 +106,20 @@ export class Blocks {
     if (address !== 0) return address;
     const retried = this.#scrapeTogether() ? this.#place(size, alignment, room) : 0;
     if (retried !== 0) return retried;
-    // A range that was reserved for this block, and then could not be committed, is not kept. (A region always is used:
-    // where a page or its links cannot be had, a run of it serves.)
-    giveAllBack((attempt) => {
-      while (this.ranges.length > rangesBefore) this.#disposeRange(this.ranges.pop()!, attempt);
-    });
+    this.#dropRanges(rangesBefore);
     const cause = this.#failure!;
     const what = `Cannot allocate ${size} bytes at alignment ${alignment}`;
     throw new OutOfMemoryError(`${what}: ${reasonOf(cause)}`, size, cause.limit, { cause });
+  }
+
+  /**
+   * Leaves the first `count` ranges. One that was reserved for a block, and then could not be committed, is not kept. (A
+   * region always is used: where a page or its links cannot be had, a run of it serves.)
+   */
+  #dropRanges(count: number): void {
+    giveAllBack((attempt) => {
+      while (this.ranges.length > count) this.#disposeRange(this.ranges.pop()!, attempt);
+    });
   }
 
   /** Frees what delayed blocks, idle pages and mappings to be given back hold: it may be just what is missing. */
@@ -170,6 +176,11 @@ export class Blocks {
       this.#failure = refused;
       return 0;
     }
+    return this.#placeHuge(size, alignment, room);
+  }
+
+  /** Apart from `#place`, which would make a scope for these closures at every call. */
+  #placeHuge(size: number, alignment: number, room: number): Address {
     const mayHaveRoom = room > size && this.source.lazy;
     const huge = (mayHaveRoom && this.#attempt(() => this.huge.allocate(size, alignment, room), undefined)) ||
       this.#attempt(() => this.huge.allocate(size, alignment), undefined);

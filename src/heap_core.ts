@@ -210,14 +210,12 @@ export class HeapCore {
 
   /** Clears the first `size` bytes of the block just allocated at `address`. */
   clear(address: Address, size: number): void {
-    this.fill(address, (block) => this.memory.clear(block, size));
-  }
-
-  /** Copies the block at `address` to the one just allocated at `moved`, and frees it. */
-  move(address: Address, moved: Address, length: number): void {
-    const block = this.live(address, "move");
-    this.fill(moved, (target) => this.memory.copy(block, target, length));
-    this.#allocator.free(address);
+    const block = this.live(address, "write to");
+    try {
+      this.memory.clear(block, size);
+    } catch (error) {
+      throw this.#undo(block, error);
+    }
   }
 
   /** What every region holds. */
@@ -267,23 +265,21 @@ export class HeapCore {
     const keepsHalf = size * 2 > block.usableSize || block.usableSize === GRANULE;
     if (keepsHalf && this.#resize(block, size)) return address;
     const moved = this.#replace(block, size);
-    this.fill(moved, (target) => {
+    const target = this.live(moved, "write to");
+    try {
       this.memory.copy(block, target, Math.min(size, block.requestedSize));
       this.#release(block, size > block.usableSize);
-    });
+    } catch (error) {
+      throw this.#undo(target, error);
+    }
     return moved;
   }
 
-  /** Lets `write` write to the block just allocated at `address`; frees the block when that fails. */
-  fill(address: Address, write: (block: LiveBlock) => void): void {
-    const block = this.live(address, "write to");
-    try {
-      write(block);
-    } catch (error) {
-      this.#requested -= block.requestedSize;
-      this.blocks.release(block);
-      throw error;
-    }
+  /** Frees a block just allocated, which could not be filled; returns the reason. */
+  #undo(block: LiveBlock, error: unknown): unknown {
+    this.#requested -= block.requestedSize;
+    this.blocks.release(block);
+    return error;
   }
 
   /**

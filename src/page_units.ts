@@ -49,14 +49,6 @@ const UNIT_GRANULES = UNIT / GRANULE;
 /** The bits of all units of a page. */
 const ALL_UNITS = 2 ** PAGE_UNITS - 1;
 
-/** Consecutive units of a page, counted from its first: those from `from` to `to`. */
-export interface Stretch {
-  /** The first. */
-  readonly from: number;
-  /** The one after the last. */
-  readonly to: number;
-}
-
 /** What is known of the units of the pages of one range. Units of a page are bits of a word, the first is the lowest. */
 export class PageUnits {
   /** How many were not written since their memory was last given back, or never. */
@@ -99,24 +91,26 @@ export class PageUnits {
       for (let page = pages[PARTIAL + sizeClass]!; page !== NO_PAGE; page = pages[page + NEXT]!) {
         const used = pages[page + STATE]! >>> 12;
         if (pages[page + LOOKED] === used + 1) continue;
-        for (const { from, to } of this.unusedStretches(page, used, links, step)) {
-          discard(page + from, to - from);
-          this.set(page, pages[page + UNTOUCHED]! | unitsOf(from, to));
+        let unused = this.unusedUnits(page, used, links, step);
+        for (let next = firstStretch(unused, step); next !== 0; next = firstStretch(unused, step)) {
+          discard(page + firstUnit(next), countUnits(next));
+          this.set(page, pages[page + UNTOUCHED]! | next);
+          unused -= next;
         }
         pages[page + LOOKED] = used + 1;
       }
     }
   }
 
-  /** What a page with so many used slots has to give, in multiples of `step` units. */
-  unusedStretches(page: number, used: number, links: Uint16Array, step: number): readonly Stretch[] {
+  /** The units that a page with so many used slots has to give; what of them is no stretch of `step` units stays. */
+  unusedUnits(page: number, used: number, links: Uint16Array, step: number): number {
     const { pages } = this.#range;
     const untouched = pages[page + UNTOUCHED]!;
     // An OS page is resident as a whole once one of its units was written.
     const resident = inSteps(ALL_UNITS & ~untouched, step);
     const free = PAGE_UNITS * UNIT_GRANULES - used * (pages[page + SHAPE]! & GRANULES_MASK);
-    if (free < (PAGE_UNITS - countUnits(resident) + step) * UNIT_GRANULES) return [];
-    return stretches(unusedUnits(pages, links, page) & resident, step);
+    if (free < (PAGE_UNITS - countUnits(resident) + step) * UNIT_GRANULES) return 0;
+    return unusedUnits(pages, links, page) & resident;
   }
 }
 
@@ -161,29 +155,30 @@ export function inSteps(units: number, step: number): number {
   return all;
 }
 
-/** The stretches of units, as far as they are multiples of `step` at such multiples. */
-export function stretches(units: number, step: number): Stretch[] {
-  const found: Stretch[] = [];
+/** Of units, the first that are consecutive, as far as they are multiples of `step` at such multiples; 0 when none are. */
+export function firstStretch(units: number, step: number): number {
   const whole = unitsOf(0, step);
-  for (let unit = 0; unit + step <= PAGE_UNITS; unit += step) {
-    const from = unit;
-    while (unit + step <= PAGE_UNITS && (units >>> unit & whole) === whole) unit += step;
-    if (unit > from) found.push({ from, to: unit });
-  }
-  return found;
+  let unit = 0;
+  while (unit + step <= PAGE_UNITS && (units >>> unit & whole) !== whole) unit += step;
+  const from = unit;
+  while (unit + step <= PAGE_UNITS && (units >>> unit & whole) === whole) unit += step;
+  return unitsOf(from, unit);
 }
 
-/** No unit. */
-const NO_STRETCH: Stretch = { from: PAGE_UNITS, to: PAGE_UNITS };
-
-/** The longest stretch of units, of equal ones the last; an empty one, at the end, when there are none. */
-export function longestStretch(units: number): Stretch {
-  if (units === 0) return NO_STRETCH;
-  let longest = NO_STRETCH;
-  for (const stretch of stretches(units, 1)) {
-    if (stretch.to - stretch.from >= longest.to - longest.from) longest = stretch;
+/** Of units, the most that are consecutive, of as many the last. */
+export function longestStretch(units: number): number {
+  let longest = 0;
+  let rest = units;
+  for (let next = firstStretch(rest, 1); next !== 0; next = firstStretch(rest, 1)) {
+    if (countUnits(next) >= countUnits(longest)) longest = next;
+    rest -= next;
   }
   return longest;
+}
+
+/** The number of the first of units, of which there are some. */
+export function firstUnit(units: number): number {
+  return 31 - Math.clz32(units & -units);
 }
 
 /** How many units there are. */

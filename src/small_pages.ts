@@ -57,7 +57,7 @@ import {
   STATE,
   UNTOUCHED,
 } from "./page_table.ts";
-import { longestStretch, PageUnits, unitsOf } from "./page_units.ts";
+import { countUnits, firstStretch, firstUnit, longestStretch, PageUnits, unitsOf } from "./page_units.ts";
 import { firstPartial, insertPartial, isThin, isWorthChanging, removePartial } from "./partial_pages.ts";
 import type { RandomNumbers } from "./random_numbers.ts";
 import { extendAtRandom, randomPlace } from "./random_slots.ts";
@@ -398,8 +398,10 @@ export class SmallPages implements PageMemory {
 
   /** Frees the run of a page. Of its untouched units, the record of a free run has room for one stretch. */
   #releasePage(page: number, untouched: number = this.#clear(page)): void {
-    const { from, to } = longestStretch(untouched);
-    this.range.release(page, to - from, PAGE_UNITS - to);
+    const kept = longestStretch(untouched);
+    const count = countUnits(kept);
+    if (count === 0) this.range.release(page);
+    else this.range.release(page, count, PAGE_UNITS - firstUnit(kept) - count);
   }
 
   /** See {@link PageMemory.discardUnused}. Current pages that have something to give are partial from then on. */
@@ -410,7 +412,7 @@ export class SmallPages implements PageMemory {
       const used = (pages[page + STATE]! >>> 12) - 1;
       // An empty one is for `releaseIdle`, and one whose slots are all live can only become full.
       if (page === NO_PAGE || used === 0 || used === pages[page + CAPACITY]) continue;
-      if (this.#units.unusedStretches(page, used, this.links, step).length === 0) continue;
+      if (firstStretch(this.#units.unusedUnits(page, used, this.links, step), step) === 0) continue;
       setCurrent(this.range.pages, sizeClass, NO_PAGE);
       pages[page + STATE] = pages[page + STATE]! - ONE_USED;
       insertPartial(pages, page);

@@ -71,8 +71,14 @@ export class WatchedSource implements PageSource {
     this.#call(() => this.#source.decommit(address, byteLength));
   }
 
+  /** Written out: a heap gives small pieces back by the hundred, and each would make a closure. */
   discard(address: Address, byteLength: number): void {
-    this.#call(() => this.#source.discard(address, byteLength));
+    this.#watch(true);
+    try {
+      this.#source.discard(address, byteLength);
+    } finally {
+      this.#watch(false);
+    }
   }
 
   protect(address: Address, byteLength: number, protection: Protection): void {

@@ -18,7 +18,15 @@ import {
 import { AddressRange } from "../src/address_range.ts";
 import { CorruptionError } from "../src/errors.ts";
 import { EXTENDED, LINKS, LIVE, liveLink, LOOKED, NO_PAGE, STATE, UNTOUCHED } from "../src/page_table.ts";
-import { countUnits, inSteps, longestStretch, stretches, unitsOf, unusedUnits } from "../src/page_units.ts";
+import {
+  countUnits,
+  firstStretch,
+  firstUnit,
+  inSteps,
+  longestStretch,
+  unitsOf,
+  unusedUnits,
+} from "../src/page_units.ts";
 import { reserveRange } from "../src/region.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, classFor } from "../src/size_class.ts";
 import { SmallPages } from "../src/small_pages.ts";
@@ -32,6 +40,17 @@ const PAGE = 65_536;
 function makePages(count = 16): SmallPages {
   const source = fixedPageSource(new ArrayBuffer(count * PAGE));
   return new SmallPages(source, new AddressRange(source, reserveRange(source, count * PAGE, count * PAGE)));
+}
+
+/** The stretches of `step` units and more, as the first unit and the one after the last. */
+function stretches(units: number, step: number): { readonly from: number; readonly to: number }[] {
+  const found: { readonly from: number; readonly to: number }[] = [];
+  let rest = units;
+  for (let next = firstStretch(rest, step); next !== 0; next = firstStretch(rest, step)) {
+    found.push({ from: firstUnit(next), to: firstUnit(next) + countUnits(next) });
+    rest -= next;
+  }
+  return found;
 }
 
 /** The page of a granule. */
@@ -89,13 +108,13 @@ describe("units of a page", () => {
         const found = stretches(units, 1);
         const sum = found.reduce((sum, { from, to }) => sum | unitsOf(from, to), 0);
         assertEquals(sum, units, `seed ${seed}`);
-        const { from, to } = longestStretch(units);
-        assertEquals(to - from, Math.max(0, ...found.map(({ from, to }) => to - from)), `seed ${seed}`);
-        assertEquals(unitsOf(from, to) & ~units, 0);
+        const longest = longestStretch(units);
+        assertEquals(countUnits(longest), Math.max(0, ...found.map(({ from, to }) => to - from)), `seed ${seed}`);
+        assertEquals(longest & ~units, 0);
       }
     }
-    assertEquals(longestStretch(0), { from: 16, to: 16 });
-    assertEquals(longestStretch(0b0111_0111), { from: 4, to: 7 });
+    assertEquals(longestStretch(0), 0);
+    assertEquals(longestStretch(0b0111_0111), 0b0111_0000);
   });
 
   for (const seed of [1, 2]) {
