@@ -13,7 +13,8 @@
  *     --touch MODE        none, ends (first and last byte) or pages (every OS page) of each block (none)
  *     --rehearsals N      replays before the watched one (5)
  *     --sample RECORDS    watch the resident set: reads it every so many records, after a rehearsal on another instance
- *                         so that compiled code is not counted; disturbs the times
+ *                         so that compiled code is not counted; disturbs the times. With BUN_JSC_useDFGJIT=0 in the
+ *                         environment Bun does not compile meanwhile, which takes 0.3 to 1 MiB for a moment
  *
  * Blocks that the trace leaves live are freed between replays, outside the times, as the native replayer does.
  *
@@ -121,38 +122,46 @@ async function time(recording: Recording, options: Options, subjectOptions: Subj
 
 /** Replays before the watched one, unless told otherwise: enough to compile everything, and to bring the collector to its steady state. */
 const REHEARSALS = 5;
+/**
+ * The resident set counts as settled when it moved by less so often in turn, so many milliseconds apart; waited for at most
+ * so often. What a runtime gives back of its own it does within a second, a piece at a time.
+ */
+const SETTLED = { bytes: 65_536, times: 4, ms: 250, attempts: 40 } as const;
 /** The runtime counts as at rest when it used less CPU time than this in so many milliseconds; waited for at most so often. */
 const REST = { cpuMs: 3, ms: 100, attempts: 30 } as const;
 
 /**
  * Replays once, watching the resident set. The subject itself is opened under watch, so its tables count. Compiled code
  * and the runtime's own heap are not what is asked for, so the same is rehearsed on other instances first, the last time
- * with no collection after it, as that throws compiled code away.
+ * with no collection after it, as that throws compiled code away. Its own OS pages are counted in the first of these, where
+ * the garbage of counting does not show; they are the same each time.
  */
 async function watch(recording: Recording, options: Options, subjectOptions: SubjectOptions): Promise<ReplayReport> {
   const probe = openResidentProbe();
   const clock = await openClock();
   const libc = await openLibc<RawAddress>();
   const step = Math.min(options.sample, CHUNK);
+  const pages = new OwnPages(libc);
   let slots: Slots | undefined;
   for (let rehearsal = 1; rehearsal <= options.rehearsals; rehearsal++) {
-    const pages = new OwnPages(libc);
-    const subject = await openSubject(options.allocator, { ...subjectOptions, pages });
+    const counted = rehearsal === 1 ? pages : undefined;
+    const subject = await openSubject(options.allocator, { ...subjectOptions, ...(counted && { pages }) });
     slots ??= makeSlots(subject.kind, recording);
     const driver = makeDriver(subject, recording, slots);
-    replaySampled(driver, options, recording, step, probe, pages);
+    replaySampled(driver, options, recording, step, probe, counted);
     driver.drain();
     subject.close();
     if (rehearsal < options.rehearsals) collectGarbage();
     await rest(clock);
   }
 
-  const pages = new OwnPages(libc);
+  await settle(probe);
+  const counted = options.rehearsals === 0 ? pages : undefined;
   probe.start();
-  const subject = await openSubject(options.allocator, { ...subjectOptions, pages });
+  const subject = await openSubject(options.allocator, { ...subjectOptions, ...(counted && { pages }) });
   const driver = makeDriver(subject, recording, slots ?? makeSlots(subject.kind, recording));
   const start = clock();
-  replaySampled(driver, options, recording, step, probe, pages);
+  replaySampled(driver, options, recording, step, probe, counted);
   const times = elapsed(start, clock());
   const rss = probe.finish();
   const stats = subject.stats?.();
@@ -175,13 +184,24 @@ async function rest(clock: () => Times): Promise<void> {
   }
 }
 
+/** Waits until the resident set stays as it is. */
+async function settle(probe: ResidentProbe): Promise<void> {
+  let before = Infinity;
+  for (let attempt = 0, still = 0; attempt < SETTLED.attempts && still < SETTLED.times; attempt++) {
+    await new Promise((resolve) => setTimeout(resolve, SETTLED.ms));
+    const now = probe.resident();
+    still = Math.abs(now - before) < SETTLED.bytes ? still + 1 : 0;
+    before = now;
+  }
+}
+
 function replaySampled(
   driver: Driver,
   options: Options,
   recording: Recording,
   step: number,
   probe: ResidentProbe,
-  pages: OwnPages,
+  pages: OwnPages | undefined,
 ): void {
   const run = selectRun(driver, options);
   const deadline = performance.now() + options.limitMs;
@@ -191,7 +211,7 @@ function replaySampled(
     }
     run(from, Math.min(from + step, recording.records));
     probe.sample();
-    pages.sample();
+    pages?.sample();
   }
 }
 

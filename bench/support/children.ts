@@ -22,11 +22,14 @@ import {
 } from "./machine.ts";
 import type { Missing } from "./results.ts";
 
-/** A command line and what its environment has more than ours. */
+/** What the environment of a child has more than ours. */
+type Environment = { readonly [name: string]: string };
+
+/** A command line. */
 interface Command {
   readonly command: string;
   readonly args: readonly string[];
-  readonly environment?: { readonly [name: string]: string };
+  readonly environment?: Environment;
 }
 
 /** Which programs to look for. */
@@ -95,10 +98,17 @@ export class Children {
   }
 
   /** Runs a script of bench/ on a runtime. `undefined` when it fails: `missing` has the reason then. */
-  runScript<T extends object>(runtime: string, script: string, who: string, args: readonly string[]): T | undefined {
+  runScript<T extends object>(
+    runtime: string,
+    script: string,
+    who: string,
+    args: readonly string[],
+    environment: Environment = {},
+  ): T | undefined {
     const file = fileURLToPath(new URL(`../${script}`, import.meta.url));
     const head = runtime === "deno" ? ["run", "-A", "--quiet", "--v8-flags=--expose-gc"] : ["run"];
-    return this.#run(who, { command: this.#binaries[runtime]!, args: [...head, file, ...args, ...this.#module] });
+    const command = this.#binaries[runtime]!;
+    return this.#run(who, { command, args: [...head, file, ...args, ...this.#module], environment });
   }
 
   /** Runs a native program with one of the allocators of {@link native}; `null` is a mode of the program. */

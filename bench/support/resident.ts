@@ -13,6 +13,8 @@ const OS_PAGE = 4096;
 
 /** Reads and remembers the resident set. */
 export interface ResidentProbe {
+  /** The resident set now, in bytes. */
+  resident(): number;
   /** Resets the high-water mark and remembers the resident set as the baseline. */
   start(): void;
   /** Reads the resident set now. */
@@ -52,6 +54,7 @@ export function openResidentProbe(): ResidentProbe {
   }
 
   return {
+    resident,
     start() {
       try {
         writeFileSync("/proc/self/clear_refs", "5");
