@@ -22,7 +22,7 @@
  */
 import { alignDown, alignUp } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
-import { commitWrapped } from "./commit_wrapped.ts";
+import { commitWrapped, wrapWhole } from "./commit_wrapped.ts";
 import { Discards } from "./discards.ts";
 import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { PageMemory } from "./footprint.ts";
@@ -315,7 +315,7 @@ export class AddressRange {
   /** A new wrap of a region that could not be decommitted; undefined when that cannot be had either. */
   #wrapAgain({ address, endUnit }: Region, length: number): WrappedBytes | undefined {
     try {
-      return wrappedBytes(this.#source.wrap(address, length));
+      return wrappedBytes(wrapWhole(this.#source, address, length));
     } catch {
       this.#staleEnd = Math.max(this.#staleEnd, endUnit);
       return undefined;

@@ -28,6 +28,7 @@ import type { BlockInfo } from "./allocator.ts";
 import type { MemoryRegion } from "./allocator_memory.ts";
 import { alignDown, alignUp } from "./arguments.ts";
 import { wrappedBytes } from "./bytes.ts";
+import { wrapWhole } from "./commit_wrapped.ts";
 import { ALREADY_FREED, CorruptionError, formatAddress, insideBlock, type InvalidAddress } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { Unreleased } from "./unreleased.ts";
@@ -101,7 +102,7 @@ export class BumpRegion {
     let bytes: Uint8Array<ArrayBuffer>;
     try {
       source.commit(this.address, byteLength);
-      bytes = source.wrap(this.address, byteLength);
+      bytes = wrapWhole(source, this.address, byteLength);
     } catch (error) {
       unreleased.unmap({ address: this.address, byteLength });
       throw error;

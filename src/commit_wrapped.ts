@@ -11,10 +11,20 @@ import type { Address, PageSource } from "./page_source.ts";
  *
  * @throws {CorruptionError} When the source wraps another number of bytes.
  */
-export function wrapWhole(source: PageSource, address: Address, byteLength: number): Uint8Array<ArrayBuffer> {
+export function wrapWhole(
+  source: Pick<PageSource, "wrap" | "unwrap">,
+  address: Address,
+  byteLength: number,
+): Uint8Array<ArrayBuffer> {
   const bytes = source.wrap(address, byteLength);
-  if (bytes.byteLength === byteLength) return bytes;
-  throw new CorruptionError(`Cannot use ${byteLength} bytes: the page source wrapped ${bytes.byteLength} of them`);
+  const wrapped = bytes.byteLength;
+  if (wrapped === byteLength) return bytes;
+  try {
+    source.unwrap(bytes);
+  } catch {
+    // Not even a wrap of its own: what is wrong with it is said below.
+  }
+  throw new CorruptionError(`Cannot use ${byteLength} bytes: the page source wrapped ${wrapped} of them`);
 }
 
 /**

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { wrapWhole } from "./commit_wrapped.ts";
 import type { Address, PageSource } from "./page_source.ts";
 
 /** What makes the wraps. */
@@ -30,7 +31,7 @@ export function clearMemory(source: Wraps, address: Address, length: number): vo
 }
 
 function withWrap(source: Wraps, address: Address, length: number, use: (bytes: Uint8Array) => void): void {
-  const bytes = source.wrap(address, length);
+  const bytes = wrapWhole(source, address, length);
   try {
     use(bytes);
   } finally {

@@ -17,6 +17,7 @@ import { copyMemory } from "./copy_memory.ts";
 import { type CorruptionError, formatAddress } from "./errors.ts";
 import type { GuardLayout } from "./guard_layout.ts";
 import { detachedOutside, overrun, type ReportedBlock } from "./guard_reports.ts";
+import { wrapWhole } from "./commit_wrapped.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { firstChanged, SLACK_BYTE } from "./poison.ts";
 import { ReportedProblems } from "./reported_problems.ts";
@@ -176,7 +177,7 @@ export class GuardedMemory {
 
   /** A wrap of no bytes is an error in one runtime and a null pointer in another. */
   #wrap(address: Address, byteLength: number): GuardedWrap {
-    const bytes = byteLength === 0 ? new Uint8Array(0) : this.#source.wrap(address, byteLength);
+    const bytes = byteLength === 0 ? new Uint8Array(0) : wrapWhole(this.#source, address, byteLength);
     this.wrappedBytes += byteLength;
     return { bytes, byteLength };
   }

@@ -13,6 +13,7 @@
 import { AddressQueue } from "./address_queue.ts";
 import { alignDown, alignUp } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
+import { wrapWhole } from "./commit_wrapped.ts";
 import { clearMemory, copyMemory } from "./copy_memory.ts";
 import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
@@ -139,7 +140,7 @@ export class HugeBlocks {
   #wrap(block: HugeBlock): WrappedBytes {
     if (block.wrapped === undefined) {
       const length = Math.min(block.byteLength, this.#source.maxWrapBytes);
-      block.wrapped = wrappedBytes(this.#source.wrap(block.address, length));
+      block.wrapped = wrappedBytes(wrapWhole(this.#source, block.address, length));
       this.wrappedBytes += length;
     }
     if (block.wrapped.bytes.byteLength === 0) {

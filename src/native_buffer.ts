@@ -27,6 +27,7 @@ import {
   DEFAULT_ALIGNMENT,
 } from "./arguments.ts";
 import { type ClaimKeeper, keepClaims } from "./block_claims.ts";
+import { wrapWhole } from "./commit_wrapped.ts";
 import { CorruptionError, describeValue, formatAddress, InvalidFreeError, UseAfterFreeError } from "./errors.ts";
 import { type Address, buffersOf, type BufferWraps, type PageSource, type RuntimePointer } from "./page_source.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
@@ -254,7 +255,7 @@ export class OwnedBlocks implements ClaimKeeper {
       return;
     }
     // A wrap of no bytes is an error in one runtime and a null pointer in another.
-    const bytes = byteLength === 0 ? new Uint8Array(0) : this.#source.wrap(address, byteLength);
+    const bytes = byteLength === 0 ? new Uint8Array(0) : wrapWhole(this.#source, address, byteLength);
     block.buffer = bytes.buffer;
     block.byteOffset = bytes.byteOffset;
     block.bytes = bytes;

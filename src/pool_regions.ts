@@ -16,6 +16,7 @@ import type { MemoryRegion } from "./allocator_memory.ts";
 import { alignUp } from "./arguments.ts";
 import { largestRegion, regionBytes } from "./bump_region.ts";
 import { wrappedBytes } from "./bytes.ts";
+import { wrapWhole } from "./commit_wrapped.ts";
 import { CorruptionError, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { emptyIndex, GROUP_SLOTS, indexOf, type PoolIndex } from "./pool_index.ts";
@@ -146,7 +147,7 @@ export class PoolRegions {
     let bytes: Uint8Array<ArrayBuffer>;
     try {
       source.commit(address, byteLength);
-      bytes = source.wrap(address, byteLength);
+      bytes = wrapWhole(source, address, byteLength);
     } catch (error) {
       this.unreleased.unmap({ address, byteLength });
       throw error;

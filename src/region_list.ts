@@ -22,6 +22,7 @@
 import type { MemoryRegion } from "./allocator_memory.ts";
 import type { BlockLayout } from "./block.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
+import { wrapWhole } from "./commit_wrapped.ts";
 import { OutOfMemoryError } from "./errors.ts";
 import { GRANULE, MAX_GRANULES, STALE } from "./marks.ts";
 import type { Address, PageSource } from "./page_source.ts";
@@ -206,7 +207,7 @@ export class RegionList {
     let bytes: Uint8Array<ArrayBuffer>;
     try {
       source.commit(address, rounded);
-      bytes = source.wrap(address, rounded);
+      bytes = wrapWhole(source, address, rounded);
     } catch (error) {
       this.#unreleased.unmap(mapping);
       throw error;
@@ -243,7 +244,7 @@ export class RegionList {
     const shift = lower.byteLength / GRANULE;
     let bytes: Uint8Array<ArrayBuffer>;
     try {
-      bytes = source.wrap(lower.address, byteLength);
+      bytes = wrapWhole(source, lower.address, byteLength);
     } catch {
       return false;
     }

@@ -5,8 +5,20 @@
  */
 import { assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { OutOfMemoryError, type PageSource, systemPageSource } from "../mod.ts";
-import { commitWrapped } from "../src/commit_wrapped.ts";
+import {
+  type Allocator,
+  Arena,
+  BucketAllocator,
+  BumpAllocator,
+  FreeListAllocator,
+  GuardAllocator,
+  Heap,
+  OutOfMemoryError,
+  type PageSource,
+  PoolAllocator,
+  systemPageSource,
+} from "../mod.ts";
+import { commitWrapped, wrapWhole } from "../src/commit_wrapped.ts";
 import { CorruptionError } from "../src/errors.ts";
 import { Recorder } from "./support/recording_source.ts";
 
@@ -35,7 +47,7 @@ describe("commitWrapped()", () => {
 
   it("takes its commit back when there is no wrap, or a wrong one", () => {
     const { recorder, source, address, step, length } = reserved();
-    const none = { ...source, wrap: () => new Uint8Array(0) };
+    const short = { ...source, wrap: (address: number, length: number) => source.wrap(address, length - 8) };
     const refusing = {
       ...source,
       wrap() {
@@ -44,9 +56,9 @@ describe("commitWrapped()", () => {
     };
     source.commit(address, step);
     assertThrows(
-      () => commitWrapped(none, address, 2 * step, step),
+      () => commitWrapped(short, address, 2 * step, step),
       CorruptionError,
-      "the page source wrapped 0 of them",
+      `the page source wrapped ${2 * step - 8} of them`,
     );
     assertEquals(recorder.committedBytes, step);
     assertThrows(() => commitWrapped(refusing, address, 2 * step, step), OutOfMemoryError, "no wrap");
@@ -54,4 +66,47 @@ describe("commitWrapped()", () => {
     source.unmap(address, length);
     assertEquals(recorder.complaint(), "");
   });
+});
+
+describe("wrapWhole()", () => {
+  it("says what is wrong with a view that is not even a wrap", () => {
+    const source = {
+      wrap: () => new Uint8Array(4),
+      unwrap() {
+        throw new TypeError("not of mine");
+      },
+    };
+    assertThrows(() => wrapWhole(source, 4096, 8), CorruptionError, "the page source wrapped 4 of them");
+  });
+});
+
+/** What asks a source for a wrap of its own. */
+const WRAPPED: { readonly [what: string]: (source: PageSource) => Allocator } = {
+  Arena: (source) => new Arena({ source }),
+  BucketAllocator: (source) => new BucketAllocator({ source }),
+  BumpAllocator: (source) => new BumpAllocator({ source, size: 65_536 }),
+  FreeListAllocator: (source) => new FreeListAllocator({ source }),
+  GuardAllocator: (source) => new GuardAllocator({ source }),
+  Heap: (source) => new Heap({ source }),
+  PoolAllocator: (source) => new PoolAllocator({ source, slotSize: 64 }),
+};
+
+describe("a source that wraps less than it is asked to", () => {
+  for (const [name, open] of Object.entries(WRAPPED)) {
+    it(`is found out by ${name}, which holds nothing of it then`, () => {
+      const recorder = new Recorder(systemPageSource());
+      const { source } = recorder;
+      let whole = false;
+      const wrap = (address: number, length: number) => source.wrap(address, whole ? length : length - 8);
+      let allocator: Allocator | undefined;
+      const use = () => {
+        allocator = open({ ...source, wrap });
+        allocator.view(allocator.allocate(64));
+      };
+      assertThrows(use, CorruptionError, "the page source wrapped");
+      whole = true;
+      allocator?.[Symbol.dispose]();
+      assertEquals([recorder.committedBytes, recorder.complaint()], [0, ""]);
+    });
+  }
 });
