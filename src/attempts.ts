@@ -50,3 +50,10 @@ export function reportAll(violations: Iterable<AllocatorError>, ...steps: readon
   for (const step of steps) attempts.make(step);
   attempts.end();
 }
+
+/** Calls `all` with what takes a step and goes on when it fails; then throws as {@link Attempts.end} does. */
+export function giveAllBack(all: (attempt: (giveBack: () => void) => void) => void): void {
+  const attempts = new Attempts();
+  all((giveBack) => attempts.make(giveBack));
+  attempts.end();
+}

@@ -17,21 +17,20 @@
  *
  * @module
  */
-import { AddressRange, RANGE_MAX } from "./address_range.ts";
-import { alignDown, alignUp } from "./arguments.ts";
-import { Attempts } from "./attempts.ts";
+import { giveAllBack } from "./attempts.ts";
 import { BlockLookup, checkLargeBlocks, type LiveBlock, UNIT_GRANULES } from "./block_lookup.ts";
 import { DelayedFrees, type DelayRules } from "./delayed_frees.ts";
 import { CorruptionError, type InvalidFreeKind, OutOfMemoryError, reasonOf } from "./errors.ts";
 import { Growth } from "./growth.ts";
+import { HeapRanges } from "./heap_ranges.ts";
 import { HugeBlocks } from "./huge_blocks.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { linkWithOwned, liveLink, SLACK_MASK, slotHolds } from "./page_table.ts";
 import type { RandomNumbers } from "./random_numbers.ts";
-import { type Region, type Reservation, reserveRange } from "./region.ts";
+import type { Region } from "./region.ts";
 import { INFO_OWNED, LARGE_RUN, UNIT } from "./runs.ts";
 import { CLASS_GRANULES, classFor, GRANULE, PAGE_SIZE } from "./size_class.ts";
-import { SmallPages } from "./small_pages.ts";
+import type { SmallPages } from "./small_pages.ts";
 
 /** Larger blocks get a mapping of their own. */
 const RUN_MAX = 4 * 2 ** 20;
@@ -44,9 +43,6 @@ const LARGE_ROOM = 2;
 
 /** The same for a huge one: address space that it has to itself. */
 const HUGE_ROOM = 1.5;
-
-/** Bytes of the first range over a source where reserving is spending; each further one doubles. */
-const FIRST_BUDGET_RANGE = 2 ** 20;
 
 /** How the memory of freed blocks is used again. */
 export interface ReuseRules {
@@ -61,30 +57,28 @@ export class Blocks {
   /** Where everything comes from. */
   readonly source: PageSource;
   /** The ranges with their pages; the heap's fast paths work on the first. */
-  readonly ranges: SmallPages[] = [];
+  readonly ranges: readonly SmallPages[];
   /** The blocks with a mapping of their own. */
   readonly huge: HugeBlocks;
   /** Whether the block of the last `allocate` is memory that reads as zero. */
   isFresh = false;
+  readonly #ranges: HeapRanges;
   readonly #lookup: BlockLookup;
   /** How far large blocks grew. */
   readonly #growth: Growth = new Growth();
-  readonly #random: RandomNumbers | undefined;
   /** The freed blocks that are not free memory yet. */
   readonly #delayed: DelayedFrees | undefined;
   /** Why the last placement failed: each tries a mapping of its own in the end, unless it is known to be in vain. */
   #failure: OutOfMemoryError | undefined;
-  /** Whether no range could be had the last time. */
-  #refused = false;
 
   /** Reserves the first range. */
   constructor(source: PageSource, { random, delay }: ReuseRules = { random: undefined, delay: undefined }) {
     this.source = source;
     this.huge = new HugeBlocks(source);
+    this.#ranges = new HeapRanges(source, random);
+    this.ranges = this.#ranges.list;
     this.#lookup = new BlockLookup(this.ranges, this.huge);
-    this.#random = random;
     this.#delayed = delay && new DelayedFrees(delay);
-    this.#addRange(UNIT);
   }
 
   /** Bytes committed for blocks. */
@@ -106,20 +100,10 @@ export class Blocks {
     if (address !== 0) return address;
     const retried = this.#scrapeTogether() ? this.#place(size, alignment, room) : 0;
     if (retried !== 0) return retried;
-    this.#dropRanges(rangesBefore);
+    this.#ranges.drop(rangesBefore);
     const cause = this.#failure!;
     const what = `Cannot allocate ${size} bytes at alignment ${alignment}`;
     throw new OutOfMemoryError(`${what}: ${reasonOf(cause)}`, size, cause.limit, { cause });
-  }
-
-  /**
-   * Leaves the first `count` ranges. One that was reserved for a block, and then could not be committed, is not kept. (A
-   * region always is used: where a page or its links cannot be had, a run of it serves.)
-   */
-  #dropRanges(count: number): void {
-    giveAllBack((attempt) => {
-      while (this.ranges.length > count) this.#disposeRange(this.ranges.pop()!, attempt);
-    });
   }
 
   /** Frees what delayed blocks, idle pages and mappings to be given back hold: it may be just what is missing. */
@@ -154,7 +138,7 @@ export class Blocks {
         const granule = pages.allocate(sizeClass, link);
         if (granule !== -1) return pages.range.base + granule * GRANULE;
       }
-      if (mayAddRange && this.#addRangeIfFull(PAGE_SIZE)) return this.#place(size, alignment, room, false);
+      if (mayAddRange && this.#ranges.addIfFull(PAGE_SIZE)) return this.#place(size, alignment, room, false);
     }
     if (size <= RUN_MAX && alignment <= RUN_ALIGNMENT_MAX) {
       const count = Math.max(1, Math.ceil(size / UNIT));
@@ -167,7 +151,7 @@ export class Blocks {
         this.isFresh = range.isFresh;
         return range.base + unit * UNIT;
       }
-      if (mayAddRange && sizeClass === -1 && this.#addRangeIfFull(count * UNIT)) {
+      if (mayAddRange && sizeClass === -1 && this.#ranges.addIfFull(count * UNIT)) {
         return this.#place(size, alignment, room, false);
       }
     }
@@ -197,60 +181,6 @@ export class Blocks {
       if (!(error instanceof OutOfMemoryError)) throw error;
       this.#failure = error;
       return otherwise;
-    }
-  }
-
-  /**
-   * Reserves another range when the last has no room left for `byteLength` more bytes; false when it has, or there is
-   * none.
-   */
-  #addRangeIfFull(byteLength: number): boolean {
-    const { range } = this.ranges.at(-1)!;
-    if (range.byteLength - range.committedBytes >= byteLength) return false;
-    const added = this.#attempt(() => {
-      if (this.#refused) this.#assertReservable(byteLength);
-      this.#addRange(byteLength);
-      return true;
-    }, false);
-    this.#refused = !added;
-    return added;
-  }
-
-  /** The search for a range throws at each step. Where it has failed before, one request tells whether to search again. */
-  #assertReservable(byteLength: number): void {
-    const least = alignUp(byteLength, Math.max(this.source.pageSize, UNIT));
-    const { base } = reserveRange(this.source, least, least);
-    this.source.unmap(base, least);
-  }
-
-  /** Reserves another range with its tables, as large as can be had but at least `least` bytes. */
-  #addRange(least: number): void {
-    const { source } = this;
-    let wanted = source.lazy ? RANGE_MAX : FIRST_BUDGET_RANGE * 2 ** this.ranges.length;
-    for (;;) {
-      const reservation = reserveRange(source, wanted, least);
-      try {
-        this.ranges.push(this.#makeRange(reservation));
-        return;
-      } catch (error) {
-        // The tables of a smaller range are smaller too.
-        wanted = alignDown(reservation.byteLength / 2, Math.max(source.pageSize, UNIT));
-        if (!(error instanceof OutOfMemoryError) || wanted < Math.max(least, source.pageSize)) throw error;
-      }
-    }
-  }
-
-  #makeRange(reservation: Reservation): SmallPages {
-    const range = new AddressRange(this.source, reservation);
-    try {
-      return new SmallPages(this.source, range, this.#random);
-    } catch (error) {
-      try {
-        giveAllBack((attempt) => range.dispose(attempt));
-      } catch {
-        // The failure that brought us here is the one to report.
-      }
-      throw error;
     }
   }
 
@@ -389,15 +319,7 @@ export class Blocks {
       pages.releaseIdle(true);
       given += pages.range.trim();
     }
-    // The first range stays, empty or not: the heap's fast paths work on it.
-    for (
-      let last = this.ranges.at(-1)!;
-      this.ranges.length > 1 && last.range.endUnit === 0;
-      last = this.ranges.at(-1)!
-    ) {
-      this.ranges.pop();
-      giveAllBack((attempt) => this.#disposeRange(last, attempt));
-    }
+    this.#ranges.dropEmpty();
     return given;
   }
 
@@ -427,24 +349,10 @@ export class Blocks {
    */
   dispose(): void {
     this.huge.unwrapAll();
-    for (const { range } of this.ranges) range.unwrapAll();
+    this.#ranges.unwrapAll();
     giveAllBack((attempt) => {
       this.huge.dispose(attempt);
-      for (const pages of this.ranges) this.#disposeRange(pages, attempt);
-      this.ranges.length = 0;
+      this.#ranges.dispose(attempt);
     });
   }
-
-  #disposeRange(pages: SmallPages, attempt: (giveBack: () => void) => void): void {
-    pages.range.unwrapAll();
-    attempt(() => pages.dispose());
-    pages.range.dispose(attempt);
-  }
-}
-
-/** Calls `all` with a function that goes on when what it is given fails; throws what failed first, at the end. */
-function giveAllBack(all: (attempt: (giveBack: () => void) => void) => void): void {
-  const attempts = new Attempts();
-  all((giveBack) => attempts.make(giveBack));
-  attempts.end();
 }
