@@ -80,6 +80,7 @@ export class HeapCore {
     this.owned = new OwnedBlocks(heap, {
       setOwned: (address, owned) => this.#setOwned(address, owned),
       replace: (address, size) => this.#replace(this.live(address, "resize"), size),
+      move: (from, to, length) => this.memory.copy(this.live(from, "resize"), this.live(to, "resize"), length),
       isFresh: () => this.blocks.isFresh,
     });
     this.#isOpen = true;

@@ -60,6 +60,11 @@ export interface OwnerHooks {
   setOwned(address: Address, owned: boolean): void;
   /** Allocates the block that is about to take the place of the one at `address`, whose alignment it has. */
   replace(address: Address, size: number): Address;
+  /**
+   * Copies `length` bytes of the block at `from`, which is about to be freed and may be without contents from then on, to the
+   * one at `to`; when it throws, the first is as it was. @defaultValue through views
+   */
+  move?(from: Address, to: Address, length: number): void;
   /** Whether the block that `replace` has given last reads as zero. @defaultValue false */
   isFresh?(): boolean;
 }
@@ -194,14 +199,11 @@ export class OwnedBlocks implements ClaimKeeper {
     const address = this.#hooks.replace(old.address, byteLength);
     const isZero = this.#hooks.isFresh?.() === true;
     this.#attach(next, address, byteLength);
+    const kept = Math.min(byteLength, old.byteLength);
     try {
-      // Through views of our own: those of the buffer are the holder's, who can have changed what they do. A view can be
-      // what fails: that of a huge block is a wrap.
-      const kept = Math.min(byteLength, old.byteLength);
-      const target = allocator.view(next.address, byteLength);
-      target.set(allocator.view(old.address, kept));
       // Clearing fresh memory would touch all of it: a gibibyte takes seconds, and is then resident.
-      if (block.zeroed && !isZero) target.fill(0, kept);
+      if (block.zeroed && !isZero) allocator.view(next.address, byteLength).fill(0, kept);
+      this.#move(old.address, next.address, kept);
     } catch (error) {
       allocator.free(next.address);
       throw error;
@@ -213,14 +215,25 @@ export class OwnedBlocks implements ClaimKeeper {
     try {
       allocator.free(old.address);
     } finally {
-      if (this.#blocks.get(old.address) === old) this.#undoResize(block, old, next);
+      if (this.#blocks.get(old.address) === old) this.#undoResize(block, old, next, kept);
     }
     // A violation was found at the old place, and the hook returned: as everywhere, there is no result then.
     if (block.address === old.address) throw notFreed(old.address);
   }
 
+  /**
+   * By default through views of our own: those of the buffer are the holder's, who can have changed what they do. A view can
+   * be what fails: that of a huge block is a wrap.
+   */
+  #move(from: Address, to: Address, length: number): void {
+    if (this.#hooks.move !== undefined) this.#hooks.move(from, to, length);
+    else this.#allocator.view(to, length).set(this.#allocator.view(from, length));
+  }
+
   /** Makes `block` what it was: its old place was not freed, as that violates a rule of the allocator. */
-  #undoResize(block: OwnedBlock, old: OwnedBlock, next: OwnedBlock): void {
+  #undoResize(block: OwnedBlock, old: OwnedBlock, next: OwnedBlock, kept: number): void {
+    // What was copied through views is still there.
+    this.#hooks.move?.(next.address, old.address, kept);
     Object.assign(block, old);
     this.#blocks.set(old.address, block);
     this.#blocks.set(next.address, next);
@@ -365,7 +378,8 @@ export class NativeBuffer implements Disposable {
 
   /**
    * Changes the size, keeping the contents up to the lesser of both. The address may change and older views are
-   * detached. New bytes are zero unless the buffer was made with `zeroed: false`.
+   * detached. New bytes are zero unless the buffer was made with `zeroed: false`. Time in the size; of more than 4 MiB the OS
+   * pages are moved where the source can `move` them.
    *
    * @throws {OutOfMemoryError} When the memory cannot be had; the buffer is as before.
    * @throws {CorruptionError} When somebody has transferred the ArrayBuffer, so that the contents cannot be read.

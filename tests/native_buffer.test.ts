@@ -17,6 +17,7 @@ import {
   InvalidFreeError,
   NativeBuffer,
   OutOfMemoryError,
+  type PageSource,
   QuarantineAllocator,
   setViolationHook,
   systemPageSource,
@@ -274,6 +275,53 @@ describe("NativeBuffer.resize()", () => {
     buffer.resize(200);
     assertEquals(buffer.bytes.subarray(0, 100).every((byte) => byte === 3), true);
     assertEquals(buffer.byteLength, 200);
+  });
+
+  it("takes the OS pages of a huge block along where the source can move them, and copies where it cannot", () => {
+    const { move, ...still } = systemPageSource();
+    let moved = 0;
+    const moving: PageSource = {
+      ...still,
+      move(from, to, byteLength) {
+        moved += byteLength;
+        return move!(from, to, byteLength);
+      },
+    };
+    for (const source of move === undefined ? [still] : [moving, still]) {
+      moved = 0;
+      using heap = new Heap({ source });
+      using buffer = heap.buffer(5 * MIB + 5);
+      for (let i = 0; i < buffer.byteLength; i += 1021) buffer.bytes[i] = i | 1;
+      const { bytes } = buffer;
+      buffer.resize(300 * MIB + 1);
+      assertEquals([bytes.length, buffer.bytes.at(-1), buffer.bytes[5 * MIB + 5]], [0, 0, 0]);
+      for (let i = 0; i < 5 * MIB + 5; i += 1021) {
+        if (buffer.bytes[i] !== ((i | 1) & 255)) assertEquals(buffer.bytes[i], (i | 1) & 255, `at ${i}`);
+      }
+      assertEquals(moved, source === moving ? 5 * MIB : 0);
+      heap.check();
+    }
+  });
+
+  it("changes nothing when OS pages cannot be moved", () => {
+    const system = systemPageSource();
+    if (system.move === undefined) return;
+    const failing = failingPageSource(system, Infinity, { operations: ["move"] });
+    using heap = new Heap({ source: failing });
+    using buffer = heap.buffer(5 * MIB);
+    buffer.bytes.fill(9);
+    const { address, bytes } = buffer;
+    failing.rearm(0);
+    assertThrows(() => buffer.resize(40 * MIB), OutOfMemoryError, "fails on purpose");
+    assertEquals([buffer.address, buffer.byteLength, bytes.length, bytes[0], bytes.at(-1)], [
+      address,
+      5 * MIB,
+      5 * MIB,
+      9,
+      9,
+    ]);
+    assertEquals(heap.stats().liveBlocks, 1);
+    heap.check();
   });
 
   it("changes nothing when memory or a wrap cannot be had", () => {

@@ -17,7 +17,7 @@ const TO = 512 * PAGE;
 const ANYWHERE = 2048 * PAGE;
 const [EFAULT, ENOMEM] = [14, 12];
 
-/** A machine with one byte in each OS page, which knows where mappings begin. */
+/** A machine with one byte in each OS page, the first, which knows where mappings begin. */
 function machine(count: number, seams: readonly number[]) {
   const memory = new Map<number, number>();
   const starts = new Set(seams.map((page) => FROM + page * PAGE));
@@ -58,13 +58,15 @@ function machine(count: number, seams: readonly number[]) {
     pageSize: PAGE,
     wraps: {
       wrap(address, byteLength) {
-        const bytes = new Uint8Array(byteLength / PAGE);
-        for (let i = 0; i < bytes.length; i++) {
-          assert(memory.has(address + i * PAGE), "nothing is mapped there");
-          bytes[i] = memory.get(address + i * PAGE)!;
+        const bytes = new Uint8Array(byteLength);
+        for (let at = 0; at < byteLength; at += PAGE) {
+          assert(memory.has(address + at), "nothing is mapped there");
+          bytes[at] = memory.get(address + at)!;
         }
         return Object.assign(bytes, {
-          set: (other: Uint8Array) => other.forEach((b, i) => memory.set(address + i * PAGE, b)),
+          set(other: Uint8Array) {
+            for (let at = 0; at < byteLength; at += PAGE) memory.set(address + at, other[at]!);
+          },
         });
       },
       unwrap() {},
