@@ -308,7 +308,8 @@ export class AddressRange {
       else this.regions[region.index] = { ...region, ...again };
       throw error;
     }
-    this.#staleEnd = Math.min(this.#staleEnd, region.firstUnit);
+    // What is stale behind this region still is.
+    if (this.#staleEnd <= region.endUnit) this.#staleEnd = Math.min(this.#staleEnd, region.firstUnit);
     this.#forgetRegion(region);
   }
 

@@ -6,13 +6,16 @@
 import { CorruptionError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 
+/** What makes wraps, and ends them. */
+export type Wrapping = Pick<PageSource, "wrap" | "unwrap">;
+
 /**
  * Wraps `byteLength` bytes at `address`.
  *
  * @throws {CorruptionError} When the source wraps another number of bytes.
  */
 export function wrapWhole(
-  source: Pick<PageSource, "wrap" | "unwrap">,
+  source: Wrapping,
   address: Address,
   byteLength: number,
 ): Uint8Array<ArrayBuffer> {
@@ -22,7 +25,7 @@ export function wrapWhole(
   try {
     source.unwrap(bytes);
   } catch {
-    // Not even a wrap of its own: what is wrong with it is said below.
+    // A source that refuses its own wrap: it stays open, and what is wrong with it is said below.
   }
   throw new CorruptionError(`Cannot use ${byteLength} bytes: the page source wrapped ${wrapped} of them`);
 }
@@ -30,7 +33,7 @@ export function wrapWhole(
 /**
  * Commits what follows the first `committed` of the `byteLength` bytes at `address`, and wraps all of them.
  *
- * @throws {OutOfMemoryError} When the memory cannot be had; nothing more is committed then.
+ * @throws {OutOfMemoryError} When the memory cannot be had; nothing more is committed then, unless that cannot be taken back.
  * @throws {CorruptionError} When the source wraps another number of bytes; the same.
  */
 export function commitWrapped(
@@ -43,7 +46,11 @@ export function commitWrapped(
   try {
     return wrapWhole(source, address, byteLength);
   } catch (error) {
-    source.decommit(address + committed, byteLength - committed);
+    try {
+      source.decommit(address + committed, byteLength - committed);
+    } catch {
+      // Committed and never written. Why there is no wrap is what matters.
+    }
     throw error;
   }
 }

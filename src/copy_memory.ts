@@ -4,17 +4,14 @@
  *
  * @module
  */
-import { wrapWhole } from "./commit_wrapped.ts";
-import type { Address, PageSource } from "./page_source.ts";
-
-/** What makes the wraps. */
-type Wraps = Pick<PageSource, "wrap" | "unwrap">;
+import { type Wrapping, wrapWhole } from "./commit_wrapped.ts";
+import type { Address } from "./page_source.ts";
 
 /** The most bytes of one wrap. */
 const PIECE = 2 ** 30;
 
 /** Copies `length` bytes between two places that are committed and do not overlap. */
-export function copyMemory(source: Wraps, from: Address, to: Address, length: number): void {
+export function copyMemory(source: Wrapping, from: Address, to: Address, length: number): void {
   for (let offset = 0; offset < length; offset += PIECE) {
     const piece = Math.min(PIECE, length - offset);
     withWrap(source, to + offset, piece, (target) => {
@@ -24,13 +21,13 @@ export function copyMemory(source: Wraps, from: Address, to: Address, length: nu
 }
 
 /** Clears `length` bytes that are committed. */
-export function clearMemory(source: Wraps, address: Address, length: number): void {
+export function clearMemory(source: Wrapping, address: Address, length: number): void {
   for (let offset = 0; offset < length; offset += PIECE) {
     withWrap(source, address + offset, Math.min(PIECE, length - offset), (piece) => void piece.fill(0));
   }
 }
 
-function withWrap(source: Wraps, address: Address, length: number, use: (bytes: Uint8Array) => void): void {
+function withWrap(source: Wrapping, address: Address, length: number, use: (bytes: Uint8Array) => void): void {
   const bytes = wrapWhole(source, address, length);
   try {
     use(bytes);

@@ -6,24 +6,22 @@
  * ```text
  *   before a run is taken ──▶ footprint.ts: more would be resident than ever was needed
  *                              1. free runs            2. empty pages, idle and current
- *                              3. parked runs          or, with nothing of these to spare, unused units of partial pages
+ *                              3. parked runs          or, with nothing of these to spare, unused units of pages in use
  *   after a run is freed  ──▶ surplus.ts: more lies free and written than is worth keeping
- *                              free runs, as long as a page at least
- *   trim                  ──▶ everything
+ *                              free runs of which a page's worth was written
+ *   trim                  ──▶ all free runs, and unused units of pages in use
  * ```
  *
- * Invariant: nothing that is handed out is given back. A source that cannot give back leaves the memory as it is: free, and
- * resident.
+ * Invariant: nothing that is handed out is given back. What the source cannot give back stays as it is, free and resident;
+ * only `trim`, which was asked to give it back, says so.
  *
- * All counts are of units (4 KiB). No method makes an object or a closure unless something goes back: a program that frees and
- * takes large blocks calls `taken` and `freed` for each, and in JavaScriptCore a method that contains a closure makes
- * a scope for it whenever it is called.
+ * All counts are of units (4 KiB). A program that frees and takes large blocks calls `makeRoom`, `taken` and `freed` for each:
+ * they make no object, and contain no closure, for which JavaScriptCore would make a scope whenever they are called.
  *
  * @module
  */
 import type { AddressRange } from "./address_range.ts";
 import { alignDown, alignUp } from "./arguments.ts";
-import { AllocatorError } from "./errors.ts";
 import { Footprint } from "./footprint.ts";
 import type { PageSource } from "./page_source.ts";
 import { PAGE_UNITS, UNIT } from "./runs.ts";
@@ -79,17 +77,21 @@ export class Discards {
       return;
     }
     const least = before - wanted;
-    this.#tryDiscardFree(SPARE_LEAST, wanted);
     // What is kept for the next block of its kind, empty current pages too, goes only when free runs are not enough.
-    if (this.#residentUnits > least) {
+    if (!this.#shrinkTo(least)) {
       pageMemory.releaseIdle(true);
-      this.#tryDiscardFree(SPARE_LEAST, this.#residentUnits - least);
-    }
-    if (this.#residentUnits > least) {
-      this.#range.mergeParked();
-      this.#tryDiscardFree(SPARE_LEAST, this.#residentUnits - least);
+      if (!this.#shrinkTo(least)) {
+        this.#range.mergeParked();
+        this.#shrinkTo(least);
+      }
     }
     this.#footprint.gaveBack(before, this.#residentUnits);
+  }
+
+  /** Gives free runs back until so many units are resident, and says whether that was enough. */
+  #shrinkTo(units: number): boolean {
+    this.#tryDiscardFree(SPARE_LEAST, this.#residentUnits - units);
+    return this.#residentUnits <= units;
   }
 
   /** Units that are resident, if every large block was written as a whole. */
@@ -114,16 +116,16 @@ export class Discards {
   #tryDiscardFree(least: number, wanted?: number): void {
     try {
       this.#discardFree(least, wanted);
-    } catch (error) {
-      keepRefused(error);
+    } catch {
+      // Whatever it is: a `free` that has freed must not throw. The memory is free all the same, and `trim` will report.
     }
   }
 
   #tryDiscardUnused(): void {
     try {
       this.#discardUnused();
-    } catch (error) {
-      keepRefused(error);
+    } catch {
+      // As above: the block that is asked for can be had.
     }
   }
 
@@ -160,9 +162,4 @@ export class Discards {
     }, this.#step);
     return given;
   }
-}
-
-/** What a source could not give back is free all the same: `trim` tries again, and reports. Any other error is passed on. */
-function keepRefused(error: unknown): void {
-  if (!(error instanceof AllocatorError)) throw error;
 }

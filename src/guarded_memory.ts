@@ -13,11 +13,11 @@
  *
  * @module
  */
+import { wrapWhole } from "./commit_wrapped.ts";
 import { copyMemory } from "./copy_memory.ts";
 import { type CorruptionError, formatAddress } from "./errors.ts";
 import type { GuardLayout } from "./guard_layout.ts";
 import { detachedOutside, overrun, type ReportedBlock } from "./guard_reports.ts";
-import { wrapWhole } from "./commit_wrapped.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { firstChanged, SLACK_BYTE } from "./poison.ts";
 import { ReportedProblems } from "./reported_problems.ts";

@@ -267,10 +267,17 @@ export class HeapCore {
     if (keepsHalf && this.#resize(block, size)) return address;
     const moved = this.#replace(block, size);
     const target = this.live(moved, "write to");
+    const kept = Math.min(size, block.requestedSize);
     try {
-      this.memory.copy(block, target, Math.min(size, block.requestedSize));
+      this.memory.copy(block, target, kept);
+    } catch (error) {
+      throw this.#undo(target, error);
+    }
+    try {
       this.#release(block, size > block.usableSize);
     } catch (error) {
+      // Still live, but without its contents if these were moved.
+      this.memory.copy(target, block, kept);
       throw this.#undo(target, error);
     }
     return moved;

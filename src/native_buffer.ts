@@ -20,6 +20,7 @@
 import { AddressMap } from "./address_map.ts";
 import type { Allocator, BufferOptions, TypedArray, TypedArrayConstructor, ViewConstructor } from "./allocator.ts";
 import {
+  alignUp,
   assertAlignment,
   assertOptions,
   assertSize,
@@ -31,6 +32,9 @@ import { wrapWhole } from "./commit_wrapped.ts";
 import { CorruptionError, describeValue, formatAddress, InvalidFreeError, UseAfterFreeError } from "./errors.ts";
 import { type Address, buffersOf, type BufferWraps, type PageSource, type RuntimePointer } from "./page_source.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
+
+/** Bytes of a word: contents are copied by whole ones. */
+const WORD = 8;
 
 /** One owned block as its allocator knows it. */
 interface OwnedBlock {
@@ -61,8 +65,8 @@ export interface OwnerHooks {
   /** Allocates the block that is about to take the place of the one at `address`, whose alignment it has. */
   replace(address: Address, size: number): Address;
   /**
-   * Copies `length` bytes of the block at `from`, which is about to be freed and may be without contents from then on, to the
-   * one at `to`; when it throws, the first is as it was. @defaultValue through views
+   * Copies `length` bytes, to a whole word perhaps, of the block at `from`, which is about to be freed and may be without
+   * contents from then on, to the one at `to`; when it throws, the first is as it was. @defaultValue through views
    */
   move?(from: Address, to: Address, length: number): void;
   /** Whether the block that `replace` has given last reads as zero. @defaultValue false */
@@ -201,9 +205,13 @@ export class OwnedBlocks implements ClaimKeeper {
     this.#attach(next, address, byteLength);
     const kept = Math.min(byteLength, old.byteLength);
     try {
-      // Clearing fresh memory would touch all of it: a gibibyte takes seconds, and is then resident.
-      if (block.zeroed && !isZero) allocator.view(next.address, byteLength).fill(0, kept);
       this.#move(old.address, next.address, kept);
+      if (block.zeroed) {
+        // Of fresh memory only what was copied beyond the end, up to a whole word: all of it takes seconds for a gibibyte, and
+        // would be resident then. Nobody else has the new buffer yet.
+        const end = isZero ? Math.min(byteLength, alignUp(kept, WORD)) : byteLength;
+        new Uint8Array(next.buffer!, next.byteOffset + kept, end - kept).fill(0);
+      }
     } catch (error) {
       allocator.free(next.address);
       throw error;

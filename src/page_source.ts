@@ -125,8 +125,8 @@ export interface PageSource {
    */
   unmap(address: Address, byteLength: number): void;
   /**
-   * Makes committed memory visible to JavaScript without copying. `byteOffset` of the result is 0 for
-   * an isolating source.
+   * Makes committed memory visible to JavaScript without copying. The result has exactly `byteLength` bytes; an allocator that
+   * gets another number throws `CorruptionError`. Its `byteOffset` is 0 for an isolating source.
    *
    * @throws {RangeError} When `byteLength` is above `maxWrapBytes`.
    */

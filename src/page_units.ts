@@ -91,26 +91,26 @@ export class PageUnits {
       for (let page = pages[PARTIAL + sizeClass]!; page !== NO_PAGE; page = pages[page + NEXT]!) {
         const used = pages[page + STATE]! >>> 12;
         if (pages[page + LOOKED] === used + 1) continue;
-        let unused = this.unusedUnits(page, used, links, step);
-        for (let next = firstStretch(unused, step); next !== 0; next = firstStretch(unused, step)) {
+        let left = this.unitsToGive(page, used, links, step);
+        for (let next = firstStretch(left); next !== 0; next = firstStretch(left)) {
           discard(page + firstUnit(next), countUnits(next));
           this.set(page, pages[page + UNTOUCHED]! | next);
-          unused -= next;
+          left -= next;
         }
         pages[page + LOOKED] = used + 1;
       }
     }
   }
 
-  /** The units that a page with so many used slots has to give; what of them is no stretch of `step` units stays. */
-  unusedUnits(page: number, used: number, links: Uint16Array, step: number): number {
+  /** The units that a page with so many used slots has to give: multiples of `step` units at such multiples. */
+  unitsToGive(page: number, used: number, links: Uint16Array, step: number): number {
     const { pages } = this.#range;
     const untouched = pages[page + UNTOUCHED]!;
     // An OS page is resident as a whole once one of its units was written.
     const resident = inSteps(ALL_UNITS & ~untouched, step);
     const free = PAGE_UNITS * UNIT_GRANULES - used * (pages[page + SHAPE]! & GRANULES_MASK);
     if (free < (PAGE_UNITS - countUnits(resident) + step) * UNIT_GRANULES) return 0;
-    return unusedUnits(pages, links, page) & resident;
+    return wholeSteps(unusedUnits(pages, links, page) & resident, step);
   }
 }
 
@@ -155,28 +155,36 @@ export function inSteps(units: number, step: number): number {
   return all;
 }
 
-/** Of units, the first that are consecutive, as far as they are multiples of `step` at such multiples; 0 when none are. */
-export function firstStretch(units: number, step: number): number {
-  const whole = unitsOf(0, step);
-  let unit = 0;
-  while (unit + step <= PAGE_UNITS && (units >>> unit & whole) !== whole) unit += step;
-  const from = unit;
-  while (unit + step <= PAGE_UNITS && (units >>> unit & whole) === whole) unit += step;
-  return unitsOf(from, unit);
+/** Of the units, the groups of `step`, at multiples of `step`, that are whole. */
+export function wholeSteps(units: number, step: number): number {
+  if (step === 1) return units;
+  let whole = 0;
+  for (let unit = 0; unit + step <= PAGE_UNITS; unit += step) {
+    const group = unitsOf(unit, unit + step);
+    if ((units & group) === group) whole |= group;
+  }
+  return whole;
 }
 
-/** Of units, the most that are consecutive, of as many the last. */
+/** The first stretch of consecutive units; 0 when there are none. */
+export function firstStretch(units: number): number {
+  const first = units & -units;
+  // Adding to the lowest bit carries through all that follow it without a gap.
+  return units & ~(units + first);
+}
+
+/** The longest stretch of consecutive units, the last of several; 0 when there are none. */
 export function longestStretch(units: number): number {
   let longest = 0;
-  let rest = units;
-  for (let next = firstStretch(rest, 1); next !== 0; next = firstStretch(rest, 1)) {
+  let left = units;
+  for (let next = firstStretch(left); next !== 0; next = firstStretch(left)) {
     if (countUnits(next) >= countUnits(longest)) longest = next;
-    rest -= next;
+    left -= next;
   }
   return longest;
 }
 
-/** The number of the first of units, of which there are some. */
+/** The number of the first of some units. */
 export function firstUnit(units: number): number {
   return 31 - Math.clz32(units & -units);
 }

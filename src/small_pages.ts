@@ -57,7 +57,7 @@ import {
   STATE,
   UNTOUCHED,
 } from "./page_table.ts";
-import { countUnits, firstStretch, firstUnit, longestStretch, PageUnits, unitsOf } from "./page_units.ts";
+import { countUnits, firstUnit, longestStretch, PageUnits, unitsOf } from "./page_units.ts";
 import { firstPartial, insertPartial, isThin, isWorthChanging, removePartial } from "./partial_pages.ts";
 import type { RandomNumbers } from "./random_numbers.ts";
 import { extendAtRandom, randomPlace } from "./random_slots.ts";
@@ -412,7 +412,7 @@ export class SmallPages implements PageMemory {
       const used = (pages[page + STATE]! >>> 12) - 1;
       // An empty one is for `releaseIdle`, and one whose slots are all live can only become full.
       if (page === NO_PAGE || used === 0 || used === pages[page + CAPACITY]) continue;
-      if (firstStretch(this.#units.unusedUnits(page, used, this.links, step), step) === 0) continue;
+      if (this.#units.unitsToGive(page, used, this.links, step) === 0) continue;
       setCurrent(this.range.pages, sizeClass, NO_PAGE);
       pages[page + STATE] = pages[page + STATE]! - ONE_USED;
       insertPartial(pages, page);

@@ -1,54 +1,31 @@
 /**
- * Address ranges: regions, their growth, what is fresh, what is given back, and what `check` finds.
+ * Address ranges: regions, their growth, what is fresh, what `trim` takes away, and what `check` finds.
  *
  * @module
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { failingPageSource, fixedPageSource, limitedPageSource, OutOfMemoryError, systemPageSource } from "../mod.ts";
-import type { PageSource } from "../mod.ts";
-import { AddressRange, RANGE_MAX } from "../src/address_range.ts";
+import {
+  failingPageSource,
+  fixedPageSource,
+  limitedPageSource,
+  OutOfMemoryError,
+  type PageSource,
+  systemPageSource,
+} from "../mod.ts";
+import { RANGE_MAX } from "../src/address_range.ts";
 import { CorruptionError } from "../src/errors.ts";
-import { reserveRange } from "../src/region.ts";
-import { LARGE_RUN, PAGE_RUN, PAGE_UNITS, UNIT } from "../src/runs.ts";
+import { LARGE_RUN, PAGE_RUN, UNIT } from "../src/runs.ts";
 import { Prng } from "./support/prng.ts";
 import { Recorder } from "./support/recording_source.ts";
+import { disposeRange, rangeOver, recordedRange } from "./support/ranges.ts";
 import { scarceSource } from "./support/scarce_source.ts";
 
 const MIB = 2 ** 20;
 
-/** Gives a range back the way a heap does. */
-function dispose(range: AddressRange): void {
-  range.unwrapAll();
-  range.dispose((giveBack) => giveBack());
-}
-
-/** A range of at least `least` bytes. */
-function rangeOver(source: PageSource, byteLength: number, least: number): AddressRange {
-  return new AddressRange(source, reserveRange(source, byteLength, least));
-}
-
-/** A range over a recorded source; `complaint` disposes it and says what is left. */
-function make(
-  inner: PageSource,
-  byteLength: number,
-  pageSize = inner.pageSize,
-): { range: AddressRange; recorder: Recorder; complaint: () => string } {
-  const recorder = new Recorder(inner, { pageSize });
-  const range = rangeOver(recorder.source, byteLength, UNIT);
-  return {
-    range,
-    recorder,
-    complaint() {
-      dispose(range);
-      return recorder.complaint();
-    },
-  };
-}
-
 describe("AddressRange", () => {
   it("reserves and commits nothing for blocks until they are taken", () => {
-    const { range, recorder, complaint } = make(systemPageSource(), 2 ** 26);
+    const { range, recorder, complaint } = recordedRange(systemPageSource(), 2 ** 26);
     assertEquals([range.byteLength, range.committedBytes, range.regions.length], [2 ** 26, 0, 0]);
     assertEquals(range.base % 65_536, 0);
     assert(recorder.committedBytes < 65_536);
@@ -57,7 +34,7 @@ describe("AddressRange", () => {
   });
 
   it("halves what it reserves until the source agrees", () => {
-    const { range, complaint } = make(scarceSource(5 * MIB), RANGE_MAX);
+    const { range, complaint } = recordedRange(scarceSource(5 * MIB), RANGE_MAX);
     assert(range.byteLength <= 4 * MIB && range.byteLength > 3.9 * MIB, `${range.byteLength} bytes`);
     assertEquals(complaint(), "");
   });
@@ -78,7 +55,7 @@ describe("AddressRange", () => {
   });
 
   it("regions start at 1 MiB and double the range each time", () => {
-    const { range, complaint } = make(systemPageSource(), 2 ** 26);
+    const { range, complaint } = recordedRange(systemPageSource(), 2 ** 26);
     const lengths: number[] = [];
     while (range.committedBytes < 30 * MIB) {
       assert(range.take(128, 16, LARGE_RUN) !== -1);
@@ -91,7 +68,7 @@ describe("AddressRange", () => {
   });
 
   it("a region is as long as the run that needs it", () => {
-    const { range, complaint } = make(systemPageSource(), 2 ** 26);
+    const { range, complaint } = recordedRange(systemPageSource(), 2 ** 26);
     assertEquals(range.take(1024, 16, LARGE_RUN), 0);
     assertEquals(range.regions.map(({ bytes }) => bytes.byteLength), [4 * MIB]);
     range.check();
@@ -99,7 +76,7 @@ describe("AddressRange", () => {
   });
 
   it("a region is shorter when the source has less, down to the run alone", () => {
-    const { range, complaint } = make(limitedPageSource(systemPageSource(), MIB), 2 ** 26);
+    const { range, complaint } = recordedRange(limitedPageSource(systemPageSource(), MIB), 2 ** 26);
     assertEquals(range.take(40, 16, LARGE_RUN), 0);
     assertEquals(range.regions[0]!.bytes.byteLength, MIB / 2);
     assert(range.take(90, 16, LARGE_RUN) !== -1);
@@ -111,7 +88,7 @@ describe("AddressRange", () => {
   });
 
   it("take() gives -1 when the range is full", () => {
-    const { range, complaint } = make(systemPageSource(), MIB);
+    const { range, complaint } = recordedRange(systemPageSource(), MIB);
     assertEquals(range.take(257, 16, LARGE_RUN), -1);
     assertEquals(range.take(256, 16, LARGE_RUN), 0);
     assertEquals(range.take(1, 16, LARGE_RUN), -1);
@@ -123,7 +100,7 @@ describe("AddressRange", () => {
     const inner = fixedPageSource(new ArrayBuffer(8 * MIB));
     // The range begins at an odd multiple of 64 KiB.
     inner.reserve(65_536, 16);
-    const { range, complaint } = make(inner, 4 * MIB);
+    const { range, complaint } = recordedRange(inner, 4 * MIB);
     for (let alignment = 16; alignment <= MIB; alignment *= 2) {
       const unit = range.take(3, alignment, LARGE_RUN);
       assert(unit !== -1);
@@ -153,7 +130,7 @@ describe("AddressRange", () => {
       source.rearm(Infinity);
       assert(range.take(300, 16, LARGE_RUN) !== -1);
       range.check();
-      dispose(range);
+      disposeRange(range);
       assertEquals(recorder.complaint(), "");
     }
   });
@@ -168,7 +145,7 @@ describe("AddressRange", () => {
         fixed.commit(address, byteLength);
       },
     };
-    const { range, complaint } = make(pressed, MIB);
+    const { range, complaint } = recordedRange(pressed, MIB);
     // Each region gets only what its run needs: all larger ones are refused.
     for (const count of [5, 7, 3, 20, 30, 2]) {
       most = count * UNIT;
@@ -208,48 +185,65 @@ describe("AddressRange", () => {
     source.rearm(Infinity);
     assertEquals(range.take(300, 16, LARGE_RUN), 0);
     range.check();
-    dispose(range);
+    disposeRange(range);
     assertEquals(recorder.complaint(), "");
   });
 
   it("what is no error of this package goes through as it is", () => {
     const inner = systemPageSource();
     let wrong = false;
-    const odd = (): void => {
-      if (wrong) throw new EvalError("odd");
-    };
-    const range = rangeOver(
-      {
-        ...inner,
-        commit(address, byteLength) {
-          odd();
-          inner.commit(address, byteLength);
-        },
-        discard(address, byteLength) {
-          odd();
-          inner.discard(address, byteLength);
-        },
+    const source = {
+      ...inner,
+      commit(address: number, byteLength: number): void {
+        if (wrong) throw new EvalError("odd");
+        inner.commit(address, byteLength);
       },
-      2 ** 28,
-      UNIT,
-    );
-    const units = Array.from({ length: 60 }, () => range.take(256, 16, LARGE_RUN));
+    };
+    const range = rangeOver(source, 2 ** 28, UNIT);
+    range.take(256, 16, LARGE_RUN);
     wrong = true;
     assertThrows(() => range.take(10_000, 16, LARGE_RUN), EvalError, "odd");
-    assertThrows(
-      () => {
-        for (const unit of units) range.release(unit);
-      },
-      EvalError,
-      "odd",
-    );
     wrong = false;
     range.check();
-    dispose(range);
+    disposeRange(range);
+  });
+
+  it("old contents behind a region that went back are not taken for zero", () => {
+    const inner = systemPageSource();
+    let refuses = false;
+    const refuse = (byteLength: number): void => {
+      if (refuses) throw new OutOfMemoryError("refused", byteLength);
+    };
+    const source = {
+      ...inner,
+      decommit(address: number, byteLength: number): void {
+        refuse(byteLength);
+        inner.decommit(address, byteLength);
+      },
+      wrap(address: number, byteLength: number) {
+        refuse(byteLength);
+        return inner.wrap(address, byteLength);
+      },
+    };
+    const range = rangeOver(source, 2 ** 28, UNIT);
+    const [first, second] = [range.take(255, 16, LARGE_RUN), range.take(511, 16, LARGE_RUN)];
+    range.wrappedRegionOf(second).bytes.fill(2);
+    range.release(second);
+    refuses = true;
+    assertThrows(() => range.trim(), OutOfMemoryError, "refused");
+    assertEquals(range.regions.length, 1, "it could not be wrapped again");
+    refuses = false;
+    range.release(first);
+    assert(range.trim() > 0);
+    range.take(255, 16, LARGE_RUN);
+    const again = range.take(511, 16, LARGE_RUN);
+    assertEquals([again, range.isFresh, range.wrappedRegionOf(again).bytes[0]], [second, false, 2]);
+    range.check();
+    disposeRange(range);
   });
 
   it("isFresh says of each run whether it reads as zero", () => {
-    const { range, complaint } = make(systemPageSource(), 2 ** 26);
+    const { range, complaint } = recordedRange(systemPageSource(), 2 ** 26);
     const first = range.take(10, 16, LARGE_RUN);
     assert(range.isFresh);
     range.release(first);
@@ -263,7 +257,7 @@ describe("AddressRange", () => {
   });
 
   it("what trim() has given back at the end of a region is fresh again", () => {
-    const { range, complaint } = make(systemPageSource(), 2 ** 26);
+    const { range, complaint } = recordedRange(systemPageSource(), 2 ** 26);
     const step = Math.max(1, systemPageSource().pageSize / UNIT);
     range.take(step, 16, LARGE_RUN);
     range.release(range.take(10 * step, 16, LARGE_RUN));
@@ -275,7 +269,7 @@ describe("AddressRange", () => {
   });
 
   it("releaseLarge() parks a run, and take() merges parked runs before the range grows", () => {
-    const { range, complaint } = make(systemPageSource(), MIB);
+    const { range, complaint } = recordedRange(systemPageSource(), MIB);
     const units = Array.from({ length: 4 }, () => range.take(64, 16, LARGE_RUN));
     for (const unit of units) range.releaseLarge(unit);
     assertEquals([range.runs.parkedUnits, range.runs.freeUnits], [256, 0]);
@@ -287,7 +281,7 @@ describe("AddressRange", () => {
   });
 
   it("resize() keeps to the region, and counts what it reaches as used", () => {
-    const { range, complaint } = make(systemPageSource(), 4 * MIB);
+    const { range, complaint } = recordedRange(systemPageSource(), 4 * MIB);
     range.take(20, 16, LARGE_RUN);
     assert(!range.resize(0, 257));
     assert(range.resize(0, 30));
@@ -299,7 +293,7 @@ describe("AddressRange", () => {
   });
 
   it("trim() takes free regions away from the end, detached, and keeps the rest", () => {
-    const { range, recorder, complaint } = make(systemPageSource(), 2 ** 26);
+    const { range, recorder, complaint } = recordedRange(systemPageSource(), 2 ** 26);
     const units = Array.from({ length: 20 }, () => range.take(60, 4096, PAGE_RUN));
     const wraps = range.regions.map(({ bytes }) => bytes);
     assertEquals(range.regions.length, 3);
@@ -331,157 +325,13 @@ describe("AddressRange", () => {
       range.check();
     } finally {
       source.rearm(Infinity);
-      dispose(range);
+      disposeRange(range);
     }
-  });
-
-  it("much free memory goes back by itself: above 32 MiB and half of what is in use", () => {
-    const { range, recorder, complaint } = make(systemPageSource(), 2 ** 28);
-    const units = Array.from({ length: 100 }, () => range.take(256, 16, LARGE_RUN));
-    // A hundred MiB are in use; a third is not enough.
-    for (const unit of units.slice(0, 32)) range.release(unit);
-    assertEquals(recorder.releasedBytes, 0);
-    for (const unit of units.slice(32, 40)) range.release(unit);
-    assert(recorder.releasedBytes >= 33 * MIB && recorder.releasedBytes <= 40 * MIB, `${recorder.releasedBytes}`);
-    range.check();
-    // The same few MiB over and over are kept.
-    const released = recorder.releasedBytes;
-    for (let i = 0; i < 500; i++) range.release(range.take(1024, 16, LARGE_RUN));
-    assertEquals(recorder.releasedBytes, released);
-    assertEquals(complaint(), "");
-  });
-
-  it("free memory goes back before new memory is touched, when nothing free fits", () => {
-    const { range, recorder, complaint } = make(systemPageSource(), 2 ** 28);
-    const take = (count: number) => range.take(count, 16, LARGE_RUN);
-    // Free runs of 60 units between used ones, where nothing longer fits.
-    const units = Array.from({ length: 40 }, () => take(60));
-    for (let i = 1; i < 40; i += 2) range.release(units[i]!);
-    assertEquals(recorder.releasedBytes, 0, "as long as it does not grow");
-    take(61);
-    take(61);
-    const share = recorder.releasedBytes / (61 * UNIT);
-    assert(share >= 1 && share < 4, `${share} times what was taken went back`);
-    range.check();
-    // The same memory is taken and freed again and again: that ends.
-    const rounds = (count: number) => {
-      for (let round = 0; round < count; round++) {
-        const taken = Array.from({ length: 15 }, () => take(60));
-        for (const unit of taken) range.release(unit);
-      }
-    };
-    rounds(25);
-    const released = recorder.releasedBytes;
-    rounds(25);
-    assertEquals(recorder.releasedBytes, released);
-    range.check();
-    assertEquals(complaint(), "");
-  });
-
-  it("a program that needs two kinds of memory in turns has both resident after some turns", () => {
-    const { range, recorder, complaint } = make(systemPageSource(), 2 ** 28);
-    const turn = (length: number) => {
-      // Of each two the second stays free, so that runs of the other length do not fit.
-      const units = Array.from({ length: 2_000 / length }, () => range.take(length, 16, LARGE_RUN));
-      for (const unit of units) range.release(unit);
-    };
-    const pins = Array.from(
-      { length: 60 },
-      (_, i) => [range.take(i < 30 ? 100 : 70, 16, LARGE_RUN), range.take(1, 16, LARGE_RUN)],
-    );
-    for (const [unit] of pins) range.release(unit!);
-    for (let i = 0; i < 20; i++) [100, 70].forEach(turn);
-    const released = recorder.releasedBytes;
-    for (let i = 0; i < 20; i++) [100, 70].forEach(turn);
-    assertEquals(recorder.releasedBytes, released, "it was learned");
-    range.check();
-    assertEquals(complaint(), "");
-  });
-
-  it("what is kept for the next block goes back too, when free runs are not enough", () => {
-    const { range, recorder, complaint } = make(systemPageSource(), 2 ** 28);
-    let idle = [0, 0].map(() => range.take(PAGE_UNITS, PAGE_UNITS * UNIT, PAGE_RUN));
-    const parked = Array.from({ length: 3 }, () => range.take(32, 16, LARGE_RUN));
-    range.pageMemory = {
-      untouchedUnits: 0,
-      get idleUnits() {
-        return idle.length * PAGE_UNITS;
-      },
-      releaseIdle() {
-        for (const unit of idle) range.release(unit);
-        idle = [];
-      },
-      discardUnused() {},
-    };
-    for (const unit of parked) range.releaseLarge(unit);
-    assertEquals([range.runs.parkedUnits, range.runs.writtenUnits, recorder.releasedBytes], [96, 0, 0]);
-    // Nothing that was written has such a length, and the pages alone are not enough.
-    range.take(40, 16, LARGE_RUN);
-    assertEquals([range.runs.parkedUnits, idle.length], [0, 0]);
-    assert(recorder.releasedBytes > 2 * PAGE_UNITS * UNIT, `${recorder.releasedBytes}`);
-    range.check();
-    assertEquals(complaint(), "");
-  });
-
-  it("growing in place counts as taking, and does not make what is kept seem idle", () => {
-    const { range, recorder, complaint } = make(systemPageSource(), 2 ** 28);
-    range.release(range.take(10_240, 16, LARGE_RUN));
-    // A burst of 40 MiB is given back once, and kept from then on, however often blocks grow in place in it.
-    const burst = () => {
-      const units = Array.from({ length: 20 }, () => {
-        const unit = range.take(8, 16, LARGE_RUN, 512);
-        assert(range.resize(unit, 512));
-        return unit;
-      });
-      for (const unit of units) range.release(unit);
-    };
-    for (let i = 0; i < 2; i++) burst();
-    const released = recorder.releasedBytes;
-    assert(released >= 32 * MIB);
-    for (let i = 0; i < 100; i++) burst();
-    assertEquals(recorder.releasedBytes, released);
-    range.check();
-    assertEquals(complaint(), "");
-  });
-
-  it("take() swallows that memory cannot be given back", () => {
-    const source = failingPageSource(systemPageSource(), Infinity, { operations: ["discard"] });
-    const range = rangeOver(source, 2 ** 28, UNIT);
-    const units = Array.from({ length: 40 }, () => range.take(60, 16, LARGE_RUN));
-    for (let i = 1; i < 40; i += 2) range.release(units[i]!);
-    source.rearm(0);
-    range.take(61, 16, LARGE_RUN);
-    const unit = range.take(61, 16, LARGE_RUN);
-    assert(source.failures > 0 && unit !== -1);
-    range.check();
-    source.rearm(Infinity);
-    dispose(range);
-  });
-
-  it("shrinking blocks counts as freeing memory", () => {
-    const { range, recorder, complaint } = make(systemPageSource(), 2 ** 28);
-    const units = Array.from({ length: 100 }, () => range.take(256, 16, LARGE_RUN));
-    for (const unit of units) assert(range.resize(unit, 1));
-    assert(recorder.releasedBytes >= 32 * MIB, `${recorder.releasedBytes} bytes of 99 MiB were given back`);
-    assertEquals(complaint(), "");
-  });
-
-  it("release() swallows that memory cannot be given back; trim() reports it", () => {
-    const source = failingPageSource(systemPageSource(), Infinity, { operations: ["discard", "decommit"] });
-    const range = rangeOver(source, 2 ** 28, UNIT);
-    const units = Array.from({ length: 60 }, () => range.take(256, 16, LARGE_RUN));
-    source.rearm(0);
-    for (const unit of units.slice(1)) range.release(unit);
-    assert(source.failures > 0);
-    assertThrows(() => range.trim(), OutOfMemoryError, "fails on purpose");
-    source.rearm(Infinity);
-    assert(range.trim() > 0);
-    dispose(range);
   });
 
   for (const pageUnits of [2, 4, 16]) {
     it(`fresh memory is zero with OS pages of ${pageUnits * 4} KiB`, () => {
-      const { range, complaint } = make(systemPageSource(), 2 ** 26, pageUnits * UNIT);
+      const { range, complaint } = recordedRange(systemPageSource(), 2 ** 26, pageUnits * UNIT);
       const random = new Prng(pageUnits);
       const used: number[] = [];
       for (let step = 0; step < 400; step++) {
@@ -514,7 +364,7 @@ describe("AddressRange.check()", () => {
     const message = `Cannot use the region at ${address}: its ArrayBuffer was detached from outside`;
     assertThrows(() => range.wrappedRegionOf(unit), CorruptionError, message);
     assertThrows(() => range.check(), CorruptionError, message);
-    dispose(range);
+    disposeRange(range);
   });
 
   it("finds a region whose extent is wrong", () => {
@@ -533,7 +383,7 @@ describe("AddressRange.check()", () => {
     );
     range.endUnit++;
     range.check();
-    dispose(range);
+    disposeRange(range);
   });
 
   it("finds a frontier below a used run", () => {
@@ -543,7 +393,7 @@ describe("AddressRange.check()", () => {
     try {
       assertThrows(() => range.check(), CorruptionError);
     } finally {
-      dispose(range);
+      disposeRange(range);
     }
   });
 
@@ -552,6 +402,6 @@ describe("AddressRange.check()", () => {
     range.take(8, 16, LARGE_RUN);
     range.runs.freeUnits++;
     assertThrows(() => range.check(), CorruptionError, "units are free");
-    dispose(range);
+    disposeRange(range);
   });
 });

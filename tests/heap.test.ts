@@ -307,6 +307,42 @@ describe("Heap.reallocate()", () => {
     heap[Symbol.dispose]();
     assertEquals(recorder.complaint(), "");
   });
+
+  it("a block whose old place cannot be freed is as it was, also when its OS pages had been moved", () => {
+    const { buffers: _, ...inner } = systemPageSource();
+    for (const hasMove of [true, false]) {
+      if (hasMove && inner.move === undefined) continue;
+      let copied = false;
+      const source: PageSource = {
+        ...inner,
+        move: hasMove
+          ? (from, to, byteLength) => {
+            copied = true;
+            return inner.move!(from, to, byteLength);
+          }
+          : undefined,
+        unwrap(bytes) {
+          // The wrap of the block itself, which is ended when it is freed; pieces that are copied have one of their own.
+          const isBlock = bytes.buffer === view.buffer;
+          if (isBlock && copied) {
+            copied = false;
+            throw new EvalError("odd");
+          }
+          copied ||= !isBlock;
+          inner.unwrap(bytes);
+        },
+      };
+      using heap = new Heap({ source });
+      const address = heap.allocate(5 * MIB);
+      const view = heap.view(address);
+      view.fill(7);
+      assertThrows(() => heap.reallocate(address, 20 * MIB), EvalError, "odd");
+      assertEquals([heap.owns(address), heap.stats().liveBlocks], [true, 1]);
+      assertEquals([heap.view(address)[0], heap.view(address)[5 * MIB - 1]], [7, 7]);
+      heap.check();
+      heap.free(address);
+    }
+  });
 });
 
 describe("Heap over many ranges", () => {

@@ -26,6 +26,7 @@ import {
   longestStretch,
   unitsOf,
   unusedUnits,
+  wholeSteps,
 } from "../src/page_units.ts";
 import { reserveRange } from "../src/region.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, classFor } from "../src/size_class.ts";
@@ -45,10 +46,10 @@ function makePages(count = 16): SmallPages {
 /** The stretches of `step` units and more, as the first unit and the one after the last. */
 function stretches(units: number, step: number): { readonly from: number; readonly to: number }[] {
   const found: { readonly from: number; readonly to: number }[] = [];
-  let rest = units;
-  for (let next = firstStretch(rest, step); next !== 0; next = firstStretch(rest, step)) {
+  let left = wholeSteps(units, step);
+  for (let next = firstStretch(left); next !== 0; next = firstStretch(left)) {
     found.push({ from: firstUnit(next), to: firstUnit(next) + countUnits(next) });
-    rest -= next;
+    left -= next;
   }
   return found;
 }
