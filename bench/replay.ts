@@ -145,10 +145,13 @@ async function watch(recording: Recording, options: Options, subjectOptions: Sub
   let slots: Slots | undefined;
   for (let rehearsal = 1; rehearsal <= options.rehearsals; rehearsal++) {
     const counted = rehearsal === 1 ? pages : undefined;
+    probe.start();
     const subject = await openSubject(options.allocator, { ...subjectOptions, ...(counted && { pages }) });
     slots ??= makeSlots(subject.kind, recording);
     const driver = makeDriver(subject, recording, slots);
     replaySampled(driver, options, recording, step, probe, counted);
+    // What reading the high-water mark takes is rehearsed as well.
+    probe.finish();
     driver.drain();
     subject.close();
     if (rehearsal < options.rehearsals) collectGarbage();
