@@ -21,6 +21,7 @@
  * @module
  */
 import { alignDown } from "../src/arguments.ts";
+import type { Wrapping } from "../src/commit_wrapped.ts";
 import { copyMemory } from "../src/copy_memory.ts";
 import type { Address, PageSource } from "../src/page_source.ts";
 import { MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE } from "./constants.ts";
@@ -38,7 +39,7 @@ export interface PageMoverOptions {
   /** Bytes of the system's own OS pages. */
   readonly pageSize: number;
   /** For what must be copied after all. */
-  readonly wraps: Pick<PageSource, "wrap" | "unwrap">;
+  readonly wraps: Wrapping;
   /** Puts fresh memory in place of what is there, and throws when it cannot. */
   readonly renew: (address: Address, byteLength: number) => void;
   /** Gives up what was lifted. */

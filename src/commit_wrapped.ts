@@ -14,11 +14,7 @@ export type Wrapping = Pick<PageSource, "wrap" | "unwrap">;
  *
  * @throws {CorruptionError} When the source wraps another number of bytes.
  */
-export function wrapWhole(
-  source: Wrapping,
-  address: Address,
-  byteLength: number,
-): Uint8Array<ArrayBuffer> {
+export function wrapWhole(source: Wrapping, address: Address, byteLength: number): Uint8Array<ArrayBuffer> {
   const bytes = source.wrap(address, byteLength);
   const wrapped = bytes.byteLength;
   if (wrapped === byteLength) return bytes;

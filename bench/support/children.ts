@@ -23,7 +23,7 @@ import {
 import type { Missing } from "./results.ts";
 
 /** What the environment of a child has more than ours. */
-type Environment = { readonly [name: string]: string };
+export type Environment = { readonly [name: string]: string };
 
 /** A command line. */
 interface Command {

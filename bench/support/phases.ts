@@ -12,7 +12,7 @@ import { CASES } from "../micro.ts";
 import type { ReplayReport } from "../replay.ts";
 import type { SharedReport } from "../shared.ts";
 import { type Group, subjectsOf } from "./catalogue.ts";
-import { type Children, progress } from "./children.ts";
+import { type Children, type Environment, progress } from "./children.ts";
 import type { Times } from "./clock.ts";
 import type { LoopReport } from "./measure.ts";
 import { peakGrowth } from "./resident.ts";
@@ -133,7 +133,7 @@ function replay(
   trace: TraceFile,
   who: string,
   args: readonly string[],
-  environment: { readonly [name: string]: string } = {},
+  environment?: Environment,
 ): ReplayReport | undefined {
   if (side === "native") return children.runNative("replay", allocator, who, [trace.file, ...args]);
   const all = ["--allocator", allocator, "--trace", trace.file, ...args];
@@ -144,7 +144,7 @@ function replay(
  * For watching memory: Bun's optimising compilers off. They work whenever some function has been called often enough, if need
  * be in the sixth replay, and take 0.3 to 1 MiB for the moment, which is much beside a trace of 2 MiB.
  */
-const UNOPTIMIZED = { BUN_JSC_useDFGJIT: "0" } as const;
+const UNOPTIMIZED: Environment = { BUN_JSC_useDFGJIT: "0" };
 
 /** Every trace once per process with the resident set watched. */
 export function runMemory(
@@ -169,7 +169,7 @@ export function runMemory(
         progress(`${who}, process ${round + 1} of ${effort.memoryProcesses}`);
         const watch = ["--touch", "pages", "--sample", `${SAMPLE_RECORDS}`];
         if (group !== undefined) watch.push("--rehearsals", "0", "--limit-ms", `${GROUP_MEMORY_LIMIT_MS}`);
-        const report = replay(children, player, trace, who, watch, group === undefined ? UNOPTIMIZED : {});
+        const report = replay(children, player, trace, who, watch, group === undefined ? UNOPTIMIZED : undefined);
         if (report?.rss === undefined) continue;
         const { ownPages } = report.rss;
         results.push({
