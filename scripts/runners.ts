@@ -71,6 +71,12 @@ const LONG = /conformance|random|faults|misuse/;
 /** Files whose runs do not count for coverage: counting makes them ten times as long, and the unit tests cover what they do. */
 const UNCOUNTED = /_conformance|faults_systems/;
 
+/** What runners write of a test that passed or was left out. */
+const QUIET_LINE = /^\s*(?:\((?:pass|skip|todo)\)|[✔﹣] )|\.\.\. (?:ok|ignored)\b/;
+
+/** Lines of a failed file that are shown again at the end. */
+const REPEATED_LINES = 60;
+
 /** All test files, from the root, sorted. */
 export function testFiles(): string[] {
   return readdirSync(join(root, "tests"), { recursive: true, encoding: "utf8" })
@@ -230,7 +236,25 @@ export async function runSuites(
   return suites;
 }
 
-/** Prints a row for each suite, and gives the sum of all. */
+/**
+ * What failed, once more in short: a row for each file, and of its output the last lines that are not of passed tests.
+ * Empty when nothing failed. A log of an hour is often kept by its end alone, and a failure that happens once in a
+ * hundred runs must be there to be read.
+ */
+export function failureReport(suites: readonly SuiteResult[]): string {
+  const lines: string[] = [];
+  for (const { runner, files } of suites) {
+    for (const result of files) {
+      if (result.counts.failed === 0) continue;
+      const told = result.output.split(/\r?\n/).filter((line) => line.trim() !== "" && !QUIET_LINE.test(line));
+      lines.push(row(runner.name, result.file, outcomeOf(result), result.seconds));
+      for (const line of told.slice(-REPEATED_LINES)) lines.push(`    ${line}`);
+    }
+  }
+  return lines.length === 0 ? "" : ["failures:", ...lines].join("\n");
+}
+
+/** Prints a row for each suite and what failed in them, and gives the sum of all. */
 export function summarise(suites: readonly SuiteResult[]): Counts {
   const total = noCounts();
   console.log("");
@@ -239,5 +263,7 @@ export function summarise(suites: readonly SuiteResult[]): Counts {
     console.log(row(runner.name, `${files.length} files`, outcome, seconds));
     addCounts(total, counts);
   }
+  const failures = failureReport(suites);
+  if (failures !== "") console.log(`\n${failures}`);
   return total;
 }

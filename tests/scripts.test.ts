@@ -12,7 +12,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { codeLines, coverageTable, parseLcov, percent, totalCoverage } from "../scripts/coverage.ts";
 import { closingLine, countTests } from "../scripts/junit.ts";
-import { type Runner, runSuites, runTestFile } from "../scripts/runners.ts";
+import { failureReport, type Runner, runSuites, runTestFile, type SuiteResult } from "../scripts/runners.ts";
 import { isWindows, runtimeName } from "./support/runtime.ts";
 
 const EMULATED = process.env["OFFHEAP_RUNTIME"] !== undefined;
@@ -80,6 +80,32 @@ describe("coverage", () => {
     const files = parseLcov(lcov, "/there/");
     assertEquals(percent(totalCoverage(files)), 40);
     assertMatch(coverageTable(files), /src\/b\.ts +25\.0 % +1\/4 +not run: 2-3, 5\n +all files +40\.0 % +2\/5$/);
+  });
+});
+
+describe("failureReport()", () => {
+  function suite(output: string, failed: number): SuiteResult {
+    const counts = { passed: 2, failed, skipped: 0 };
+    const file = { file: "tests/a.test.ts", counts, seconds: 1, trouble: "", output };
+    return { runner: { name: "bun-win", kind: "bun", executable: "bun" }, files: [file], counts, seconds: 1 };
+  }
+
+  it("names the file and shows what its runner wrote, without the tests that passed", () => {
+    const output = "(pass) one [1ms]\n\n200 |  spawn()\r\nEUNKNOWN\n(fail) two\n(skip) three\na > b ... ok (1ms)\n✔ c";
+    assertMatch(
+      failureReport([suite("", 0), suite(output, 1)]),
+      /^failures:\nbun-win +tests\/a\.test\.ts +2 passed, 1 FAILED +1\.0 s\n {4}200 \| {2}spawn\(\)\n {4}EUNKNOWN\n {4}\(fail\) two$/,
+    );
+  });
+
+  it("shows the end of what is long", () => {
+    const report = failureReport([suite(Array.from({ length: 500 }, (_, index) => `line ${index}`).join("\n"), 1)]);
+    assertEquals(report.split("\n").length, 62);
+    assertMatch(report, /line 499$/);
+  });
+
+  it("is empty when nothing failed", () => {
+    assertEquals(failureReport([suite("anything", 0)]), "");
   });
 });
 
