@@ -19,7 +19,7 @@
 import type { BlockInfo, TypedArray, TypedArrayConstructor } from "./allocator.ts";
 import { clearBytes, copyBytes, type WrappedBytes } from "./bytes.ts";
 import { CorruptionError, formatAddress, type InvalidAddress, InvalidFreeError } from "./errors.ts";
-import type { OwningAllocator } from "./native_buffer.ts";
+import type { OwningAllocator } from "./owned_blocks.ts";
 import type { Address } from "./page_source.ts";
 import { type BlockBytes, ViewedMemory, type ViewHooks } from "./viewed_memory.ts";
 import { throwAfterReport } from "./violations.ts";

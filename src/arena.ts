@@ -34,7 +34,7 @@ import {
 import { assertAlignment, assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { BUMP_GRANULE, BUMP_SHORT_MAX, type BumpRegion } from "./bump_region.ts";
 import { defaultPageSource } from "./default_page_source.ts";
-import { type InvalidAddress, OutOfMemoryError } from "./errors.ts";
+import { type InvalidAddress, overLimit } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { ViewedAllocator } from "./viewed_allocator.ts";
 import { reportViolation, throwReported } from "./violations.ts";
@@ -144,12 +144,7 @@ export class Arena extends ViewedAllocator implements Allocator {
     assertAlignment(alignment);
     this.#memory.assertNotDisposed("allocate");
     if (this.#requested - freed + size > this.#limit) {
-      throw new OutOfMemoryError(
-        `Cannot allocate ${size} bytes: ${this.#requested} of the limit of ${this.#limit} bytes are live, ` +
-          `and ${size - freed} more would exceed it`,
-        size,
-        this.#limit,
-      );
+      throw overLimit(size, size - freed, this.#requested, this.#limit);
     }
     try {
       const address = this.#chunks.allocate(size, alignment);

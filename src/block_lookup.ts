@@ -18,6 +18,7 @@ import type { Address } from "./page_source.ts";
 import { alignmentOfLink, OWNED, SLACK_MASK } from "./page_table.ts";
 import { INFO_ALIGNMENT, INFO_OWNED, LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
 import { GRANULE } from "./size_class.ts";
+import { liveSlotsOf, slotAround, wasSlotLive } from "./slot_lookup.ts";
 import type { SmallPages } from "./small_pages.ts";
 
 /** Granules of a unit. */
@@ -134,7 +135,7 @@ export class BlockLookup {
     if (pages !== undefined) {
       const { range } = pages;
       const granule = Math.floor((address - range.base) / GRANULE);
-      const slot = pages.slotAround(granule);
+      const slot = slotAround(pages, granule);
       if (slot !== -1) return this.find(range.base + slot * GRANULE);
       const unit = range.startOf(Math.floor(granule / UNIT_GRANULES));
       return this.#large(range.base + unit * UNIT, pages, unit);
@@ -150,7 +151,7 @@ export class BlockLookup {
       const granule = (address - range.base) / GRANULE;
       if (!Number.isInteger(granule)) return false;
       const unit = Math.floor(granule / UNIT_GRANULES);
-      if (range.runs.kindAt(range.startOf(unit)) === PAGE_RUN) return pages.wasLive(granule);
+      if (range.runs.kindAt(range.startOf(unit)) === PAGE_RUN) return wasSlotLive(pages, granule);
       return unit < range.regionOf(unit).frontier;
     }
     return this.#huge.wasFreed(address);
@@ -166,7 +167,7 @@ export class BlockLookup {
         if (kind === LARGE_RUN) {
           yield this.#large(range.base + unit * UNIT, pages, unit)!;
         } else if (kind === PAGE_RUN) {
-          for (const granule of pages.liveSlotsOf(unit)) {
+          for (const granule of liveSlotsOf(pages, unit)) {
             const link = pages.liveLink(granule);
             if (link !== 0) yield this.#small(range.base + granule * GRANULE, pages, granule, link);
           }

@@ -1,7 +1,7 @@
 /**
  * All blocks of a heap, small, large and huge: where they come from, and which one an address means.
  *
- * It knows placement only: limits and clearing are the business of `HeapCore`, contents that of `BlockMemory`, owned
+ * It knows placement only: limits and clearing are the business of `BlockChanges`, contents that of `BlockMemory`, owned
  * buffers that of `OwnedBlocks`.
  *
  * ```text

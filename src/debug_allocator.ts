@@ -32,7 +32,7 @@ import { type HeapProfile, type HeapProfileKind, makeHeapProfile, SiteTotals } f
 import { holdIn, onHeldBlocks } from "./held_blocks.ts";
 import { type LeakReport, leakReport } from "./leak_report.ts";
 import { LeakScope } from "./leak_scope.ts";
-import type { OwningAllocator } from "./native_buffer.ts";
+import type { OwningAllocator } from "./owned_blocks.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { FREED_BYTE } from "./poison.ts";
 import { type Finding, ReportedProblems } from "./reported_problems.ts";

@@ -200,6 +200,15 @@ export class UnsupportedPlatformError extends AllocatorError {
   }
 }
 
+/** The error for a block of `size` bytes that needs `extra` more than the limit leaves beside the `live` bytes. */
+export function overLimit(size: number, extra: number, live: number, limit: number): OutOfMemoryError {
+  return new OutOfMemoryError(
+    `Cannot allocate ${size} bytes: ${live} of the limit of ${limit} bytes are live, and ${extra} more would exceed it`,
+    size,
+    limit,
+  );
+}
+
 /** What a message of ours gives as the reason: what follows its first colon. For an error that has another as its cause. */
 export function reasonOf({ message }: Error): string {
   const colon = message.indexOf(": ");

@@ -4,8 +4,9 @@
  * ```text
  *   Heap                       fast paths                                  this file
  *    ├─ SmallMoves             short ways: zeroed, resized, moved          small_moves.ts
- *    └─ HeapCore               arguments, bad addresses, limit, clearing   heap_core.ts
- *        ├─ OwnedBlocks        blocks with an ArrayBuffer of their own     native_buffer.ts
+ *    └─ HeapCore               arguments, bad addresses, who may call      heap_core.ts
+ *        ├─ BlockChanges       limit, clearing, all or nothing             block_changes.ts
+ *        ├─ OwnedBlocks        blocks with an ArrayBuffer of their own     owned_blocks.ts, native_buffer.ts
  *        ├─ BlockMemory        the bytes of blocks                         block_memory.ts
  *        └─ Blocks             which kind of block, several ranges, room   blocks.ts, growth.ts
  *            ├─ SmallPages     size classes, pages, slots, links           small_pages.ts, page_table.ts, link_table.ts

@@ -5,44 +5,36 @@
  * NativeBuffer owns, large blocks that no parked run serves, alignments above 1 KiB, every block when there is a limit, and
  * every free when freed memory is cleared or its reuse delayed. What is decided here and nowhere else:
  *
- * - the limit: `#requested` is the sum of the sizes that were asked for; the fast paths do not keep it, so it is right
- *   only in a heap with a limit, which uses none of them;
  * - bad addresses: {@link HeapCore.live} is the one place that turns an address into a block or an error;
- * - failures: whatever fails after a block was placed gives the block back;
  * - a page source that calls back: while it is at work every change is refused, before it has begun. The fast paths are
  *   shut then, so that all of them come here.
+ *
+ * What a call that is let through does to the blocks, and the limit, is in block_changes.ts.
  *
  * @module
  */
 import type { AllocatorStats, BlockInfo } from "./allocator.ts";
 import { assertAddress, assertAlignment, assertSize } from "./arguments.ts";
+import { BlockChanges } from "./block_changes.ts";
 import type { LiveBlock } from "./block_lookup.ts";
 import { BlockMemory, type WrappedMemory } from "./block_memory.ts";
 import { Blocks } from "./blocks.ts";
 import { clearBytes } from "./bytes.ts";
-import {
-  type AllocatorError,
-  CorruptionError,
-  describeValue,
-  DisposedError,
-  formatAddress,
-  InvalidFreeError,
-  OutOfMemoryError,
-  UseAfterFreeError,
-} from "./errors.ts";
+import { type AllocatorError, CorruptionError, DisposedError, formatAddress, InvalidFreeError } from "./errors.ts";
 import { type HeapLayout, layoutOf } from "./heap_layout.ts";
 import type { HeapRules } from "./heap_options.ts";
 import { heapStats } from "./heap_stats.ts";
-import { OwnedBlocks, type OwningAllocator } from "./native_buffer.ts";
+import { OwnedBlocks, type OwningAllocator, throwOwned } from "./owned_blocks.ts";
 import type { Address } from "./page_source.ts";
-import { linkWithOwned, OWNED, SLACK_MASK, slotHolds } from "./page_table.ts";
+import { linkWithOwned, OWNED, SLACK_MASK } from "./page_table.ts";
 import { GRANULE } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
+import { addressOfView, type ViewOrigins } from "./view_origin.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 import { WatchedSource } from "./watched_source.ts";
 
 /** The complete, careful half of one heap. */
-export class HeapCore {
+export class HeapCore implements ViewOrigins {
   /** Where the blocks are. */
   readonly blocks: Blocks;
   /** The bytes of the blocks. */
@@ -54,12 +46,10 @@ export class HeapCore {
   /** Whether blocks may not even come without being seen here: there is a limit, or the heap cannot be changed now. */
   isCounted = true;
   readonly #allocator: OwningAllocator;
+  readonly #changes: BlockChanges;
   readonly #first: SmallPages;
   readonly #rules: HeapRules;
   readonly #renew: () => void;
-  /** Requested bytes of live blocks; right only when there is a limit. */
-  #requested = 0;
-  #peakCommitted = 0;
   /** Whether the page source is at work for this heap. */
   #isBusy = false;
   /** Whether callers have the heap: it is made, and not disposed. */
@@ -77,6 +67,7 @@ export class HeapCore {
     this.blocks = new Blocks(new WatchedSource(heap.source, (isBusy) => this.#watch(isBusy)), rules);
     this.#first = this.blocks.ranges[0]!;
     this.memory = new BlockMemory(this.blocks);
+    this.#changes = new BlockChanges(this.blocks, this.memory, rules, renew);
     this.owned = new OwnedBlocks(heap, {
       setOwned: (address, owned) => this.#setOwned(address, owned),
       replace: (address, size) => this.#replace(this.live(address, "resize"), size),
@@ -121,8 +112,9 @@ export class HeapCore {
     assertSize(size);
     assertAlignment(alignment);
     this.assertNotDisposed("allocate");
-    this.#assertWithinLimit(size, size);
-    return this.#place(size, alignment);
+    // Its text costs more to make than a block, so only an error has it.
+    if (this.#isBusy) this.#assertAtRest(`allocate ${size} bytes`);
+    return this.#changes.place(size, alignment);
   }
 
   /** The same, zeroed; memory fresh from the operating system is not cleared again. */
@@ -141,9 +133,9 @@ export class HeapCore {
     this.#assertAtRest("free", address);
     const block = this.blocks.find(address);
     if (block === undefined) return reportViolation(this.#invalid(address, "free"));
-    if (!block.owned) return this.#release(block);
+    if (!block.owned) return this.#changes.release(block);
     // Its owner has it until it goes, so what can fail comes first.
-    if (this.#isCleared(block)) this.memory.around(block, 1);
+    if (this.#changes.isCleared(block)) this.memory.around(block, 1);
     this.owned.revoke(address);
     // A block like any other now, but looked up anew: the page source was asked to end a wrap, and can have done anything.
     this.#allocator.free(address);
@@ -187,7 +179,7 @@ export class HeapCore {
     }
     // Last: a wrapper around the heap fills its block when it is revoked.
     if (region !== undefined) clearBytes(region, address - region.address, size);
-    this.#requested -= size - (link & SLACK_MASK);
+    this.#changes.uncount(size - (link & SLACK_MASK));
     this.blocks.releaseSmall(pages, granule, index);
     return true;
   }
@@ -211,12 +203,7 @@ export class HeapCore {
 
   /** Clears the first `size` bytes of the block just allocated at `address`. */
   clear(address: Address, size: number): void {
-    const block = this.live(address, "write to");
-    try {
-      this.memory.clear(block, size);
-    } catch (error) {
-      throw this.#undo(block, error);
-    }
+    this.#changes.clear(this.live(address, "write to"), size);
   }
 
   /** What every region holds. */
@@ -249,8 +236,8 @@ export class HeapCore {
     const block = this.live(address, "resize");
     assertSize(size);
     this.#assertAtRest("resize", address);
-    refuseOwned(block, "resize");
-    return this.#resize(block, size);
+    if (block.owned) throwOwned(address, "resize");
+    return this.#changes.resize(block, size);
   }
 
   /** Gives the block at `address`, which is not 0, a new size, moving it when it must. */
@@ -258,36 +245,10 @@ export class HeapCore {
     const block = this.live(address, "reallocate");
     assertSize(size);
     this.#assertAtRest("reallocate", address);
-    refuseOwned(block, "reallocate");
-    if (size === 0) {
-      this.#release(block);
-      return 0;
-    }
-    const keepsHalf = size * 2 > block.usableSize || block.usableSize === GRANULE;
-    if (keepsHalf && this.#resize(block, size)) return address;
-    const moved = this.#replace(block, size);
-    const target = this.live(moved, "write to");
-    const kept = Math.min(size, block.requestedSize);
-    try {
-      this.memory.copy(block, target, kept);
-    } catch (error) {
-      throw this.#undo(target, error);
-    }
-    try {
-      this.#release(block, size > block.usableSize);
-    } catch (error) {
-      // Still live, but without its contents if these were moved.
-      this.memory.copy(target, block, kept);
-      throw this.#undo(target, error);
-    }
-    return moved;
-  }
-
-  /** Frees a block just allocated, which could not be filled; returns the reason. */
-  #undo(block: LiveBlock, error: unknown): unknown {
-    this.#requested -= block.requestedSize;
-    this.blocks.release(block);
-    return error;
+    if (block.owned) throwOwned(address, "reallocate");
+    if (size !== 0) return this.#changes.reallocate(block, size);
+    this.#changes.release(block);
+    return 0;
   }
 
   /**
@@ -316,22 +277,18 @@ export class HeapCore {
   /** The address of the first byte of a view, or the violation that it is of no memory of this heap. */
   #originOf(view: ArrayBufferView, action: string): Address | AllocatorError {
     this.assertNotDisposed(`${action} a view`);
-    if (!ArrayBuffer.isView(view)) {
-      throw new TypeError(`Cannot ${action} ${describeValue(view)}: it must be a typed array or DataView`);
-    }
-    const { buffer } = view;
-    if (buffer.byteLength === 0 && (buffer as ArrayBuffer).detached === true) {
-      return new UseAfterFreeError(`Cannot ${action} the view: its memory was freed and its buffer detached`);
-    }
-    const origin = this.memory.originOf(buffer) ?? this.owned.originOf(buffer);
-    if (origin !== undefined) return origin + view.byteOffset;
-    return new InvalidFreeError(action, 0, "foreign", "it is not of this heap's memory", "the view");
+    return addressOfView(view, action, "heap", this);
+  }
+
+  /** The address of byte 0 of a buffer that views were made on, those of NativeBuffers included. */
+  originOf(buffer: ArrayBufferLike): Address | undefined {
+    return this.memory.originOf(buffer) ?? this.owned.originOf(buffer);
   }
 
   /** The figures of this moment. */
   stats(): AllocatorStats {
     this.assertNotDisposed("report");
-    return heapStats(this.blocks, Math.max(this.#peakCommitted, this.blocks.committedBytes), this.#rules.limit);
+    return heapStats(this.blocks, this.#changes.peakCommitted, this.#rules.limit);
   }
 
   /** Verifies every record. */
@@ -359,12 +316,8 @@ export class HeapCore {
 
   /** Notes the peak, once a block has its place, and has the heap renew its copies. */
   renew(): void {
-    this.#notePeak();
+    this.#changes.notePeak();
     this.#renew();
-  }
-
-  #notePeak(): void {
-    this.#peakCommitted = Math.max(this.#peakCommitted, this.blocks.committedBytes);
   }
 
   /** As `assertNotDisposed`, for a call with an address: its words cost more than the call, so only an error has them. */
@@ -390,64 +343,9 @@ export class HeapCore {
     }
   }
 
-  #resize(block: LiveBlock, size: number): boolean {
-    const { limit, zeroOnFree } = this.#rules;
-    const extra = size - block.requestedSize;
-    if (this.#requested + extra > limit) return false;
-    // What is cut off a block is free memory, and cleared as such; but not when the block stays as it is.
-    const shrinks = extra < 0 && (block.link === 0 || slotHolds(block.usableSize, size));
-    if (zeroOnFree && shrinks) this.memory.clearTail(block, size);
-    if (!this.blocks.resize(block, size)) return false;
-    this.#requested += extra;
-    return true;
-  }
-
-  /** Allocates what is about to take the place of `block`: the limit must have room for the difference only. */
+  /** Allocates what is about to take the place of a block. */
   #replace(block: LiveBlock, size: number): Address {
-    this.#assertWithinLimit(size - block.requestedSize, size);
-    return this.#place(size, block.alignment, block);
-  }
-
-  #place(size: number, alignment: number, replaced?: LiveBlock): Address {
-    // Its text costs more to make than a block, so only an error has it.
     if (this.#isBusy) this.#assertAtRest(`allocate ${size} bytes`);
-    try {
-      const address = replaced === undefined
-        ? this.blocks.allocate(size, alignment)
-        : this.blocks.allocateInPlaceOf(replaced, size);
-      this.#requested += size;
-      this.#notePeak();
-      return address;
-    } finally {
-      this.#renew();
-    }
+    return this.#changes.place(size, block.alignment, block);
   }
-
-  /** Whether a block is cleared when it is freed. A huge block of the system's is not: it is unmapped at once. */
-  #isCleared({ huge }: LiveBlock): boolean {
-    return this.#rules.zeroOnFree && (huge === undefined || !this.blocks.source.isolating);
-  }
-
-  #release(block: LiveBlock, isOutgrown = false): void {
-    if (this.#isCleared(block)) this.memory.clear(block, block.usableSize);
-    this.#requested -= block.requestedSize;
-    this.blocks.release(block, isOutgrown);
-  }
-
-  #assertWithinLimit(extra: number, size: number): void {
-    const { limit } = this.#rules;
-    if (limit === Infinity || this.#requested + extra <= limit) return;
-    throw new OutOfMemoryError(
-      `Cannot allocate ${size} bytes: ${this.#requested} of the limit of ${limit} bytes are live, ` +
-        `and ${extra} more would exceed it`,
-      size,
-      limit,
-    );
-  }
-}
-
-function refuseOwned(block: LiveBlock, action: string): void {
-  if (!block.owned) return;
-  const detail = "a NativeBuffer owns the block; use its resize method";
-  throwAfterReport(new InvalidFreeError(action, block.address, "foreign", detail));
 }

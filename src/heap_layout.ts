@@ -8,6 +8,7 @@ import type { Address } from "./page_source.ts";
 import { CAPACITY } from "./page_table.ts";
 import { LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
 import { GRANULE } from "./size_class.ts";
+import { countLiveSlots } from "./slot_lookup.ts";
 import type { SmallPages } from "./small_pages.ts";
 
 /** A piece of a region: a page of small blocks, a large block, or free space. */
@@ -98,6 +99,6 @@ function spanAt(pages: SmallPages, unit: number): HeapSpan {
     byteLength,
     blockSize,
     slots: range.pages[unit + CAPACITY]!,
-    liveSlots: pages.liveSlots(unit),
+    liveSlots: countLiveSlots(pages, unit),
   };
 }

@@ -7,6 +7,7 @@ import type { AllocatorStats } from "./allocator.ts";
 import type { Blocks } from "./blocks.ts";
 import { LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
 import { GRANULE } from "./size_class.ts";
+import { countLiveSlots } from "./slot_lookup.ts";
 
 /** The figures of this moment. Time in the number of pages and runs. */
 export function heapStats(blocks: Blocks, peakCommittedBytes: number, limit: number): AllocatorStats {
@@ -19,15 +20,15 @@ export function heapStats(blocks: Blocks, peakCommittedBytes: number, limit: num
   let regions = 0;
   for (const pages of blocks.ranges) {
     const { range } = pages;
-    tableBytes += range.tableBytes + pages.tableBytes;
-    reservedBytes += range.byteLength + range.tableReservedBytes + pages.tableReservedBytes;
+    tableBytes += range.tableBytes + pages.table.byteLength;
+    reservedBytes += range.byteLength + range.tableReservedBytes + pages.table.reservedBytes;
     wrappedBytes += range.committedBytes;
     regions += range.regions.length;
     for (let unit = 0; unit < range.endUnit;) {
       const length = range.runs.lengthAt(unit);
       const kind = range.runs.kindAt(unit);
       if (kind === PAGE_RUN) {
-        const live = pages.liveSlots(unit);
+        const live = countLiveSlots(pages, unit);
         liveBlocks += live;
         liveBytes += live * pages.slotSize(unit * (UNIT / GRANULE));
       } else if (kind === LARGE_RUN) {

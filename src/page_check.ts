@@ -41,6 +41,7 @@ import {
 import { countUnits, extendedUnits, unusedUnits } from "./page_units.ts";
 import { PAGE_RUN, PAGE_UNITS } from "./runs.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_OF, CLASS_SLOTS, GRANULE } from "./size_class.ts";
+import { countLiveSlots } from "./slot_lookup.ts";
 import type { SmallPages } from "./small_pages.ts";
 
 /** What only the pages themselves know. */
@@ -164,8 +165,8 @@ function checkPage(small: SmallPages, page: number): void {
   if (pages[page + DELAYED] !== delayed) {
     throw corrupt(page, `${delayed} slots are delayed, ${pages[page + DELAYED]} are counted`);
   }
-  if (small.liveSlots(page) !== live) {
-    throw corrupt(page, `${live} slots are live, ${small.liveSlots(page)} are counted`);
+  if (countLiveSlots(small, page) !== live) {
+    throw corrupt(page, `${live} slots are live, ${countLiveSlots(small, page)} are counted`);
   }
   let free = 0;
   for (let link = pages[page + STATE]! & FREE_MASK; link !== 0; link = links[base + link - 1]!, free++) {

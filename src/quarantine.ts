@@ -37,7 +37,7 @@ import {
   OutOfMemoryError,
 } from "./errors.ts";
 import { type Hold, holdIn } from "./held_blocks.ts";
-import type { OwningAllocator } from "./native_buffer.ts";
+import type { OwningAllocator } from "./owned_blocks.ts";
 import type { Address } from "./page_source.ts";
 import { firstChanged, FREED_BYTE } from "./poison.ts";
 import { type Finding, ReportedProblems } from "./reported_problems.ts";

@@ -25,7 +25,7 @@ import {
   OutOfMemoryError,
 } from "./errors.ts";
 import { holdIn, onHeldBlocks } from "./held_blocks.ts";
-import type { OwningAllocator } from "./native_buffer.ts";
+import type { OwningAllocator } from "./owned_blocks.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { Quarantine } from "./quarantine.ts";
 import type { Finding } from "./reported_problems.ts";

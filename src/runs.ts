@@ -5,15 +5,9 @@
  * runs of one region are always merged, so the free space is as long as it can be; free runs hang in bins by length
  * (run_bins.ts), with one bit per bin that says whether it has any. The records of runs are drawn in run_record.ts.
  *
- * A free run knows where nothing was written since its memory was last given back, if that is one stretch: its gap. So a
- * block can be placed on memory that is resident already, at the end of a run that has its gap at the start, and what
- * is given back later is known to the unit:
- *
- * ```text
- *   free run   ├── written ──┼───── gap ─────┼─ written ─┤
- *   take       at the start; where it cannot grow there and less of the gap is in the way: at the end
- *   release    merged runs keep the longer of two gaps that do not touch; the other counts as written
- * ```
+ * A free run knows where nothing was written since its memory was last given back, if that is one stretch: its gap
+ * (run_gap.ts). A block is placed on memory that is resident already where it can be, and what is given back is known to
+ * the unit.
  *
  * A run of a large block that is freed is parked first: it stays as long as it is, in a stack of runs of its length,
  * for the next block of that length. That makes allocating and freeing 64 KiB over and over four times cheaper than
@@ -31,12 +25,10 @@
  */
 import { BIN_COUNT, binOf, EXACT_BINS, nextBin } from "./run_bins.ts";
 import { checkRuns } from "./run_check.ts";
+import { Gap, writeGap } from "./run_gap.ts";
 import {
   ALL_WRITTEN,
   FREE_RUN,
-  GAP_FROM,
-  GAP_TO,
-  HAS_GAP,
   HEAD,
   INFO,
   INFO_DELAYED,
@@ -108,9 +100,8 @@ export class Runs {
   parkedUnits = 0;
   /** Runs whose reuse is delayed. */
   delayedRuns = 0;
-  /** The gap of the run that was looked at last: the units of it that were not written. */
-  #gapFrom = 0;
-  #gapTo = 0;
+  /** That of the run that was looked at last. */
+  readonly #gap = new Gap();
   /** The last parked run of each length, plus one. */
   readonly #parked = new Int32Array(PARKED_LENGTH_MAX + 1);
   /** The first free run of each bin, plus one. */
@@ -143,9 +134,8 @@ export class Runs {
     const units = this.units;
     const head = units[run * 4 + HEAD_AT]!;
     const end = run + (head >>> LENGTH_FROM);
-    this.#readGap(run, head);
-    const from = this.#gapFrom;
-    const to = this.#gapTo;
+    this.#gap.read(units, run, head);
+    const { from, to } = this.#gap;
     let start = ((run + bias + alignment - 1) & -alignment) - bias;
     this.freshUnits = overlap(start, start + count, from, to);
     if (this.freshUnits > 0 && to < end && (room === count || start + room > end)) {
@@ -226,13 +216,14 @@ export class Runs {
     const units = this.units;
     let start = unit;
     let end = unit + (units[unit * 4 + HEAD_AT]! >>> LENGTH_FROM);
-    this.#gapTo = end - behind;
-    this.#gapFrom = this.#gapTo - unwritten;
+    const gap = this.#gap;
+    gap.to = end - behind;
+    gap.from = gap.to - unwritten;
     units[unit * 4 + HEAD_AT] = 0;
     if (end < regionEnd) {
       const next = units[end * 4 + HEAD_AT]!;
       if ((next & KIND_BITS) === FREE) {
-        this.#joinGap(end, next);
+        gap.join(units, end, next);
         this.#remove(end);
         end += next >>> LENGTH_FROM;
       }
@@ -241,11 +232,11 @@ export class Runs {
       const before = units[(start - 1) * 4 + TAIL_AT]!;
       if (before !== 0) {
         start -= before;
-        this.#joinGap(start, units[start * 4 + HEAD_AT]!);
+        gap.join(units, start, units[start * 4 + HEAD_AT]!);
         this.#remove(start);
       }
     }
-    this.#insert(start, end, this.#gapFrom, this.#gapTo);
+    this.#insert(start, end, gap.from, gap.to);
   }
 
   /** Grows or shrinks a large block's run in place to `count` units. False when too few units after it are free. */
@@ -265,10 +256,11 @@ export class Runs {
       const head = units[next * 4 + HEAD_AT]!;
       const free = (head & KIND_BITS) === FREE ? head >>> LENGTH_FROM : 0;
       if (current + free < count) return false;
-      this.#readGap(next, head);
-      this.freshUnits = overlap(next, unit + count, this.#gapFrom, this.#gapTo);
+      this.#gap.read(units, next, head);
+      const { from, to } = this.#gap;
+      this.freshUnits = overlap(next, unit + count, from, to);
       this.#remove(next);
-      if (current + free > count) this.#insert(unit + count, next + free, this.#gapFrom, this.#gapTo);
+      if (current + free > count) this.#insert(unit + count, next + free, from, to);
       units[unit * 4 + HEAD_AT] = (count << LENGTH_FROM) | LARGE;
     }
     return true;
@@ -376,13 +368,8 @@ export class Runs {
     const at = unit * 4;
     const last = (end - 1) * 4;
     const fresh = overlap(unit, end, from, to);
-    let written = ALL_WRITTEN;
-    if (fresh === count) written = 0;
-    else if (fresh > 0) {
-      written = HAS_GAP;
-      units[last + GAP_FROM] = Math.max(unit, from);
-      units[last + GAP_TO] = Math.min(end, to);
-    }
+    let written = fresh === 0 ? ALL_WRITTEN : 0;
+    if (fresh > 0 && fresh < count) written = writeGap(units, end, Math.max(unit, from), Math.min(end, to));
     units[at + HEAD_AT] = (count << LENGTH_FROM) | written;
     units[last + TAIL_AT] = count;
     units[at + NEXT_AT] = next;
@@ -412,28 +399,6 @@ export class Runs {
     this.writtenUnits -= writtenOf(units, unit, head);
     units[at + HEAD_AT] = 0;
     units[(unit + count - 1) * 4 + TAIL_AT] = 0;
-  }
-
-  /** Reads the gap of the free run at `unit` with this HEAD. */
-  #readGap(unit: number, head: number): void {
-    const end = unit + (head >>> LENGTH_FROM);
-    const written = head & WRITTEN_BITS;
-    const last = (end - 1) * 4;
-    this.#gapTo = written === HAS_GAP ? this.units[last + GAP_TO]! : end;
-    this.#gapFrom = written === HAS_GAP ? this.units[last + GAP_FROM]! : written === 0 ? unit : end;
-  }
-
-  /** Makes one of the gap and that of the free run at `unit` beside it: both together where they touch, else the longer. */
-  #joinGap(unit: number, head: number): void {
-    const from = this.#gapFrom;
-    const to = this.#gapTo;
-    this.#readGap(unit, head);
-    if (this.#gapFrom === to) this.#gapFrom = from;
-    else if (this.#gapTo === from) this.#gapTo = to;
-    else if (this.#gapTo - this.#gapFrom <= to - from) {
-      this.#gapFrom = from;
-      this.#gapTo = to;
-    }
   }
 
   /**

@@ -4,7 +4,8 @@
  * What is in a page's record, and what a link means, is drawn in page_table.ts. This class holds everything but the
  * fastest path, which `Heap` has written out in its own methods (two small methods took 84 instead of 23 ns a pair on
  * one trace in Bun): `heap.allocate` takes a slot from the current page's free list, `heap.free` puts one back, and
- * both come here when a page runs out, is full no longer, or empties. Random placement is in random_slots.ts.
+ * both come here when a page runs out, is full no longer, or empties. Random placement is in
+ * random_slots.ts, and what nobody waits for (which slot an address lies in) in slot_lookup.ts.
  *
  * ```text
  *                     take a page            list runs out
@@ -80,7 +81,8 @@ const IDLE_MAX = 4;
 export class SmallPages implements PageMemory {
   /** Where the pages lie. */
   readonly range: AddressRange;
-  readonly #table: LinkTable;
+  /** The links of all slots. */
+  readonly table: LinkTable;
   /** Which units of the pages are resident. */
   readonly #units: PageUnits;
   /** What decides the order of slots; undefined for that of their addresses, and last freed first. */
@@ -92,7 +94,7 @@ export class SmallPages implements PageMemory {
   constructor(source: PageSource, range: AddressRange, random?: RandomNumbers) {
     this.range = range;
     this.#random = random;
-    this.#table = new LinkTable(source, range.byteLength);
+    this.table = new LinkTable(source, range.byteLength);
     this.#units = new PageUnits(range);
     range.pageMemory = this;
   }
@@ -107,19 +109,9 @@ export class SmallPages implements PageMemory {
     return this.#idleCount * PAGE_UNITS;
   }
 
-  /** The links of all slots; another array after the table grew. */
+  /** The links; another array after the table grew. */
   get links(): Uint16Array {
-    return this.#table.links;
-  }
-
-  /** Bytes committed, and wrapped, for links. */
-  get tableBytes(): number {
-    return this.#table.byteLength;
-  }
-
-  /** Bytes of address space held for links. */
-  get tableReservedBytes(): number {
-    return this.#table.reservedBytes;
+    return this.table.links;
   }
 
   /**
@@ -159,38 +151,6 @@ export class SmallPages implements PageMemory {
     if (Math.imul(slot, shape & GRANULES_MASK) !== offset) return 0;
     const index = pages[page + LINKS]! + slot;
     return isLiveLink(this.links[index]!) ? index : 0;
-  }
-
-  /** The first granule of the live slot that `granule` lies in; -1 when there is none. */
-  slotAround(granule: number): number {
-    const pages = this.range.pages;
-    const page = (granule >>> 8) & -16;
-    const granules = pages[page + SHAPE]! & GRANULES_MASK;
-    if (granules === 0) return -1;
-    const slot = Math.floor((granule & (PAGE_GRANULES - 1)) / granules);
-    if (slot >= pages[page + CAPACITY]! || !isLiveLink(this.links[pages[page + LINKS]! + slot]!)) return -1;
-    return (page << 8) + slot * granules;
-  }
-
-  /** The first granules of the live slots of a page, as they are now. */
-  liveSlotsOf(page: number): number[] {
-    const pages = this.range.pages;
-    const base = pages[page + LINKS]!;
-    const granules: number[] = [];
-    for (let slot = 0; slot < pages[page + EXTENDED]!; slot++) {
-      if (!isLiveLink(this.links[base + slot]!)) continue;
-      granules.push((page << 8) + slot * (pages[page + SHAPE]! & GRANULES_MASK));
-    }
-    return granules;
-  }
-
-  /** Whether `granule` is the start of a slot that was live before. */
-  wasLive(granule: number): boolean {
-    const pages = this.range.pages;
-    const page = (granule >>> 8) & -16;
-    const granules = pages[page + SHAPE]! & GRANULES_MASK;
-    const slot = (granule & (PAGE_GRANULES - 1)) / granules;
-    return granules !== 0 && Number.isInteger(slot) && slot < pages[page + EXTENDED]!;
   }
 
   /** Bytes of the live slot at `granule`. */
@@ -260,10 +220,7 @@ export class SmallPages implements PageMemory {
   /** Takes an empty page out of its class's list: it is idle, or free memory. */
   #retire(page: number): void {
     removePartial(this.range.pages, page);
-    if (this.#idleCount === IDLE_MAX) {
-      this.#releasePage(page);
-      return;
-    }
+    if (this.#idleCount === IDLE_MAX) return this.#releasePage(page);
     this.range.pages[page + NEXT] = this.#idle;
     this.#idle = page;
     this.#idleCount++;
@@ -365,7 +322,7 @@ export class SmallPages implements PageMemory {
     }
     const pages = this.range.pages;
     try {
-      pages[page + LINKS] = this.#table.take(sizeClass);
+      pages[page + LINKS] = this.table.take(sizeClass);
     } catch (error) {
       this.#releasePage(page, untouched);
       if (!(error instanceof OutOfMemoryError)) throw error;
@@ -383,7 +340,7 @@ export class SmallPages implements PageMemory {
   #clear(page: number): number {
     const pages = this.range.pages;
     const untouched = pages[page + UNTOUCHED]!;
-    this.#table.give(pages[page + CLASS]!, pages[page + LINKS]!);
+    this.table.give(pages[page + CLASS]!, pages[page + LINKS]!);
     this.#units.set(page, 0);
     clearPageRecord(pages, page);
     return untouched;
@@ -420,18 +377,9 @@ export class SmallPages implements PageMemory {
     this.#units.discardUnused(this.links, discard, step);
   }
 
-  /** The count of live slots of a page. */
-  liveSlots(page: number): number {
-    const pages = this.range.pages;
-    const state = pages[page + STATE]!;
-    const delayed = pages[page + DELAYED]!;
-    if (state < 0) return ((state + FULL) >>> 12) - delayed;
-    return (state >>> 12) - delayed - (this.current(pages[page + CLASS]!) === page ? 1 : 0);
-  }
-
   /** Gives the table of links back; the range is the caller's. */
   dispose(): void {
-    this.#table.dispose();
+    this.table.dispose();
   }
 
   /**
@@ -444,9 +392,9 @@ export class SmallPages implements PageMemory {
     return checkPages(this, {
       firstIdle: this.#idle,
       idleCount: this.#idleCount,
-      freeChunks: this.#table.freeChunks(),
+      freeChunks: this.table.freeChunks(),
       linksStart: FIRST_LINK,
-      linksEnd: this.#table.end,
+      linksEnd: this.table.end,
     });
   }
 }

@@ -6,7 +6,7 @@
  *   allocator ── allocate, free, resize ...      its own: which blocks are live
  *       │
  *       └── ViewedMemory                         this file: view, array, freeArray, addressOf
- *            │   └── OwnedBlocks: buffer         native_buffer.ts
+ *            │   └── OwnedBlocks: buffer         owned_blocks.ts, native_buffer.ts
  *            │
  *            ├── AllocatorMemory                 the bytes are in regions that it has           allocator_memory.ts
  *            └── WrapperMemory                   the bytes are in blocks of another allocator   wrapper_memory.ts
@@ -25,16 +25,11 @@
  */
 import type { Allocator, BlockInfo, BufferOptions, TypedArray, TypedArrayConstructor } from "./allocator.ts";
 import { assertAddress, assertArrayLength, assertSize, assertTypedArrayConstructor } from "./arguments.ts";
-import {
-  type AllocatorError,
-  describeValue,
-  DisposedError,
-  formatAddress,
-  InvalidFreeError,
-  UseAfterFreeError,
-} from "./errors.ts";
-import { type NativeBuffer, OwnedBlocks, type OwningAllocator } from "./native_buffer.ts";
+import { type AllocatorError, DisposedError, formatAddress, type InvalidFreeError } from "./errors.ts";
+import type { NativeBuffer } from "./native_buffer.ts";
+import { OwnedBlocks, type OwningAllocator, throwOwned } from "./owned_blocks.ts";
 import type { Address } from "./page_source.ts";
+import { addressOfView, type ViewOrigins } from "./view_origin.ts";
 import { provideMemory } from "./viewed_allocator.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 
@@ -71,7 +66,7 @@ export interface BlockBytes {
 }
 
 /** The memory of one allocator, as its callers see it. */
-export class ViewedMemory<Block extends BlockInfo> {
+export class ViewedMemory<Block extends BlockInfo> implements ViewOrigins {
   /** How many live blocks are owned by a `NativeBuffer`. */
   ownedBlocks = 0;
   readonly #allocator: Allocator;
@@ -213,9 +208,7 @@ export class ViewedMemory<Block extends BlockInfo> {
 
   /** Throws when a `NativeBuffer` owns the live block at `address`: only it may change the block. */
   refuseOwned(address: Address, action: string): void {
-    if (!this.isOwned(address)) return;
-    const detail = "a NativeBuffer owns the block; use its resize method";
-    throwAfterReport(new InvalidFreeError(action, address, "foreign", detail));
+    if (this.isOwned(address)) throwOwned(address, action);
   }
 
   /** Detaches the views of all owned blocks. The first thing that the allocator's own `dispose` does. */
@@ -232,15 +225,6 @@ export class ViewedMemory<Block extends BlockInfo> {
   /** The address of the first byte of a view, or the violation that it is of no memory of this allocator. */
   #addressOf(view: ArrayBufferView, action: string): Address | AllocatorError {
     if (this.#hooks.isDisposed()) this.assertNotDisposed(`${action} a view`);
-    if (!ArrayBuffer.isView(view)) {
-      throw new TypeError(`Cannot ${action} ${describeValue(view)}: it must be a typed array or DataView`);
-    }
-    const { buffer } = view;
-    if (buffer.byteLength === 0 && (buffer as ArrayBuffer).detached === true) {
-      return new UseAfterFreeError(`Cannot ${action} the view: its memory was freed and its buffer detached`);
-    }
-    const origin = this.originOf(buffer);
-    if (origin !== undefined) return origin + view.byteOffset;
-    return new InvalidFreeError(action, 0, "foreign", `it is not of this ${this.#hooks.name}'s memory`, "the view");
+    return addressOfView(view, action, this.#hooks.name, this);
   }
 }

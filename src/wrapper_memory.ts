@@ -31,7 +31,8 @@ import type { BlockInfo, BufferOptions, TypedArray, TypedArrayConstructor } from
 import { claimKeeper, freeClaimed } from "./block_claims.ts";
 import { describeValue, type InvalidFreeError } from "./errors.ts";
 import { endLoan, lendMemory } from "./lent_memory.ts";
-import type { NativeBuffer, OwningAllocator } from "./native_buffer.ts";
+import type { NativeBuffer } from "./native_buffer.ts";
+import type { OwningAllocator } from "./owned_blocks.ts";
 import type { Address } from "./page_source.ts";
 import { type BlockBytes, ViewedMemory, type ViewHooks } from "./viewed_memory.ts";
 import { freeUnlessRefused } from "./wrapper_reports.ts";

@@ -33,6 +33,7 @@ import {
 import { reserveRange } from "../src/region.ts";
 import { LARGE_RUN, PAGE_RUN } from "../src/runs.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, classFor, GRANULE } from "../src/size_class.ts";
+import { countLiveSlots, liveSlotsOf, slotAround, wasSlotLive } from "../src/slot_lookup.ts";
 import { SmallPages } from "../src/small_pages.ts";
 import { Prng } from "./support/prng.ts";
 
@@ -107,9 +108,9 @@ describe("SmallPages", () => {
         const granule = (page << 8) + offset;
         assertEquals(pages.liveLink(granule) !== 0, live.has(granule), `class ${sizeClass} at ${offset}`);
         const around = (page << 8) + Math.floor(offset / size) * size;
-        assertEquals(pages.slotAround(granule), live.has(around) ? around : -1);
+        assertEquals(slotAround(pages, granule), live.has(around) ? around : -1);
       }
-      assertEquals([pages.slotSize(page << 8), pages.liveSlots(page)], [size * GRANULE, granules.length]);
+      assertEquals([pages.slotSize(page << 8), countLiveSlots(pages, page)], [size * GRANULE, granules.length]);
       check(pages);
     }
   });
@@ -123,17 +124,17 @@ describe("SmallPages", () => {
     assert(pageOf(next) !== page, "a fifth slot is on another page");
     const table = pages.range.pages;
     assert(table[page + STATE]! < 0, "full");
-    assertEquals(pages.liveSlots(page), 4);
+    assertEquals(countLiveSlots(pages, page), 4);
     check(pages);
 
     free(pages, first[2]!);
     assertEquals([table[PARTIAL + LAST_CLASS], table[LAST + LAST_CLASS]], [page, page]);
-    assertEquals(pages.liveSlots(page), 3);
+    assertEquals(countLiveSlots(pages, page), 3);
     check(pages);
 
     for (const granule of [first[0]!, first[3]!, first[1]!]) free(pages, granule);
     assertEquals(table[PARTIAL + LAST_CLASS], NO_PAGE);
-    assertEquals(pages.liveSlots(page), 0);
+    assertEquals(countLiveSlots(pages, page), 0);
     assertEquals(pages.range.runs.kindAt(page), PAGE_RUN, "kept");
     check(pages);
 
@@ -183,7 +184,7 @@ describe("SmallPages", () => {
     const current = pageOf(pages.allocate(sizeClass, LINK));
     take(pages, sizeClass, 15);
     const table = pages.range.pages;
-    assertEquals([table[current + EXTENDED], pages.liveSlots(current)], [16, 16], "its list is empty");
+    assertEquals([table[current + EXTENDED], countLiveSlots(pages, current)], [16, 16], "its list is empty");
     for (const granule of first.slice(100, 103)) free(pages, granule);
     assertEquals(pageOf(pages.allocate(sizeClass, LINK)), current, "three are not worth changing");
     take(pages, sizeClass, 15);
@@ -191,7 +192,7 @@ describe("SmallPages", () => {
     check(pages);
     assertEquals(take(pages, sizeClass, 4), [200, 102, 101, 100].map((slot) => first[slot]!));
     check(pages);
-    assertEquals([table[PARTIAL + sizeClass], pages.liveSlots(current)], [current, 32], "it waits with the rest");
+    assertEquals([table[PARTIAL + sizeClass], countLiveSlots(pages, current)], [current, 32], "it waits with the rest");
     // With nothing else left it goes on where it was.
     assertEquals(pageOf(pages.allocate(sizeClass, LINK)), current);
     assertEquals(table[current + EXTENDED], 48);
@@ -337,10 +338,10 @@ describe("SmallPages", () => {
     const sizeClass = classFor(48, 16);
     const granule = pages.allocate(sizeClass, LINK);
     free(pages, granule);
-    assertEquals([0, 1, 2, 3].map((offset) => pages.wasLive(granule + offset)), [true, false, false, true]);
-    assertEquals(pages.wasLive(granule + 4095), false);
+    assertEquals([0, 1, 2, 3].map((offset) => wasSlotLive(pages, granule + offset)), [true, false, false, true]);
+    assertEquals(wasSlotLive(pages, granule + 4095), false);
     const large = pages.range.take(1, 16, LARGE_RUN);
-    assertEquals([pages.wasLive(large << 8), pages.slotAround(large << 8)], [false, -1]);
+    assertEquals([wasSlotLive(pages, large << 8), slotAround(pages, large << 8)], [false, -1]);
   });
 
   it("liveSlotsOf() lists the live slots of a page", () => {
@@ -348,7 +349,7 @@ describe("SmallPages", () => {
     const granules = take(pages, 10, 5);
     free(pages, granules[1]!);
     free(pages, granules[3]!);
-    assertEquals(pages.liveSlotsOf(pageOf(granules[0]!)), [granules[0]!, granules[2]!, granules[4]!]);
+    assertEquals(liveSlotsOf(pages, pageOf(granules[0]!)), [granules[0]!, granules[2]!, granules[4]!]);
   });
 
   for (const seed of [1, 2, 3]) {
@@ -415,7 +416,7 @@ describe("SmallPages.check()", () => {
     }
     const full = [...all].find((page) => table[page + STATE]! < 0)!;
     const current = pages.current(LAST_CLASS);
-    const idle = [...all].find((page) => pages.liveSlots(page) === 0 && page !== current)!;
+    const idle = [...all].find((page) => countLiveSlots(pages, page) === 0 && page !== current)!;
     assert(full !== undefined && idle !== undefined && partial.length >= 2, "the pages are not as described");
     return { pages, full, partial, current, idle, other };
   }

@@ -7,7 +7,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { afterEach, describe, it } from "@std/testing/bdd";
 import { DisposedError, fixedPageSource, Heap, InvalidFreeError, setViolationHook, UseAfterFreeError } from "../mod.ts";
 import type { AllocatorError } from "../mod.ts";
-import type { OwningAllocator } from "../src/native_buffer.ts";
+import type { OwningAllocator } from "../src/owned_blocks.ts";
 import { type WrappedBlock, WrapperMemory } from "../src/wrapper_memory.ts";
 
 const FRONT = 48;

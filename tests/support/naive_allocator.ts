@@ -35,7 +35,8 @@ import {
   OutOfMemoryError,
   UseAfterFreeError,
 } from "../../src/errors.ts";
-import { type NativeBuffer, OwnedBlocks } from "../../src/native_buffer.ts";
+import type { NativeBuffer } from "../../src/native_buffer.ts";
+import { OwnedBlocks } from "../../src/owned_blocks.ts";
 import type { Address, PageSource } from "../../src/page_source.ts";
 import { type Flaw, type Mapping, NaiveMappings } from "./naive_mappings.ts";
 
