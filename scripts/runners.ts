@@ -11,7 +11,7 @@
  * @module
  */
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import process from "node:process";
@@ -33,6 +33,8 @@ export interface Runner {
   readonly env?: Readonly<Record<string, string>>;
   /** Whether it runs under Wine, which has the file system as drive Z. */
   readonly wine?: boolean;
+  /** How often a file is run until it passes. @defaultValue 1 */
+  readonly attempts?: number;
   /** For some files, the text in the names of those of their tests that are to run. */
   readonly filters?: Readonly<Record<string, string>>;
   /** Where to leave coverage data; Deno only. */
@@ -51,6 +53,8 @@ export interface FileResult {
   readonly trouble: string;
   /** Everything that the runner wrote. */
   readonly output: string;
+  /** The same of attempts before, which failed; empty when there was one only. */
+  readonly before: string;
 }
 
 /** How the files of one runner went. */
@@ -119,20 +123,26 @@ export function testArguments(runner: Runner, file: string, report: string): str
   }
 }
 
-/** Runs one file. Never throws: what goes wrong is in the result. */
+/**
+ * Runs one file, several times if its runner wants that and it fails: the result says so. Never throws: what goes wrong is in
+ * the result.
+ */
 export async function runTestFile(runner: Runner, file: string): Promise<FileResult> {
+  let result = await runOnce(runner, file);
+  for (let attempt = 2; attempt <= (runner.attempts ?? 1) && result.counts.failed > 0; attempt++) {
+    const { seconds, before, output } = result;
+    const next = await runOnce(runner, file);
+    result = { ...next, seconds: seconds + next.seconds, before: before + output };
+  }
+  return result;
+}
+
+async function runOnce(runner: Runner, file: string): Promise<FileResult> {
   const directory = mkdtempSync(join(tmpdir(), "offheap-report-"));
   const report = join(directory, "junit.xml");
   const target = runner.wine === true ? `Z:${report.replaceAll("/", "\\")}` : report;
   const started = performance.now();
-  const args = testArguments(runner, file, target);
-  let { code, output } = await execute(runner.executable, args, runner.env);
-  // Wine's server ends with its last program, and refuses one that starts at that moment: nothing was run then.
-  for (let tries = 1; tries < 4 && isRefused(runner, report, output); tries++) {
-    console.log(row(runner.name, file, "started again: Wine's server was ending", 0));
-    await new Promise((resolve) => setTimeout(resolve, 2000 * tries));
-    ({ code, output } = await execute(runner.executable, args, runner.env));
-  }
+  const { code, output } = await execute(runner.executable, testArguments(runner, file, target), runner.env);
   const seconds = (performance.now() - started) / 1000;
 
   let counts = noCounts();
@@ -150,12 +160,7 @@ export async function runTestFile(runner: Runner, file: string): Promise<FileRes
     trouble = `${typeof code === "number" ? `exit code ${code}` : code}${trouble === "" ? "" : `, ${trouble}`}`;
   }
   if (trouble !== "") counts.failed++;
-  return { file, counts, seconds, trouble, output };
-}
-
-/** Whether Wine did not even start the runner. */
-function isRefused(runner: Runner, report: string, output: string): boolean {
-  return runner.wine === true && !existsSync(report) && output.startsWith("wine client error");
+  return { file, counts, seconds, trouble, output, before: "" };
 }
 
 /** Runs a command to its end; `code` is the exit code, or in words what ended it instead. */
@@ -199,11 +204,12 @@ export function row(name: string, label: string, outcome: string, seconds: numbe
   return `${name.padEnd(11)} ${label.padEnd(34)} ${outcome.padEnd(36)} ${seconds.toFixed(1).padStart(6)} s`;
 }
 
-function outcomeOf({ counts, trouble }: FileResult): string {
+function outcomeOf({ counts, trouble, before }: FileResult): string {
   const parts = [`${counts.passed} passed`];
   if (counts.failed > 0) parts.push(`${counts.failed} FAILED`);
   if (counts.skipped > 0) parts.push(`${counts.skipped} skipped`);
   if (trouble !== "") parts.push(trouble);
+  if (before !== "") parts.push("not at the first attempt");
   return parts.join(", ");
 }
 
@@ -226,7 +232,9 @@ export async function runSuites(
       job.suite.seconds += result.seconds;
       addCounts(job.suite.counts, result.counts);
       console.log(row(job.suite.runner.name, result.file, outcomeOf(result), result.seconds));
-      if (result.counts.failed > 0) console.log(result.output.replaceAll(/^/gm, "    "));
+      for (const output of [result.before, result.counts.failed > 0 ? result.output : ""]) {
+        if (output !== "") console.log(output.replaceAll(/^/gm, "    "));
+      }
     }
   }
   await Promise.all(Array.from({ length: Math.min(availableParallelism(), jobs.length) }, work));
@@ -237,7 +245,7 @@ export async function runSuites(
 }
 
 /**
- * What failed, once more in short: a row for each file, and of its output the last lines that are not of passed tests.
+ * What failed, or did at first, once more in short: a row for each file, and of its output the last lines that are not of passed tests.
  * Empty when nothing failed. A log of an hour is often kept by its end alone, and a failure that happens once in a
  * hundred runs must be there to be read.
  */
@@ -245,8 +253,11 @@ export function failureReport(suites: readonly SuiteResult[]): string {
   const lines: string[] = [];
   for (const { runner, files } of suites) {
     for (const result of files) {
-      if (result.counts.failed === 0) continue;
-      const told = result.output.split(/\r?\n/).filter((line) => line.trim() !== "" && !QUIET_LINE.test(line));
+      const { output, before } = result;
+      if (result.counts.failed === 0 && before === "") continue;
+      const told = `${before}\n${result.counts.failed === 0 ? "" : output}`.split(/\r?\n/).filter((line) =>
+        line.trim() !== "" && !QUIET_LINE.test(line)
+      );
       lines.push(row(runner.name, result.file, outcomeOf(result), result.seconds));
       for (const line of told.slice(-REPEATED_LINES)) lines.push(`    ${line}`);
     }
@@ -259,7 +270,7 @@ export function summarise(suites: readonly SuiteResult[]): Counts {
   const total = noCounts();
   console.log("");
   for (const { runner, files, counts, seconds } of suites) {
-    const outcome = outcomeOf({ file: "", output: "", trouble: "", counts, seconds });
+    const outcome = outcomeOf({ file: "", output: "", before: "", trouble: "", counts, seconds });
     console.log(row(runner.name, `${files.length} files`, outcome, seconds));
     addCounts(total, counts);
   }

@@ -84,9 +84,9 @@ describe("coverage", () => {
 });
 
 describe("failureReport()", () => {
-  function suite(output: string, failed: number): SuiteResult {
+  function suite(output: string, failed: number, before = ""): SuiteResult {
     const counts = { passed: 2, failed, skipped: 0 };
-    const file = { file: "tests/a.test.ts", counts, seconds: 1, trouble: "", output };
+    const file = { file: "tests/a.test.ts", counts, seconds: 1, trouble: "", output, before };
     return { runner: { name: "bun-win", kind: "bun", executable: "bun" }, files: [file], counts, seconds: 1 };
   }
 
@@ -102,6 +102,11 @@ describe("failureReport()", () => {
     const report = failureReport([suite(Array.from({ length: 500 }, (_, index) => `line ${index}`).join("\n"), 1)]);
     assertEquals(report.split("\n").length, 62);
     assertMatch(report, /line 499$/);
+  });
+
+  it("tells what failed and then passed", () => {
+    const report = failureReport([suite("(pass) two", 0, "EBADFD\n(fail) two")]);
+    assertMatch(report, /2 passed, not at the first attempt +1\.0 s\n {4}EBADFD\n {4}\(fail\) two$/);
   });
 
   it("is empty when nothing failed", () => {
@@ -167,6 +172,30 @@ describe("runTestFile()", { ignore: EMULATED || isWindows }, () => {
     if (runtimeName === "node") return;
     const exit = `it("a", () => {}); it("b", () => process.reallyExit(0));`;
     assertMatch(await outcome(`${register} import process from "node:process"; ${exit}`), /, [1-9] failed; /);
+  });
+
+  it("runs a file again only where its runner says so", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "offheap-runner-"));
+    const [file, seen] = [join(directory, "a.test.ts"), join(directory, "seen")];
+    writeFileSync(
+      file,
+      `import { existsSync, writeFileSync } from "node:fs";
+      const seen = ${JSON.stringify(seen)};
+      ${register}
+      it("a", () => { if (!existsSync(seen)) { writeFileSync(seen, ""); throw new Error("the first time"); } });`,
+    );
+    try {
+      const once = await runTestFile(runner, file);
+      assertEquals([closingLine(once.counts), once.before], ["0 passed, 1 failed", ""]);
+      unlinkSync(seen);
+      const twice = await runTestFile({ ...runner, attempts: 2 }, file);
+      assertEquals(closingLine(twice.counts), "1 passed, 0 failed");
+      assertMatch(twice.before, /the first time/);
+    } finally {
+      unlinkSync(file);
+      unlinkSync(seen);
+      rmdirSync(directory);
+    }
   });
 
   it("fails when the command is not there", async () => {

@@ -130,20 +130,11 @@ export async function runSource(source: string, options: RunOptions = {}): Promi
 }
 
 /** Runs any command, without a shell and with an empty standard input. Rejects when it cannot be started. */
-export async function run(executable: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-  for (let tries = 1;; tries++) {
-    try {
-      return await runOnce(executable, args, options);
-    } catch (error) {
-      // Under load Wine refuses to start a process once in a long while, in words that Bun does not know. Nothing was run.
-      const refused = isWindows && error instanceof Error && "code" in error && error.code === "EUNKNOWN";
-      if (!refused || tries === 4) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 500 * tries));
-    }
-  }
-}
-
-async function runOnce(executable: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
+export async function run(
+  executable: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<RunResult> {
   const env: Record<string, string> = {};
   for (const [name, value] of Object.entries({ ...process.env, NO_COLOR: "1", ...options.env })) {
     if (value !== undefined && !RUNNER_VARIABLES.includes(name)) env[name] = value;
