@@ -18,7 +18,7 @@ import { bar, formatBytes, formatCount, formatRatio, table } from "../examples/s
 import { parseTrace, RECORD_BYTES, type Trace } from "../examples/support/trace.ts";
 import { type Address, Heap } from "../mod.ts";
 import { Prng } from "./support/prng.ts";
-import { commandFor, isLinux, rootUrl, runFile, type RunResult } from "./support/runtime.ts";
+import { commandFor, isEmulated, isLinux, rootUrl, runFile, type RunResult } from "./support/runtime.ts";
 
 type TraceRecord = readonly [op: number, id: number, size: number, align: number];
 
@@ -79,9 +79,7 @@ function demo(...args: string[]): Promise<RunResult> {
 }
 
 const mixed = write("mixed.trace", encode(mixedRecords(4000)));
-/** A process costs 15 seconds there: what is the same on every platform is left out. */
-const emulated = (process.env["OFFHEAP_RUNTIME"] ?? "") !== "";
-
+// A process costs 15 seconds under an emulator: what is the same on every platform is left out there.
 describe("demo", () => {
   afterAll(() => {
     // One by one, as a recursive `rmSync` fails in Bun under Wine.
@@ -89,7 +87,7 @@ describe("demo", () => {
     rmdirSync(directory);
   });
 
-  it("replays both bundled traces, verified, and gives everything back", { ignore: emulated }, async () => {
+  it("replays both bundled traces, verified, and gives everything back", { ignore: isEmulated }, async () => {
     const { code, stdout, stderr } = await demo("--repeat", "1");
     assertEquals({ code, stderr }, { code: 0, stderr: "" });
     for (const [name, operations] of [["sqlite3", "600,000"], ["lua", "250,000"]] as const) {
@@ -123,7 +121,7 @@ describe("demo", () => {
     assert(!/[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]/.test(stdout), "control characters");
   });
 
-  it("--no-verify writes nothing into blocks, and says so", { ignore: emulated }, async () => {
+  it("--no-verify writes nothing into blocks, and says so", { ignore: isEmulated }, async () => {
     const { code, stdout } = await demo("--trace", mixed, "--no-verify", "--repeat", "1");
     assertEquals(code, 0);
     assertStringIncludes(stdout, "nothing (--no-verify)");
@@ -131,7 +129,7 @@ describe("demo", () => {
     assertStringIncludes(stdout, "everything went back");
   });
 
-  it("replays a trace without records", { ignore: emulated }, async () => {
+  it("replays a trace without records", { ignore: isEmulated }, async () => {
     const { code, stdout, stderr } = await demo("--trace", write("empty.trace", new Uint8Array(0)));
     assertEquals({ code, stderr }, { code: 0, stderr: "" });
     assertStringIncludes(stdout, "everything went back");
@@ -147,7 +145,7 @@ describe("demo", () => {
     );
   });
 
-  it("a senseless record is refused by its number, without a stack", { ignore: emulated }, async () => {
+  it("a senseless record is refused by its number, without a stack", { ignore: isEmulated }, async () => {
     const file = write("bad.trace", encode([[ALLOCATE, 0, 8, 0], [FREE, 0, 0, 0], [FREE, 0, 0, 0]]));
     const { code, stderr } = await demo("--trace", file);
     assertEquals(code, 1);
@@ -157,7 +155,7 @@ describe("demo", () => {
     );
   });
 
-  it("a file that is not there is refused by its name, without a stack", { ignore: emulated }, async () => {
+  it("a file that is not there is refused by its name, without a stack", { ignore: isEmulated }, async () => {
     const file = join(directory, "nowhere.trace");
     const { code, stderr } = await demo("--trace", file);
     assertEquals(code, 1);
@@ -174,7 +172,7 @@ describe("demo", () => {
       [["--repeat", "many"], "Cannot use 'many' for --repeat"],
     ] as const
   ) {
-    it(`${args.join(" ")} is a mistake that shows the options`, { ignore: emulated }, async () => {
+    it(`${args.join(" ")} is a mistake that shows the options`, { ignore: isEmulated }, async () => {
       const { code, stdout, stderr } = await demo(...args);
       assertEquals({ code, stdout }, { code: 2, stdout: "" });
       assert(stderr.startsWith(message), stderr);
@@ -183,7 +181,7 @@ describe("demo", () => {
     });
   }
 
-  it("--help shows the options and replays nothing", { ignore: emulated }, async () => {
+  it("--help shows the options and replays nothing", { ignore: isEmulated }, async () => {
     const { code, stdout, stderr } = await demo("--help");
     assertEquals({ code, stderr }, { code: 0, stderr: "" });
     for (const option of ["--trace FILE", "--verify", "--no-verify", "--repeat N", "--help"]) {
@@ -192,7 +190,7 @@ describe("demo", () => {
     assert(!stdout.includes("Offheap on"));
   });
 
-  const terminal = isLinux && !emulated && spawnSync("script", ["--version"]).status === 0;
+  const terminal = isLinux && !isEmulated && spawnSync("script", ["--version"]).status === 0;
 
   it("draws a progress bar on a terminal, and takes it away", { ignore: !terminal }, () => {
     const [executable, args] = commandFor(fileURLToPath(new URL("examples/replay.ts", rootUrl)));

@@ -4,18 +4,12 @@
  * @module
  */
 import { describe, it } from "@std/testing/bdd";
-import process from "node:process";
-import {
-  failingPageSource,
-  fixedPageSource,
-  Heap,
-  limitedPageSource,
-  OutOfMemoryError,
-  systemPageSource,
-} from "../mod.ts";
+import { failingPageSource, fixedPageSource, Heap, limitedPageSource, systemPageSource } from "../mod.ts";
 import type { PageSource } from "../mod.ts";
 import { conformance, type ConformanceOptions, type MakeAllocator } from "./conformance.ts";
 import { fromEnvironment, randomTest } from "./random.ts";
+import { isEmulated } from "./support/runtime.ts";
+import { scarceSource } from "./support/scarce_source.ts";
 
 /** Makes heaps over fresh page sources. */
 function heapOver(makeSource: () => PageSource): MakeAllocator {
@@ -33,30 +27,17 @@ const HEAP: ConformanceOptions = {
 const MIB = 2 ** 20;
 
 /**
- * Whether an emulator runs this (see tests/support/runtime.ts). qemu-user never reuses addresses and keeps some megabytes of
- * records for every GiB that was ever mapped, so that the hundreds of heaps made here, at 36 GiB of address space each,
- * would need more memory than there is.
+ * The system's memory; under emulation in pieces of at most 256 MiB, to which heaps adapt. qemu-user never reuses addresses
+ * and keeps some megabytes of records for every GiB that was ever mapped, so that the hundreds of heaps made here, at 36 GiB
+ * of address space each, would need more memory than there is.
  */
-const EMULATED = (process.env["OFFHEAP_RUNTIME"] ?? "") !== "";
-
-/** The system's memory; under emulation in pieces of at most 256 MiB, to which heaps adapt. */
 function systemSource(): PageSource {
-  const source = systemPageSource();
-  if (!EMULATED) return source;
-  return {
-    ...source,
-    reserve(byteLength, alignment) {
-      if (byteLength > 256 * MIB) {
-        throw new OutOfMemoryError(`Cannot reserve ${byteLength} bytes under qemu`, byteLength);
-      }
-      return source.reserve(byteLength, alignment);
-    },
-  };
+  return isEmulated ? scarceSource(256 * MIB) : systemPageSource();
 }
 
 conformance("Heap over the system", heapOver(systemSource), {
   ...HEAP,
-  ...(EMULATED ? { largestBlock: 2 ** 26, budget: 2 ** 26 } : { stride: 7 }),
+  ...(isEmulated ? { largestBlock: 2 ** 26, budget: 2 ** 26 } : { stride: 7 }),
 });
 
 conformance("Heap over a fixed ArrayBuffer", heapOver(() => fixedPageSource(new ArrayBuffer(32 * MIB))), {

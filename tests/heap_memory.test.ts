@@ -8,19 +8,15 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Buffer } from "node:buffer";
-import process from "node:process";
 import { type Address, Heap, InvalidFreeError, OutOfMemoryError, systemPageSource } from "../mod.ts";
-import { isLinux, isWindows, mappingCount, rssBytes, runtimeName } from "./support/runtime.ts";
+import { isEmulated, isLinux, isWindows, mappingCount, rssBytes, runtimeName } from "./support/runtime.ts";
 
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
-/** Whether an emulator runs this, whose own memory comes and goes beside, and which has less address space. */
-const EMULATED = (process.env["OFFHEAP_RUNTIME"] ?? "") !== "";
-
 /** Whether resident memory and mappings are those of this process alone. */
-const MEASURED = isLinux && !EMULATED;
+const MEASURED = isLinux && !isEmulated;
 
 /** Resident memory that an action added, in MiB. */
 function grown(action: () => void): number {
@@ -213,7 +209,7 @@ describe("Heap and huge blocks that grow", () => {
 });
 
 describe("Heap and large alignments", () => {
-  const largest = EMULATED ? 2 ** 24 : GIB;
+  const largest = isEmulated ? 2 ** 24 : GIB;
 
   it(`every power of two up to ${largest}, for small, large and huge blocks`, () => {
     using heap = new Heap();
@@ -255,7 +251,7 @@ describe("Heap and large alignments", () => {
   });
 });
 
-describe("Heap and small blocks beyond its first 2 GiB", { ignore: EMULATED || isWindows }, () => {
+describe("Heap and small blocks beyond its first 2 GiB", { ignore: isEmulated || isWindows }, () => {
   // The short way of free() covers what a 32-bit integer can count in bytes; the rest has a way of its own.
   const far = 2 * GIB;
 
@@ -289,7 +285,7 @@ describe("Heap and small blocks beyond its first 2 GiB", { ignore: EMULATED || i
   });
 });
 
-describe("Heap and the end of its first range", { ignore: EMULATED || isWindows }, () => {
+describe("Heap and the end of its first range", { ignore: isEmulated || isWindows }, () => {
   it("small blocks in its last pages are where it has them", () => {
     using heap = new Heap();
     const first = heap.allocate(4 * MIB);
@@ -308,7 +304,7 @@ describe("Heap and the end of its first range", { ignore: EMULATED || isWindows 
   });
 });
 
-describe("Heap and blocks above 4 GiB", { ignore: EMULATED || isWindows }, () => {
+describe("Heap and blocks above 4 GiB", { ignore: isEmulated || isWindows }, () => {
   const size = 5 * GIB + 4096;
 
   it("an allocation by address works, and is given back whole", () => {
@@ -372,7 +368,7 @@ describe("Heap and blocks above 4 GiB", { ignore: EMULATED || isWindows }, () =>
 });
 
 describe("Heap beside other heaps", () => {
-  it("64 at once do not know each other's blocks", { ignore: EMULATED }, () => {
+  it("64 at once do not know each other's blocks", { ignore: isEmulated }, () => {
     const heaps = Array.from({ length: 64 }, () => new Heap());
     const addresses = heaps.map((heap, index) =>
       [10, 20_000].map((size) => {

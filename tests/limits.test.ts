@@ -8,9 +8,8 @@ import { describe, it } from "@std/testing/bdd";
 import { mkdtempSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { Heap, OutOfMemoryError, systemPageSource } from "../mod.ts";
-import { commandFor, isLinux, rootPath, rootUrl, run, runtimeName } from "./support/runtime.ts";
+import { commandFor, isEmulated, isLinux, rootPath, rootUrl, run, runtimeName } from "./support/runtime.ts";
 
 const MIB = 2 ** 20;
 
@@ -45,7 +44,7 @@ console.log("survived " + (blocks.length > 0));
 
 describe("real limits", () => {
   // V8 and JavaScriptCore reserve tens of GiB for themselves; the limit is what is left above that.
-  const ignore = !isLinux || runtimeName === "node" || (process.env["OFFHEAP_RUNTIME"] ?? "") !== "";
+  const ignore = !isLinux || runtimeName === "node" || isEmulated;
 
   it("a heap under ulimit -v runs out with OutOfMemoryError, and goes on", { ignore }, async () => {
     const directory = mkdtempSync(join(tmpdir(), "offheap-limits-"));

@@ -8,7 +8,6 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
 import { InvalidFreeError } from "../mod.ts";
 import { BENCH_NOT_RESTATED, GROUPS, HARDENED_NOT_RESTATED, MISUSES } from "./misuse/catalogue.ts";
 import { CHECKS } from "./misuse/checks.ts";
@@ -19,7 +18,7 @@ import { describeViolation, isTellingMessage, outcomeKind } from "./misuse/outco
 import { misusePage } from "./misuse/page.ts";
 import { itemsOf, runItems } from "./misuse/run.ts";
 import type { Result, SizeName } from "./misuse/scene.ts";
-import { isLinux, isWindows, rootPath, runtimeName } from "./support/runtime.ts";
+import { isEmulated, isLinux, isWindows, rootPath, runtimeName } from "./support/runtime.ts";
 
 /** Modes that run at the same time: their processes mostly wait for each other's start. */
 const SIDE_BY_SIDE = 2;
@@ -28,7 +27,7 @@ const SIDE_BY_SIDE = 2;
  * Where a process takes half a second and more to start, faults are seen in one variant of each misuse only: after each a new
  * process is needed.
  */
-const isSlowToStart = isWindows || runtimeName === "node" || process.env["OFFHEAP_RUNTIME"] !== undefined;
+const isSlowToStart = isWindows || runtimeName === "node" || isEmulated;
 
 /** What is run in a mode here. */
 function itemsHere(mode: Mode): string[] {

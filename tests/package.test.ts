@@ -14,12 +14,11 @@ import * as source from "../mod.ts";
 import { buildPackage } from "../scripts/build_package.ts";
 import { joinDeclarations } from "../scripts/declarations.ts";
 import { ESBUILD, runTool, TYPESCRIPT } from "../scripts/npm_tools.ts";
-import { isWindows, rootPath, run, runFile, runtimeName } from "./support/runtime.ts";
+import { isEmulated, isWindows, rootPath, run, runFile, runtimeName } from "./support/runtime.ts";
 
 // It is built on the machine of a developer or of CI: there is no npm in Wine, on the emulated processors, or in Bun's
 // own container.
-const cannotBuild = isWindows || process.env["OFFHEAP_RUNTIME"] !== undefined ||
-  spawnSync("npx", ["--version"]).status !== 0;
+const cannotBuild = isWindows || isEmulated || spawnSync("npx", ["--version"]).status !== 0;
 
 /** What a program finds in both entries and does with them, as JSON. */
 const PROGRAM = `

@@ -9,7 +9,16 @@ import { describe, it } from "@std/testing/bdd";
 import { spawn, spawnSync } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { commandFor, isLinux, rootUrl, run, runFile, type RunResult, runtimeName } from "./support/runtime.ts";
+import {
+  commandFor,
+  isEmulated,
+  isLinux,
+  rootUrl,
+  run,
+  runFile,
+  type RunResult,
+  runtimeName,
+} from "./support/runtime.ts";
 
 const isDeno = runtimeName === "deno";
 const isNode = runtimeName === "node";
@@ -96,8 +105,7 @@ describe("Deno's permission", { ignore: !isDeno }, () => {
 });
 
 describe("Deno's prompt", () => {
-  const terminal = isDeno && isLinux && (process.env["OFFHEAP_RUNTIME"] ?? "") === "" &&
-    spawnSync("script", ["--version"]).status === 0;
+  const terminal = isDeno && isLinux && !isEmulated && spawnSync("script", ["--version"]).status === 0;
 
   it("a yes is enough: we are asked for all of FFI, not for a library", { ignore: !terminal }, async () => {
     const output = await answer("y\n");

@@ -10,8 +10,7 @@ import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
-import { isLinux, rootPath, rootUrl, runSource, runtimeName } from "./support/runtime.ts";
+import { isEmulated, isLinux, rootPath, rootUrl, runSource, runtimeName } from "./support/runtime.ts";
 
 interface Block {
   /** The heading it is under. */
@@ -52,8 +51,6 @@ function hideAddresses(text: string): string {
   return text.replaceAll(/0x[0-9a-f]{8,}/g, "0x...");
 }
 
-/** A process costs 15 seconds there: one program is enough. */
-const emulated = (process.env["OFFHEAP_RUNTIME"] ?? "") !== "";
 const blocks = blocksOf(README);
 const programs = blocks.filter(({ language }) => language === "ts");
 
@@ -66,7 +63,8 @@ describe("README.md", () => {
 
   for (const block of programs) {
     const only = /^\/\/ (Deno|Bun): /.exec(block.code)?.[1]?.toLowerCase();
-    const ignore = (only === undefined ? emulated : only !== runtimeName) ||
+    // A process costs 15 seconds under an emulator: one program is enough there.
+    const ignore = (only === undefined ? isEmulated : only !== runtimeName) ||
       (block.code.includes("libc.so.6") && !isLinux);
     it(`the program at line ${block.line} ("${block.heading}") prints what the page says`, { ignore }, async () => {
       const expected = expectedOutput(block);

@@ -6,11 +6,10 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import process from "node:process";
-import { runFile, runtimeName } from "./support/runtime.ts";
+import { isEmulated, runFile, runtimeName } from "./support/runtime.ts";
 
 /** Deno takes many seconds to start under an emulator; examples that only do what others do are left to Bun there. */
-const slow = runtimeName === "deno" && (process.env["OFFHEAP_RUNTIME"] ?? "") !== "";
+const slow = runtimeName === "deno" && isEmulated;
 
 /** What it prints, line by line, addresses as 0x... */
 async function linesOf(example: string, args: string[] = [], denoFlags = ["--allow-ffi"]): Promise<string[]> {

@@ -13,9 +13,7 @@ import process from "node:process";
 import { codeLines, coverageTable, parseLcov, percent, totalCoverage } from "../scripts/coverage.ts";
 import { closingLine, countTests } from "../scripts/junit.ts";
 import { failureReport, type Runner, runSuites, runTestFile, type SuiteResult } from "../scripts/runners.ts";
-import { isWindows, runtimeName } from "./support/runtime.ts";
-
-const EMULATED = process.env["OFFHEAP_RUNTIME"] !== undefined;
+import { isEmulated, isWindows, runtimeName } from "./support/runtime.ts";
 
 describe("countTests()", () => {
   it("counts the test cases, whatever their group says", () => {
@@ -115,7 +113,7 @@ describe("failureReport()", () => {
 });
 
 /** A test file of its own for each case, run by the runtime of this process. */
-describe("runTestFile()", { ignore: EMULATED || isWindows }, () => {
+describe("runTestFile()", { ignore: isEmulated || isWindows }, () => {
   const runner: Runner = { name: "self", kind: runtimeName, executable: process.execPath };
   const register = {
     deno: "const it = Deno.test;",

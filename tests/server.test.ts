@@ -8,12 +8,11 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { type ChildProcess, spawn } from "node:child_process";
 import { connect } from "node:net";
-import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { loadByFetch, parseWrk } from "../bench/support/http_load.ts";
 import { BodyPool, PlainBodies } from "../examples/support/body_pool.ts";
-import { commandFor, isLinux, rootUrl, runFile, runtimeName } from "./support/runtime.ts";
+import { commandFor, isEmulated, isLinux, rootUrl, runFile, runtimeName } from "./support/runtime.ts";
 
 const LIMIT = 300_000;
 /** The longest that the server may take for what is a matter of milliseconds. */
@@ -188,7 +187,7 @@ describe("BodyPool", () => {
 });
 
 describe("bench/server.ts", {
-  ignore: !isLinux || runtimeName === "node" || process.env["OFFHEAP_RUNTIME"] !== undefined,
+  ignore: !isLinux || runtimeName === "node" || isEmulated,
 }, () => {
   it("compares both modes on a runtime", async () => {
     const args = [

@@ -10,16 +10,15 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readFileSync } from "node:fs";
-import process from "node:process";
 import { SharedHeap } from "../mod.ts";
 import type { Address } from "../src/page_source.ts";
 import { assertFilled, fillBlock, Mailbox } from "./shared/mailbox.ts";
 import { TestWorker, until, withWorkers } from "./shared/workers.ts";
 import { Prng } from "./support/prng.ts";
-import { envInteger, isLinux, runtimeName } from "./support/runtime.ts";
+import { envInteger, isEmulated, isLinux, runtimeName } from "./support/runtime.ts";
 
-/** On an emulated processor (where tests are told how to start children) everything takes ten to a hundred times as long. */
-const FEWER = process.env["OFFHEAP_RUNTIME"] === undefined ? 1 : 10;
+/** On an emulated processor everything takes ten to a hundred times as long. */
+const FEWER = isEmulated ? 10 : 1;
 
 const SEED = envInteger("OFFHEAP_SEED", 20_261_121);
 const BLOCKS = envInteger("OFFHEAP_SHARED_BLOCKS", 200_000 / FEWER);

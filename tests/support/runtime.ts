@@ -31,6 +31,8 @@ export const os: string = process.platform;
 export const isLinux: boolean = os === "linux";
 /** Whether this is Windows, or Wine. */
 export const isWindows: boolean = os === "win32";
+/** Whether an emulator of another processor runs this: slowly, with less address space, and with memory of its own beside. */
+export const isEmulated: boolean = (process.env["OFFHEAP_RUNTIME"] ?? "") !== "";
 
 /** The root of the checkout as a URL that ends in a slash: `import("${rootUrl}mod.ts")` works in any child. */
 export const rootUrl: string = new URL("../../", import.meta.url).href;
