@@ -16,6 +16,7 @@ import {
   type PageSource,
   systemPageSource,
 } from "../mod.ts";
+import { fillUp } from "./support/heaps.ts";
 
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
@@ -45,14 +46,8 @@ function counting(
   };
 }
 
-/** Allocates until nothing is left, from large to small. */
-function fillUp(heap: Heap): Address[] {
-  const addresses: Address[] = [];
-  for (const size of [MIB, 64 * KIB, 4 * KIB, 64]) {
-    for (let address = heap.tryAllocate(size); address !== 0; address = heap.tryAllocate(size)) addresses.push(address);
-  }
-  return addresses;
-}
+/** From large to small. */
+const FILLING = [MIB, 64 * KIB, 4 * KIB, 64];
 
 describe("defects of Heap that were mended", () => {
   const budgets: readonly [string, () => PageSource][] = [
@@ -63,7 +58,7 @@ describe("defects of Heap that were mended", () => {
     it(`a failing tryAllocate() over ${name} searched in twenty steps, each an exception`, () => {
       const { source, counts } = counting(make());
       using heap = new Heap({ source });
-      fillUp(heap);
+      fillUp(heap, ...FILLING);
       for (const size of [64, 4 * KIB, 64 * KIB, MIB, 8 * MIB]) {
         const before = { ...counts };
         for (let i = 0; i < 10; i++) assertEquals(heap.tryAllocate(size), 0);
@@ -79,7 +74,7 @@ describe("defects of Heap that were mended", () => {
     using heap = new Heap({ source });
     {
       using other = new Heap({ source });
-      fillUp(other);
+      fillUp(other, ...FILLING);
       assertEquals(heap.tryAllocate(64), 0);
       assertEquals(heap.tryAllocate(3 * MIB), 0);
     }
@@ -93,10 +88,10 @@ describe("defects of Heap that were mended", () => {
     const source = fixedPageSource(new ArrayBuffer(8 * MIB));
     using heap = new Heap({ source });
     const piece = source.reserve(4 * MIB, 65_536);
-    const before = fillUp(heap);
+    const before = fillUp(heap, ...FILLING);
     assertEquals(heap.tryAllocate(64), 0);
     source.unmap(piece, 4 * MIB);
-    const after = fillUp(heap);
+    const after = fillUp(heap, ...FILLING);
     const bytes = (addresses: Address[]): number => addresses.reduce((sum, one) => sum + heap.usableSize(one), 0);
     assert(bytes(after) > 3 * MIB, `${bytes(before)} bytes before, ${bytes(after)} after`);
     heap.check();
