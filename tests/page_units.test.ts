@@ -1,23 +1,14 @@
 /**
- * Units of pages that hold nothing live: which they are, that they go back and nothing else does, and what is noted of it.
+ * Units of pages that hold nothing live: which they are, that they go back and nothing else does, and what is noted of
+ * it. What a heap does with them is in heap_page_units.test.ts.
  *
  * @module
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import {
-  type Address,
-  failingPageSource,
-  fixedPageSource,
-  Heap,
-  type HeapOptions,
-  OutOfMemoryError,
-  type PageSource,
-  systemPageSource,
-} from "../mod.ts";
-import { AddressRange } from "../src/address_range.ts";
+import { OutOfMemoryError } from "../mod.ts";
 import { CorruptionError } from "../src/errors.ts";
-import { EXTENDED, LINKS, LIVE, liveLink, LOOKED, NO_PAGE, STATE, UNTOUCHED } from "../src/page_table.ts";
+import { EXTENDED, LINKS, LIVE, LOOKED, NO_PAGE, STATE, UNTOUCHED } from "../src/page_table.ts";
 import {
   countUnits,
   firstStretch,
@@ -28,20 +19,10 @@ import {
   unusedUnits,
   wholeSteps,
 } from "../src/page_units.ts";
-import { reserveRange } from "../src/region.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, classFor } from "../src/size_class.ts";
-import { SmallPages } from "../src/small_pages.ts";
+import type { SmallPages } from "../src/small_pages.ts";
 import { Prng } from "./support/prng.ts";
-import { Recorder } from "./support/recording_source.ts";
-
-const LINK = liveLink(16, 0);
-const PAGE = 65_536;
-
-/** Pages over a fixed buffer, which is never asked to give anything back: the tests are what is called to do that. */
-function makePages(count = 16): SmallPages {
-  const source = fixedPageSource(new ArrayBuffer(count * PAGE));
-  return new SmallPages(source, new AddressRange(source, reserveRange(source, count * PAGE, count * PAGE)));
-}
+import { checkPages, freeSlot, LINK, makePages, pageOf, takeSlots } from "./support/small_pages.ts";
 
 /** The stretches of `step` units and more, as the first unit and the one after the last. */
 function stretches(units: number, step: number): { readonly from: number; readonly to: number }[] {
@@ -54,32 +35,18 @@ function stretches(units: number, step: number): { readonly from: number; readon
   return found;
 }
 
-/** The page of a granule. */
-function pageOf(granule: number): number {
-  return (granule >>> 8) & -16;
-}
-
-function free(pages: SmallPages, granule: number): void {
-  pages.free(granule, pages.liveLink(granule));
-}
-
-function check(pages: SmallPages): void {
-  pages.range.check();
-  pages.check();
-}
-
 /** What goes back of the pages now: the units. */
 function discarded(pages: SmallPages, step = 1): number[] {
   const units: number[] = [];
   pages.discardUnused((unit, count) => units.push(...Array.from({ length: count }, (_, i) => unit + i)), step);
-  check(pages);
+  checkPages(pages);
   return units;
 }
 
 /** A full page of slots of `size` bytes that is not current, and the granules of its slots. */
 function fullPage(pages: SmallPages, size: number): { readonly page: number; readonly slots: number[] } {
   const sizeClass = classFor(size, 16);
-  const slots = Array.from({ length: CLASS_SLOTS[sizeClass]! }, () => pages.allocate(sizeClass, LINK));
+  const slots = takeSlots(pages, sizeClass, CLASS_SLOTS[sizeClass]!);
   pages.allocate(sizeClass, LINK);
   return { page: pageOf(slots[0]!), slots };
 }
@@ -127,7 +94,7 @@ describe("units of a page", () => {
         const { page, slots } = fullPage(pages, granules * 16);
         const kept = slots.filter((granule) => {
           if (random.chance(300 / slots.length)) return true;
-          free(pages, granule);
+          freeSlot(pages, granule);
           return false;
         });
         for (const granule of kept) if (random.chance(50)) pages.delay(granule, pages.liveLink(granule));
@@ -139,7 +106,7 @@ describe("units of a page", () => {
         if (pages.range.pages[page + LINKS] === 0) assertEquals(kept, [], what);
         else assertEquals(unusedUnits(pages.range.pages, pages.links, page), unused, what);
       }
-      check(pages);
+      checkPages(pages);
     });
   }
 });
@@ -150,12 +117,12 @@ describe("SmallPages.discardUnused()", () => {
     const { page, slots } = fullPage(pages, 1024);
     assertEquals(discarded(pages), [], "a full page");
     // 64 slots, 4 a unit: those of units 0, 1 (its last) and 5 stay.
-    for (const [slot, granule] of slots.entries()) if (![0, 7, 20].includes(slot)) free(pages, granule);
+    for (const [slot, granule] of slots.entries()) if (![0, 7, 20].includes(slot)) freeSlot(pages, granule);
     const untouched = pages.untouchedUnits;
     assertEquals(discarded(pages), [2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15].map((unit) => page + unit));
     assertEquals(pages.untouchedUnits - untouched, 13);
     assertEquals(discarded(pages), [], "nothing was freed since");
-    free(pages, slots[7]!);
+    freeSlot(pages, slots[7]!);
     assertEquals(discarded(pages), [page + 1]);
     assertEquals(pages.range.pages[page + UNTOUCHED], 0xffff & ~0b10_0001);
   });
@@ -163,36 +130,36 @@ describe("SmallPages.discardUnused()", () => {
   it("leaves idle and full pages alone, and makes a current one partial first", () => {
     const pages = makePages();
     const sizeClass = classFor(16_384, 16);
-    const slots = Array.from({ length: 12 }, () => pages.allocate(sizeClass, LINK));
-    for (const slot of [1, 2, 3, 9, 10]) free(pages, slots[slot]!);
+    const slots = takeSlots(pages, sizeClass, 12);
+    for (const slot of [1, 2, 3, 9, 10]) freeSlot(pages, slots[slot]!);
     assertEquals(pages.current(sizeClass), pageOf(slots[8]!));
     // The second page is full, the third current: it goes to the end of the list.
     const units = (slot: number, count: number) => Array.from({ length: count }, (_, i) => (slots[slot]! >>> 8) + i);
     assertEquals(discarded(pages), [...units(1, 12), ...units(9, 8)]);
     assertEquals(pages.current(sizeClass), NO_PAGE);
-    free(pages, slots[0]!);
+    freeSlot(pages, slots[0]!);
     assert(pages.idleUnits > 0);
     assertEquals(discarded(pages), []);
     assertEquals(
-      Array.from({ length: 2 }, () => pages.allocate(sizeClass, LINK)).sort(),
+      takeSlots(pages, sizeClass, 2).sort(),
       [slots[9]!, slots[10]!].sort(),
     );
-    check(pages);
+    checkPages(pages);
   });
 
   it("leaves a current page alone that is empty, whose slots are all live, or that has nothing to give", () => {
     const pages = makePages();
     // Five slots of 12 KiB leave a unit that none reaches; it was written as another class's.
     const [sizeClass, other] = [classFor(12_288, 16), classFor(16_384, 16)];
-    const written = Array.from({ length: 5 }, () => pages.allocate(other, LINK));
-    for (const granule of written) free(pages, granule);
+    const written = takeSlots(pages, other, 5);
+    for (const granule of written) freeSlot(pages, granule);
     const empty = pages.current(other);
-    const slots = Array.from({ length: 5 }, () => pages.allocate(sizeClass, LINK));
+    const slots = takeSlots(pages, sizeClass, 5);
     const page = pages.current(sizeClass);
     assertEquals([page, pages.range.pages[page + UNTOUCHED]], [pageOf(written[0]!), 0]);
     assertEquals(discarded(pages), []);
     assertEquals([pages.current(sizeClass), pages.current(other)], [page, empty]);
-    free(pages, slots[4]!);
+    freeSlot(pages, slots[4]!);
     assertEquals(discarded(pages), [12, 13, 14, 15].map((unit) => page + unit));
     assertEquals(pages.current(sizeClass), NO_PAGE);
     assertEquals(pages.allocate(sizeClass, LINK), slots[4]!);
@@ -203,16 +170,16 @@ describe("SmallPages.discardUnused()", () => {
     const pages = makePages(4);
     // The whole of a page is written as that of another class.
     const other = classFor(16_384, 16);
-    const written = Array.from({ length: 4 }, () => pages.allocate(other, LINK));
+    const written = takeSlots(pages, other, 4);
     pages.allocate(other, LINK);
-    for (const granule of written) free(pages, granule);
+    for (const granule of written) freeSlot(pages, granule);
     const sizeClass = classFor(3584, 16);
     const first = pages.allocate(sizeClass, LINK);
     assertEquals(pageOf(first), pageOf(written[0]!));
     assertEquals(pages.range.pages[pageOf(first) + UNTOUCHED], 0);
-    const slots = [first, ...Array.from({ length: 17 }, () => pages.allocate(sizeClass, LINK))];
+    const slots = [first, ...takeSlots(pages, sizeClass, 17)];
     assert(pages.allocate(sizeClass, LINK) !== -1);
-    for (const [slot, granule] of slots.entries()) if (slot !== 3) free(pages, granule);
+    for (const [slot, granule] of slots.entries()) if (slot !== 3) freeSlot(pages, granule);
     // Slot 3 is from byte 10,752 to 14,336.
     assertEquals(
       discarded(pages),
@@ -224,19 +191,19 @@ describe("SmallPages.discardUnused()", () => {
     const pages = makePages();
     const { page, slots } = fullPage(pages, 4096);
     for (const granule of slots.slice(2)) pages.delay(granule, pages.liveLink(granule));
-    free(pages, slots[1]!);
+    freeSlot(pages, slots[1]!);
     assertEquals(discarded(pages), [page + 1]);
     for (const granule of slots.slice(8)) pages.freeDelayed(granule);
     assertEquals(discarded(pages), [8, 9, 10, 11, 12, 13, 14, 15].map((unit) => page + unit));
-    free(pages, slots[0]!);
+    freeSlot(pages, slots[0]!);
     for (const granule of slots.slice(2, 8)) pages.freeDelayed(granule);
-    check(pages);
+    checkPages(pages);
   });
 
   it("whole OS pages only", () => {
     const pages = makePages();
     const { page, slots } = fullPage(pages, 1024);
-    for (const [slot, granule] of slots.entries()) if (![0, 20].includes(slot)) free(pages, granule);
+    for (const [slot, granule] of slots.entries()) if (![0, 20].includes(slot)) freeSlot(pages, granule);
     assertEquals(discarded(pages, 16), []);
     assertEquals(discarded(pages, 32), []);
     const [table, looked] = [pages.range.pages, page + LOOKED];
@@ -251,8 +218,8 @@ describe("SmallPages.discardUnused()", () => {
     for (const [step, units] of [[1, [4]], [2, [4, 5]], [4, [4, 5, 6, 7]], [8, []]] as const) {
       const pages = makePages();
       // The list of the current page ends with unit 4.
-      const slots = Array.from({ length: 20 }, () => pages.allocate(classFor(1024, 16), LINK));
-      for (const granule of slots.slice(16)) free(pages, granule);
+      const slots = takeSlots(pages, classFor(1024, 16), 20);
+      for (const granule of slots.slice(16)) freeSlot(pages, granule);
       const page = pageOf(slots[0]!);
       assertEquals(discarded(pages, step), units.map((unit) => page + unit), `${step} units an OS page`);
       assertEquals(discarded(pages, step), [], "once");
@@ -264,17 +231,17 @@ describe("SmallPages.discardUnused()", () => {
     const pages = makePages();
     const sizeClass = classFor(1024, 16);
     const { page, slots } = fullPage(pages, 1024);
-    for (const granule of slots.slice(1)) free(pages, granule);
+    for (const granule of slots.slice(1)) freeSlot(pages, granule);
     const before = pages.untouchedUnits;
     assertEquals(discarded(pages).length, 15);
     // The current page has three slots in its list, then the partial one is the next.
-    const taken = Array.from({ length: 4 }, () => pages.allocate(sizeClass, LINK));
+    const taken = takeSlots(pages, sizeClass, 4);
     assertEquals([pages.current(sizeClass), pageOf(taken[3]!)], [page, page]);
     assertEquals([pages.untouchedUnits, pages.range.pages[page + UNTOUCHED]], [before, 0]);
-    check(pages);
+    checkPages(pages);
     while (pages.current(sizeClass) === page) taken.push(pages.allocate(sizeClass, LINK));
     assertEquals(discarded(pages).length, 0, "it is full");
-    for (const granule of taken) if (pageOf(granule) === page) free(pages, granule);
+    for (const granule of taken) if (pageOf(granule) === page) freeSlot(pages, granule);
     assertEquals(discarded(pages).length, 15);
   });
 
@@ -282,33 +249,33 @@ describe("SmallPages.discardUnused()", () => {
     const pages = makePages();
     const sizeClass = classFor(4096, 16);
     const { page, slots } = fullPage(pages, 4096);
-    for (const slot of [1, 4, 5, 6, 7, 12, 13, 14]) free(pages, slots[slot]!);
+    for (const slot of [1, 4, 5, 6, 7, 12, 13, 14]) freeSlot(pages, slots[slot]!);
     assertEquals(discarded(pages).length, 8);
-    for (const slot of [0, 2, 3, 8, 9, 10, 11, 15]) free(pages, slots[slot]!);
+    for (const slot of [0, 2, 3, 8, 9, 10, 11, 15]) freeSlot(pages, slots[slot]!);
     const { runs } = pages.range;
     const [written, untouched] = [runs.writtenUnits, pages.untouchedUnits];
     pages.releaseIdle(false);
-    check(pages);
+    checkPages(pages);
     // The run after it is the current page.
     assertEquals([runs.writtenUnits - written, pages.untouchedUnits - untouched], [16 - 4, -8]);
     assert(pages.current(sizeClass) !== page);
     const again = pages.allocate(classFor(16_384, 16), LINK);
     assertEquals(pageOf(again), page);
     assertEquals(pages.range.pages[page + UNTOUCHED], 0b1111_0000, "the gap is known where it is");
-    check(pages);
+    checkPages(pages);
   });
 
   it("what cannot be given back stays as it is, is counted as that, and is tried again", () => {
     const pages = makePages();
     const { page, slots } = fullPage(pages, 4096);
-    for (const slot of [1, 5, 9]) free(pages, slots[slot]!);
+    for (const slot of [1, 5, 9]) freeSlot(pages, slots[slot]!);
     const given: number[] = [];
     const refuse = (unit: number) => {
       if (given.length === 1) throw new OutOfMemoryError("no", 4096);
       given.push(unit);
     };
     assertThrows(() => pages.discardUnused(refuse, 1), OutOfMemoryError);
-    check(pages);
+    checkPages(pages);
     assertEquals(given, [page + 1]);
     assertEquals(pages.range.pages[page + UNTOUCHED], 0b10);
     assertEquals(discarded(pages), [page + 5, page + 9]);
@@ -329,7 +296,7 @@ describe("SmallPages.discardUnused()", () => {
         } else {
           const granule = [...live.keys()][random.below(live.size)]!;
           live.delete(granule);
-          free(pages, granule);
+          freeSlot(pages, granule);
         }
         if (random.chance(5)) {
           pages.discardUnused((unit, count) => {
@@ -340,7 +307,7 @@ describe("SmallPages.discardUnused()", () => {
           }, random.chance(80) ? 1 : 2);
         }
         if (random.chance(1)) pages.releaseIdle(random.chance(50));
-        check(pages);
+        checkPages(pages);
       }
       assert(given > 10, `seed ${seed}: ${given} units`);
     });
@@ -352,7 +319,7 @@ describe("SmallPages.check() and units", () => {
   function populated(): { pages: SmallPages; page: number; current: number } {
     const pages = makePages();
     const { page, slots } = fullPage(pages, 4096);
-    for (const granule of slots.slice(3)) free(pages, granule);
+    for (const granule of slots.slice(3)) freeSlot(pages, granule);
     assertEquals(discarded(pages).length, 13);
     return { pages, page, current: pages.current(classFor(4096, 16)) };
   }
@@ -369,7 +336,7 @@ describe("SmallPages.check() and units", () => {
     const { pages, page } = populated();
     const granule = (page << 8) + 512;
     pages.delay(granule, pages.liveLink(granule));
-    check(pages);
+    checkPages(pages);
     pages.range.pages[page + UNTOUCHED]! ^= 0b1100;
     assertThrows(() => pages.check(), CorruptionError, "its unit 2 is untouched, and a live slot lies in it");
   });
@@ -395,131 +362,7 @@ describe("SmallPages.check() and units", () => {
     table[page + UNTOUCHED]! ^= 1 << 9;
     assertThrows(() => pages.check(), CorruptionError, "units are untouched, ");
     table[page + UNTOUCHED]! ^= 1 << 9;
-    check(pages);
+    checkPages(pages);
     assert((table[page + STATE]! >>> 12) === 3 && pages.links[table[page + LINKS]!]! >= LIVE);
-  });
-});
-
-/** A source that says where memory was given back. */
-function watched(source: PageSource = systemPageSource()): { source: PageSource; given: [Address, number][] } {
-  const given: [Address, number][] = [];
-  const discard = (address: Address, byteLength: number) => {
-    source.discard(address, byteLength);
-    given.push([address, byteLength]);
-  };
-  return { source: { ...source, discard }, given };
-}
-
-/** Which of the places given back lie in a page that has a live block. */
-function insidePages(heap: Heap, given: readonly [Address, number][]): [Address, number][] {
-  const used = new Set(Array.from(heap.blocks(), ({ address }) => Math.floor(address / PAGE)));
-  return given.filter(([address]) => used.has(Math.floor(address / PAGE)));
-}
-
-/**
- * Writes blocks of 512 bytes, then frees all but those in the first of each 16 KiB. Returns what is left, and a function that
- * verifies it.
- */
-function sparse(heap: Heap, count: number): { kept: Address[]; verify: () => void } {
-  const all = Array.from({ length: count }, () => heap.allocate(512));
-  for (const address of all) heap.view(address).fill(address / 512);
-  const kept = all.filter((address) => address % 16_384 < 512);
-  for (const address of all) if (address % 16_384 >= 512) heap.free(address);
-  const verify = () => {
-    heap.check();
-    for (const address of kept) {
-      const bytes = heap.view(address);
-      assert(bytes.every((byte) => byte === ((address / 512) & 255)), `the block at ${address} has changed`);
-    }
-  };
-  return { kept, verify };
-}
-
-/** Takes and writes 2 MiB in blocks of another class. */
-function grow(heap: Heap): Address[] {
-  const blocks = Array.from({ length: 1000 }, () => heap.allocate(2048));
-  for (const address of blocks) heap.view(address).fill(0xee);
-  return blocks;
-}
-
-describe("Heap and units of pages", () => {
-  const KINDS: readonly (readonly [name: string, options: HeapOptions])[] = [
-    ["a plain heap", {}],
-    ["a heap that clears", { zeroOnFree: true }],
-    ["a secure heap", { secure: { seed: 7 } }],
-    ["a heap of random placement", { secure: { seed: 8, zeroOnFree: false, delayedReuse: false } }],
-  ];
-  for (const [name, options] of KINDS) {
-    it(`${name} gives them back when it grows, and its blocks stay as they are`, () => {
-      const { source, given } = watched();
-      using heap = new Heap({ ...options, source });
-      const { kept, verify } = sparse(heap, 8192);
-      given.length = 0;
-      const others = grow(heap);
-      verify();
-      const bytes = insidePages(heap, given).reduce((sum, [, byteLength]) => sum + byteLength, 0);
-      assert(bytes >= 2 ** 20, `${bytes} of some 3 MiB were given back`);
-      // What was given back is used again, and can be written as a whole.
-      const again = Array.from({ length: 4000 }, () => heap.allocate(512));
-      for (const address of again) heap.view(address).fill(0xdd);
-      verify();
-      for (const address of [...again, ...others, ...kept]) heap.free(address);
-      heap.check();
-    });
-  }
-
-  it("trim() gives them back, says so, and has nothing more to give then", () => {
-    const { source, given } = watched();
-    using heap = new Heap({ source });
-    const { verify } = sparse(heap, 8192);
-    const trimmed = heap.trim();
-    verify();
-    const bytes = insidePages(heap, given).reduce((sum, [, byteLength]) => sum + byteLength, 0);
-    assert(bytes >= 2.5 * 2 ** 20 && bytes <= trimmed, `${bytes} of ${trimmed}`);
-    assertEquals(heap.trim(), 0);
-    verify();
-  });
-
-  it("a heap that cannot give memory back grows all the same, and tries again", () => {
-    const source = failingPageSource(systemPageSource(), Infinity, { operations: ["discard"] });
-    using heap = new Heap({ source });
-    const { verify } = sparse(heap, 8192);
-    source.rearm(0);
-    grow(heap);
-    assert(source.failures > 0);
-    verify();
-    assertThrows(() => heap.trim(), Error);
-    verify();
-    source.rearm(Infinity);
-    assert(heap.trim() >= 2.5 * 2 ** 20);
-    verify();
-  });
-
-  for (const pageSize of [16_384, 65_536]) {
-    it(`gives whole OS pages of ${pageSize} bytes back`, () => {
-      const recorder = new Recorder(systemPageSource(), { pageSize });
-      {
-        using heap = new Heap({ source: recorder.source });
-        const all = Array.from({ length: 4096 }, () => heap.allocate(512));
-        const kept = all.filter((address) => address % PAGE < 512);
-        for (const address of all) if (!kept.includes(address)) heap.free(address);
-        grow(heap);
-        heap.trim();
-        // Of 64 KiB each with a block in the first 16 KiB, three quarters at most.
-        if (pageSize === 16_384) assert(recorder.releasedBytes >= 4096 * 512 / 2, `${recorder.releasedBytes}`);
-        heap.check();
-      }
-      assertEquals(recorder.complaint(), "");
-    });
-  }
-
-  it("a fixed buffer has nothing to gain from it", () => {
-    const { source, given } = watched(fixedPageSource(new ArrayBuffer(2 ** 23)));
-    using heap = new Heap({ source });
-    const { verify } = sparse(heap, 4096);
-    grow(heap);
-    heap.trim();
-    assertEquals(insidePages(heap, given), []);
-    verify();
   });
 });
