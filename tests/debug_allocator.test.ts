@@ -1,5 +1,6 @@
 /**
- * DebugAllocator beyond the contract: canaries to the byte, fills, sized frees, three stacks, leaks, scopes and reports.
+ * `DebugAllocator` beyond the contract: fills, sized frees, three stacks, what it remembers, the limit and its options.
+ * Canaries are in debug_canaries.test.ts, leaks in debug_leaks.test.ts.
  *
  * @module
  */
@@ -7,238 +8,21 @@ import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { afterEach, describe, it } from "@std/testing/bdd";
 import {
   AlignmentMismatchError,
-  type AllocatorError,
-  BucketAllocator,
   CorruptionError,
   DebugAllocator,
-  DisposedError,
   fixedPageSource,
   Heap,
   InvalidFreeError,
-  type LeakReport,
   OutOfMemoryError,
   QuarantineAllocator,
   setViolationHook,
   SizeMismatchError,
 } from "../mod.ts";
 import { framesOf } from "../src/allocation_site.ts";
-import { rootUrl, runSource } from "./support/runtime.ts";
+import { poke } from "./support/blocks.ts";
+import { collectViolations } from "./support/violations.ts";
 
 afterEach(() => void setViolationHook());
-
-/** A byte at any distance from a block, through the region that it lies in. */
-function poke(debug: DebugAllocator, address: number, offset: number, value: number): void {
-  const { buffer, byteOffset } = debug.view(address);
-  new Uint8Array(buffer)[byteOffset + offset] = value;
-}
-
-/** A byte as `poke` would find it. */
-function peek(debug: DebugAllocator, address: number, offset: number): number | undefined {
-  const { buffer, byteOffset } = debug.view(address);
-  return new Uint8Array(buffer)[byteOffset + offset];
-}
-
-/** Fails unless the error says that this byte of a block is wrong. */
-function assertByte(error: CorruptionError, address: number, offset: number, found: number): void {
-  assertEquals([error.byte?.address, error.byte?.offset, error.byte?.found], [address, offset, found]);
-  assert(error.message.includes(`offset ${offset} `), error.message);
-  assert(error.message.includes(`is 0x${found.toString(16).padStart(2, "0")} instead of 0xd`), error.message);
-}
-
-describe("DebugAllocator canaries", () => {
-  for (const size of [1, 13, 16, 100, 5000, 70_000]) {
-    it(`find a byte written 1, 8 and 32 bytes beyond a block of ${size} bytes at free, check, resize and dispose`, () => {
-      for (const offset of [-1, -8, -16, size, size + 7, size + 15]) {
-        const debug = new DebugAllocator(new Heap());
-        const address = debug.allocate(size);
-        debug.check();
-        poke(debug, address, offset, 0x41);
-        const actions = [
-          () => debug.check(),
-          () => debug.free(address),
-          () => debug.free(address),
-          () => debug.resize(address, size + 1),
-          () => debug.reallocate(address, size * 3),
-          () => debug.reallocate(address, 0),
-        ];
-        for (const action of actions) assertByte(assertThrows(action, CorruptionError), address, offset, 0x41);
-        assertEquals([debug.stats().liveBlocks, debug.view(address).length], [1, size]);
-        debug[Symbol.dispose](); // it was reported
-        assertThrows(() => debug.allocate(1), DisposedError);
-
-        const other = new DebugAllocator(new Heap());
-        const block = other.allocate(size);
-        poke(other, block, offset, 0x41);
-        assertByte(assertThrows(() => other[Symbol.dispose](), CorruptionError), block, offset, 0x41);
-        assertThrows(() => other.allocate(1), DisposedError);
-        other[Symbol.dispose]();
-      }
-    });
-  }
-
-  it("give the lowest byte of an overrun of 32, and the stack of the allocation", () => {
-    const debug = new DebugAllocator(new Heap());
-    function victim(): number {
-      const address = debug.allocate(100);
-      return address + 0; // so that Bun keeps the frame
-    }
-    const address = victim();
-    for (let i = 0; i < 32; i++) poke(debug, address, 100 + i, 1);
-    const error = assertThrows(() => debug.free(address), CorruptionError);
-    assertByte(error, address, 100, 1);
-    assertEquals(framesOf(error.byte?.allocatedAt)[0]?.functionName, "victim");
-    assertMatch(error.message, /allocated\n {4}at victim \(.*debug_allocator\.test\.ts:\d+:\d+\)/);
-    // Mended, it can be freed.
-    for (let i = 0; i < 16; i++) poke(debug, address, 100 + i, 0xdc);
-    for (let i = 16; i < 32; i++) poke(debug, address, 100 + i, 0xde);
-    debug.free(address);
-    debug[Symbol.dispose]();
-  });
-
-  it("watch the padding up to the end of the inner block, and the whole alignment before it", () => {
-    const debug = new DebugAllocator(new BucketAllocator({ sizes: [1024] }), { stacks: false });
-    const address = debug.allocate(50, 256);
-    assertEquals([peek(debug, address, -256), peek(debug, address, 50), peek(debug, address, 66)], [0xdc, 0xdc, 0xde]);
-    for (const offset of [-256, 70]) {
-      const before = peek(debug, address, offset)!;
-      poke(debug, address, offset, 7);
-      assertByte(assertThrows(() => debug.check(), CorruptionError), address, offset, 7);
-      poke(debug, address, offset, before);
-    }
-    debug[Symbol.dispose]();
-  });
-
-  it("report every damaged block at dispose, in one error", () => {
-    const debug = new DebugAllocator(new Heap());
-    const blocks = [10, 20, 30].map((size) => debug.allocate(size));
-    poke(debug, blocks[0]!, -1, 1);
-    poke(debug, blocks[2]!, 30, 2);
-    const error = assertThrows(() => debug[Symbol.dispose](), CorruptionError);
-    assertByte(error, blocks[0]!, -1, 1);
-    assertMatch(error.message, /and 1 more/);
-    const { errors } = error.cause as AggregateError;
-    assertEquals(errors.map(({ byte }) => byte.address), [blocks[0], blocks[2]]);
-  });
-
-  it("give each to a hook that returns, and go on", () => {
-    const seen: AllocatorError[] = [];
-    setViolationHook((violation) => void seen.push(violation));
-    const debug = new DebugAllocator(new Heap());
-    const address = debug.allocate(10);
-    poke(debug, address, 10, 1);
-    debug.free(address);
-    debug.free(address);
-    assert(debug.owns(address));
-    poke(debug, debug.allocate(20), 20, 1);
-    debug.check();
-    poke(debug, debug.allocate(30), 30, 1);
-    debug[Symbol.dispose]();
-    assertEquals(seen.map((violation) => (violation as CorruptionError).byte?.offset), [10, 10, 20, 30]);
-  });
-
-  it("notice an inner allocator that was used directly, and dispose it all the same", () => {
-    const inner = new Heap();
-    const debug = new DebugAllocator(inner);
-    const address = debug.allocate(10);
-    inner.free(address - 16);
-    const second = debug.allocate(1000);
-    assertThrows(() => debug.check(), CorruptionError, "the inner allocator has freed it");
-    inner.free(second - 16);
-    const error = assertThrows(() => debug[Symbol.dispose](), CorruptionError, "the inner allocator has freed it");
-    assertEquals([error.message.includes(second.toString(16)), error.cause], [true, undefined]);
-    assertThrows(() => inner.allocate(1), DisposedError);
-  });
-});
-
-describe("what a DebugAllocator has reported", () => {
-  it("is not thrown again on leaving the scope: the error of free() arrives as it is, and not a SuppressedError", () => {
-    const error = assertThrows(() => {
-      using debug = new DebugAllocator(new Heap());
-      const address = debug.allocate(100);
-      poke(debug, address, 100, 7);
-      debug.free(address);
-    });
-    assert(error instanceof CorruptionError, `${error}`);
-    assertMatch(error.message, /^Cannot free /);
-  });
-
-  for (const method of ["free", "check"] as const) {
-    it(`does not hide the program's own error when ${method}() has reported it`, () => {
-      const mine = new Error("mine");
-      const error = assertThrows(() => {
-        using debug = new DebugAllocator(new Heap());
-        const address = debug.allocate(100);
-        poke(debug, address, 100, 7);
-        assertThrows(() => debug[method](address), CorruptionError);
-        throw mine;
-      });
-      assertEquals(error, mine);
-    });
-  }
-
-  it("by the free of a NativeBuffer is not thrown again by the DebugAllocator that it is of", () => {
-    const mine = new Error("mine");
-    const error = assertThrows(() => {
-      using debug = new DebugAllocator(new Heap());
-      using buffer = debug.buffer(100);
-      const beside = debug.allocate(100); // a view of the buffer itself ends where that does
-      poke(debug, beside, buffer.address + 100 - beside, 7);
-      throw mine;
-    }) as SuppressedError;
-    assert(error.error instanceof CorruptionError, `${error.error}`);
-    assertEquals(error.suppressed, mine);
-  });
-
-  it("what was not reported is, at dispose: with another error on its way, both are in a SuppressedError", () => {
-    const mine = new Error("mine");
-    const error = assertThrows(() => {
-      using debug = new DebugAllocator(new Heap());
-      poke(debug, debug.allocate(100), 100, 7);
-      throw mine;
-    }) as SuppressedError;
-    assertEquals([error.name, error.suppressed === mine], ["SuppressedError", true]);
-    assert(error.error instanceof CorruptionError, `${error.error}`);
-  });
-
-  it("is reported again by check() when another byte or value is found, or the block was intact in between", () => {
-    using debug = new DebugAllocator(new Heap());
-    const address = debug.allocate(100);
-    const seen: [number, number][] = [];
-    setViolationHook((violation) => {
-      const { offset, found } = (violation as CorruptionError).byte!;
-      seen.push([offset, found]);
-    });
-    const write = (offset: number, value: number): void => {
-      poke(debug, address, offset, value);
-      debug.check();
-      debug.check();
-    };
-    write(110, 1);
-    write(110, 2);
-    write(105, 1);
-    write(107, 1); // behind the first that was changed: the block is known to be damaged
-    assertEquals(seen, [[110, 1], [110, 2], [105, 1]]);
-    for (const offset of [105, 107, 110]) poke(debug, address, offset, 0xdc);
-    debug.check();
-    write(105, 1);
-    assertEquals(seen.length, 4);
-    poke(debug, address, 105, 0xdc);
-    assert(debug.resize(address, 101)); // looks at the block, too
-    write(105, 1);
-    assertEquals(seen.length, 5);
-  });
-
-  it("of a block that was lost is not reported again when its address is given out", () => {
-    const inner = new Heap();
-    using debug = new DebugAllocator(inner);
-    const address = debug.allocate(100);
-    inner.free(address - 16);
-    assertThrows(() => debug.check(), CorruptionError, "the inner allocator has freed it");
-    assertEquals(debug.allocate(100), address);
-    assertEquals(debug.stats().liveBlocks, 1);
-    debug.free(address);
-  });
-});
 
 describe("DebugAllocator fills", () => {
   it("fresh blocks with 0xD0 and freed ones with 0xDF, over their whole length, small and large and aligned", () => {
@@ -378,11 +162,7 @@ describe("DebugAllocator.free()", () => {
       const { bytes } = buffer;
       debug.freeArray(stale);
       stale[3] = 1;
-      const seen: AllocatorError[] = [];
-      setViolationHook((violation) => {
-        seen.push(violation);
-        if (!hookReturns) throw violation;
-      });
+      const seen = collectViolations(hookReturns);
       if (hookReturns) {
         buffer.free(); // the violation is that of the block which leaves the quarantine
         assertEquals([buffer.freed, bytes.length], [true, 0]);
@@ -409,11 +189,7 @@ describe("DebugAllocator.free()", () => {
       poke(inner, beyond!.address, beyond!.requestedSize, 1);
       poke(inner, [...inner.blocks()][0]!.address, -1, 1);
       const before = debug.stats();
-      const seen: AllocatorError[] = [];
-      setViolationHook((violation) => {
-        seen.push(violation);
-        if (!hookReturns) throw violation;
-      });
+      const seen = collectViolations(hookReturns);
       for (const action of [() => buffer.free(), () => debug.free(moving)]) {
         if (hookReturns) action();
         else assertThrows(action, CorruptionError);
@@ -455,109 +231,6 @@ describe("DebugAllocator limit", () => {
     assertEquals(debug.resize(second, 401), false);
     debug.free(first);
     debug.free(debug.reallocate(second, 1000));
-  });
-});
-
-describe("DebugAllocator leaks", () => {
-  it("are the live blocks by site, and reported at dispose to a function", () => {
-    const reports: LeakReport[] = [];
-    const debug = new DebugAllocator(new Heap(), { reportLeaks: (report) => void reports.push(report) });
-    const blocks: number[] = [];
-    function leaky(): void {
-      blocks.push(debug.allocate(1000));
-      blocks.push(debug.allocate(1000));
-    }
-    for (let i = 0; i < 3; i++) leaky();
-    debug.free(debug.allocate(50));
-    debug.allocate(7);
-    const report = debug.leaks();
-    assertEquals([report.count, report.bytes, report.sites.length], [7, 6007, 3]);
-    assertEquals(report.sites.map(({ count, bytes }) => [count, bytes]), [[3, 3000], [3, 3000], [1, 7]]);
-    assertEquals(report.sites[0]!.frames[0]!.functionName, "leaky");
-    assertEquals(report.sites[0]!.blocks.map(({ address }) => address), blocks.filter((_, i) => i % 2 === 0));
-    assertEquals(reports, []);
-    debug[Symbol.dispose]();
-    debug[Symbol.dispose]();
-    assertEquals(reports.map(({ count, bytes }) => [count, bytes]), [[7, 6007]]);
-  });
-
-  it("are not reported where there are none, nor where nobody asked", () => {
-    let reports = 0;
-    new DebugAllocator(new Heap(), { reportLeaks: () => void reports++ })[Symbol.dispose]();
-    const written: unknown[] = [];
-    const { error } = console;
-    console.error = (...words: unknown[]) => void written.push(words);
-    try {
-      const debug = new DebugAllocator(new Heap());
-      debug.allocate(10);
-      debug[Symbol.dispose]();
-      assertEquals([reports, written], [0, []]);
-      const asked = new DebugAllocator(new Heap(), { reportLeaks: true });
-      asked.allocate(10);
-      asked[Symbol.dispose]();
-    } finally {
-      console.error = error;
-    }
-    assertEquals(written.length, 1);
-    assertMatch(`${written[0]}`, /1 site, 1 block, 10 bytes are not freed/);
-  });
-
-  it("of a scope are the blocks that were allocated in it, reallocated ones as old as they were", () => {
-    using debug = new DebugAllocator(new Heap());
-    const old = debug.allocate(10);
-    const reports: LeakReport[] = [];
-    let moved = 0;
-    {
-      using scope = debug.scope((report) => void reports.push(report));
-      moved = debug.reallocate(old, 100_000);
-      assert(moved !== old);
-      assertEquals(scope.leaks().count, 0);
-      debug.free(debug.allocate(30));
-      debug.allocate(20);
-    }
-    assertEquals(reports.map(({ count, bytes }) => [count, bytes]), [[1, 20]]);
-    {
-      using _clean = debug.scope((report) => void reports.push(report));
-      debug.free(debug.allocate(1));
-      debug.free(moved);
-    }
-    assertEquals(reports.length, 1);
-  });
-
-  it("are reported although the report throws, and damage beside it", () => {
-    const debug = new DebugAllocator(new Heap(), {
-      reportLeaks() {
-        throw new Error("no room in the log");
-      },
-    });
-    const inner = debug.allocate(10);
-    assertThrows(() => debug[Symbol.dispose](), Error, "no room in the log");
-    assertThrows(() => debug.free(inner), DisposedError);
-  });
-
-  it("are written when the program ends, by itself or by exit(), unless it was disposed", async () => {
-    for (const end of ["", "process.exit(0);"]) {
-      const { code, stdout, stderr } = await runSource(`
-        import process from "node:process";
-        import { DebugAllocator, Heap } from "${rootUrl}mod.ts";
-        const options = { leaksAtExit: true };
-        const left = new DebugAllocator(new Heap(), options);
-        function forgets() { const block = [left.allocate(1234)]; return block.length; }
-        forgets();
-        new DebugAllocator(new Heap(), options).free(0);
-        const disposed = new DebugAllocator(new Heap(), { leaksAtExit: true, reportLeaks() {} });
-        disposed.allocate(99);
-        disposed[Symbol.dispose]();
-        console.log("the end");
-        ${end}
-      `);
-      assertEquals([code, stdout.trim()], [0, "the end"]);
-      assertMatch(
-        stderr,
-        /^1 site, 1 block, 1,234 bytes are not freed\n\n1,234 bytes in 1 block: 0x\w+\n {4}at forgets /,
-      );
-      assert(!stderr.includes(" 99 "), stderr);
-    }
   });
 });
 

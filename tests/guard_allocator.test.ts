@@ -1,13 +1,13 @@
 /**
- * `GuardAllocator` beyond the contract: where blocks lie, what is found in their slack, what becomes of freed ones, and
- * which ones are guarded. That guard pages stop what touches them is in guard_death.test.ts.
+ * `GuardAllocator` beyond the contract: its options, where blocks lie, what becomes of freed ones, and which ones are
+ * guarded. What is found in their slack is in guard_slack.test.ts; that guard pages stop what touches them in
+ * guard_death.test.ts.
  *
  * @module
  */
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { afterEach, describe, it } from "@std/testing/bdd";
+import { describe, it } from "@std/testing/bdd";
 import {
-  type AllocatorError,
   brkPageSource,
   CorruptionError,
   DisposedError,
@@ -19,31 +19,16 @@ import {
   InvalidFreeError,
   limitedPageSource,
   OutOfMemoryError,
-  setViolationHook,
   systemPageSource,
   type TypedArray,
   type TypedArrayConstructor,
   UnsupportedPlatformError,
 } from "../mod.ts";
+import { allocateHere, freeHere } from "./support/blocks.ts";
 import { Recorder } from "./support/recording_source.ts";
 import { isLinux, isWindows, mappingCount } from "./support/runtime.ts";
 
 const { pageSize } = systemPageSource();
-
-afterEach(() => void setViolationHook());
-
-/** Writes bytes behind the allocator's back, as native code would. */
-function scribble(address: number, ...bytes: number[]): void {
-  const source = systemPageSource();
-  const wrapped = source.wrap(address, bytes.length);
-  wrapped.set(bytes);
-  source.unwrap(wrapped);
-}
-
-/** The violation that an action throws. */
-function violationOf<T extends AllocatorError>(action: () => unknown, type: new (...args: never[]) => T): T {
-  return assertThrows(action, type as unknown as new (...args: unknown[]) => T);
-}
 
 describe("placement of guarded blocks", () => {
   it("is no wrapper: an allocator as its options is a TypeError", () => {
@@ -111,146 +96,20 @@ describe("placement of guarded blocks", () => {
   });
 });
 
-describe("slack of guarded blocks", () => {
-  it("free() reports the first byte written behind a block or before it, with its offset, and leaves the block", () => {
-    using guard = new GuardAllocator();
-    for (const [offset, length] of [[13, 1], [14, 2], [15, 1], [-1, 1], [-8, 8], [-32, 32]] as const) {
-      const address = guard.allocate(13);
-      scribble(address + offset, ...new Array<number>(length).fill(0x41));
-      const error = violationOf(() => guard.free(address), CorruptionError);
-      assertEquals(error.byte, {
-        address,
-        offset,
-        expected: 0xde,
-        found: 0x41,
-        allocatedAt: undefined,
-        freedAt: undefined,
-      });
-      assertStringIncludes(error.message, `at offset ${offset} (0x${(address + offset).toString(16)}) is 0x41`);
-      assert(guard.owns(address), "a damaged block was freed");
-      scribble(address + offset, ...new Array<number>(length).fill(0xde));
-      guard.free(address);
-    }
-  });
-
-  it("resize(), reallocate() and check() report it too, and a hook that returns leaves everything as it is", () => {
-    using guard = new GuardAllocator({ placement: "start" });
-    const address = guard.allocate(100);
-    scribble(address + 100, 0);
-    for (const call of [() => guard.check(), () => guard.resize(address, 50), () => guard.reallocate(address, 200)]) {
-      assertEquals(violationOf(call, CorruptionError).byte?.offset, 100);
-    }
-    const reported: AllocatorError[] = [];
-    setViolationHook((violation) => void reported.push(violation));
-    guard.free(address);
-    assertThrows(() => guard.reallocate(address, 0), CorruptionError);
-    assertEquals([reported.length, guard.owns(address), guard.stats().liveBlocks], [2, true, 1]);
-    scribble(address + 100, 0xde);
-    guard.check();
-    assertEquals(reported.length, 2);
-  });
-
-  it("what free() has thrown is not thrown again by check() and on leaving the scope", () => {
-    const error = assertThrows(() => {
-      using guard = new GuardAllocator();
-      const address = guard.allocate(13);
-      scribble(address + 13, 7);
-      try {
-        guard.free(address);
-      } finally {
-        guard.check();
-      }
-    }, Error);
-    assert(error instanceof CorruptionError, `${error}`);
-    assertStringIncludes(error.message, "Cannot free 0x");
-  });
-
-  it("is reported again when another byte or value is found, or it was mended in between", () => {
-    using guard = new GuardAllocator({ placement: "start" });
-    const address = guard.allocate(100);
-    const reported: AllocatorError[] = [];
-    setViolationHook((violation) => void reported.push(violation));
-    for (const [offset, value, count] of [[105, 1, 1], [105, 1, 1], [105, 2, 2], [101, 1, 3], [103, 1, 3]] as const) {
-      scribble(address + offset, value);
-      guard.check();
-      assertEquals(reported.length, count);
-    }
-    scribble(address + 101, 0xde, 0xde, 0xde, 0xde, 0xde);
-    assert(guard.resize(address, 100)); // looks at the block, too
-    scribble(address + 101, 1);
-    guard.check();
-    assertEquals(reported.length, 4);
-    scribble(address + 101, 0xde);
-    guard.check();
-    scribble(address + 101, 1);
-    guard.check();
-    assertEquals(reported.length, 5);
-  });
-
-  it("dispose reports it when everything was given back", () => {
-    const recorder = new Recorder(systemPageSource());
-    const guard = new GuardAllocator({ source: recorder.source });
-    const [first, second] = [guard.allocate(5), guard.allocate(5)];
-    scribble(first - 1, 1);
-    scribble(second + 5, 2);
-    const reported: AllocatorError[] = [];
-    setViolationHook((violation) => void reported.push(violation));
-    guard[Symbol.dispose]();
-    assertEquals(reported.map((error) => (error as CorruptionError).byte?.offset), [-1, 5]);
-    assertEquals(recorder.complaint(), "");
-  });
-
-  it("of several blocks is reported by check() and dispose, in one error", () => {
-    for (const method of ["check", Symbol.dispose] as const) {
-      const guard = new GuardAllocator({ placement: "start" });
-      for (const size of [10, 20, 30]) scribble(guard.allocate(size) + size, 1);
-      const { cause } = assertThrows(() => guard[method](), CorruptionError, "and 2 more");
-      assertEquals((cause as AggregateError).errors.map(({ byte }) => byte.offset), [10, 20, 30]);
-      guard[Symbol.dispose]();
-    }
-  });
-
-  it("what resize() cuts off is slack, and what it adds is not", () => {
-    using guard = new GuardAllocator({ placement: "start" });
-    const address = guard.allocate(100);
-    const before = guard.view(address);
-    assertEquals(guard.resize(address, 60), true);
-    assertEquals([guard.usableSize(address), guard.view(address).length, before.length], [60, 60, 100]);
-    before[99] = 1; // a view from before: such a write is found, and hits nobody
-    assertEquals(violationOf(() => guard.free(address), CorruptionError).byte?.offset, 99);
-    before[99] = 0xde;
-    assertEquals(guard.resize(address, pageSize), true);
-    guard.view(address).fill(7);
-    guard.check();
-    assertEquals(guard.resize(address, pageSize + 1), false);
-    guard.free(address);
-    assertEquals(before.length, 0);
-  });
-});
-
 describe("freed guarded blocks", () => {
   it("are told from strangers, with their stacks if asked", () => {
     using guard = new GuardAllocator({ stacks: true });
-    function allocateHere(): number {
-      const address = guard.allocate(40);
-      guard.check(); // a call that is the last thing in a function has no frame in JavaScriptCore
-      return address;
-    }
-    function freeHere(address: number): void {
-      guard.free(address);
-      guard.check();
-    }
-    const address = allocateHere();
+    const address = allocateHere(guard, 40);
     const live = guard.allocate(40);
-    freeHere(address);
-    const error = violationOf(() => guard.free(address), InvalidFreeError);
+    freeHere(guard, address);
+    const error = assertThrows(() => guard.free(address), InvalidFreeError);
     assertEquals([error.kind, error.address], ["double", address]);
     assertStringIncludes(error.message, "the guarded block of 40 bytes is already freed\n  allocated\n");
     assertStringIncludes(error.message, "allocateHere");
     assertStringIncludes(error.message.slice(error.message.indexOf("  freed\n")), "freeHere");
     assert(error.allocatedAt instanceof Error && error.freedAt instanceof Error);
 
-    const inside = violationOf(() => guard.view(live + 8), InvalidFreeError);
+    const inside = assertThrows(() => guard.view(live + 8), InvalidFreeError);
     assertEquals([inside.kind, inside.freedAt], ["interior", undefined]);
     assertStringIncludes(
       inside.message,
@@ -265,7 +124,7 @@ describe("freed guarded blocks", () => {
         [address - 1, "1 byte before the freed"],
       ] as const
     ) {
-      const foreign = violationOf(() => guard.usableSize(beside), InvalidFreeError);
+      const foreign = assertThrows(() => guard.usableSize(beside), InvalidFreeError);
       assertEquals(foreign.kind, "foreign");
       assertStringIncludes(foreign.message, text);
     }
@@ -279,8 +138,8 @@ describe("freed guarded blocks", () => {
     for (const address of addresses) guard.free(address);
     assertEquals([guard.freedBlocks, guard.freedBytes, recorder.committedBytes], [3, 9 * pageSize, 0]);
     assertEquals(recorder.reservedBytes, 9 * pageSize);
-    assertEquals(violationOf(() => guard.free(addresses[0]!), InvalidFreeError).kind, "foreign");
-    assertEquals(violationOf(() => guard.free(addresses[1]!), InvalidFreeError).kind, "double");
+    assertEquals(assertThrows(() => guard.free(addresses[0]!), InvalidFreeError).kind, "foreign");
+    assertEquals(assertThrows(() => guard.free(addresses[1]!), InvalidFreeError).kind, "double");
 
     guard.free(guard.allocate(6 * pageSize)); // eight OS pages with its guard pages: two of three must go
     assertEquals([guard.freedBlocks, guard.freedBytes], [2, 11 * pageSize]);
@@ -410,7 +269,7 @@ describe("sampling", () => {
       assertEquals(guard.isGuarded(moved), array.length === 0, "a block changed sides, or did not move");
       assertEquals(new Float64Array(guard.view(moved).buffer, guard.view(moved).byteOffset, 10)[9], i);
       guard.free(moved);
-      assertEquals(violationOf(() => guard.free(moved), InvalidFreeError).kind, "double");
+      assertEquals(assertThrows(() => guard.free(moved), InvalidFreeError).kind, "double");
       const buffer = guard.buffer(50);
       assertEquals(guard.isGuarded(buffer.address), guard.usableSize(buffer.address) === 50);
       buffer.resize(60);
@@ -466,7 +325,7 @@ describe("new GuardAllocator()", () => {
   it("refuses sources whose memory cannot be made inaccessible", () => {
     const fixed = fixedPageSource(new ArrayBuffer(2 ** 20));
     for (const source of [fixed, limitedPageSource(fixed, 2 ** 19)]) {
-      const error = violationOf(() => new GuardAllocator({ source }), UnsupportedPlatformError);
+      const error = assertThrows(() => new GuardAllocator({ source }), UnsupportedPlatformError);
       assertStringIncludes(error.message, "cannot be made inaccessible");
       assertStringIncludes(error.message, source.name);
     }

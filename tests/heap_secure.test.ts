@@ -19,6 +19,7 @@ import { Blocks } from "../src/blocks.ts";
 import { DelayedFrees } from "../src/delayed_frees.ts";
 import { DELAYED, DELAYED_LINK } from "../src/page_table.ts";
 import { RandomNumbers } from "../src/random_numbers.ts";
+import { allocateMany } from "./support/blocks.ts";
 
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
@@ -32,11 +33,6 @@ const ONLY = {
 
 /** Small, large and parked, and large and merged. */
 const SIZES = [48, 5000, 100_000, 2 * MIB];
-
-/** The addresses of so many blocks. */
-function take(heap: Heap, count: number, size: number): Address[] {
-  return Array.from({ length: count }, () => heap.allocate(size));
-}
 
 function isZero(bytes: Uint8Array): boolean {
   return bytes.length > 0 && bytes.every((byte) => byte === 0);
@@ -131,7 +127,7 @@ describe("a secure Heap places at random", () => {
     using heap = new Heap({ secure: ONLY.random });
     for (const size of [16, 64, 1000, 16 * KIB]) {
       const slots = Math.min(4095, Math.floor(65_536 / heap.usableSize(heap.allocate(size))));
-      const rest = take(heap, slots - 1, size);
+      const rest = allocateMany(heap, slots - 1, size);
       const first = [...heap.blocks()].map((block) => block.address).filter((address) => !rest.includes(address)).at(
         -1,
       )!;
@@ -159,7 +155,7 @@ describe("a secure Heap places at random", () => {
 
   it("and hands a freed slot out again soon, but not next", () => {
     using heap = new Heap({ secure: { ...ONLY.random, seed: 4 } });
-    take(heap, 500, 64);
+    allocateMany(heap, 500, 64);
     let next = 0;
     for (let i = 0; i < 1600; i++) {
       const address = heap.allocate(64);
@@ -176,7 +172,7 @@ describe("a secure Heap places at random", () => {
   it("the same again from the same seed, and otherwise from another", () => {
     const orderOf = (secure: SecureOptions): number[] => {
       using heap = new Heap({ secure });
-      const [first, ...others] = take(heap, 100, 64);
+      const [first, ...others] = allocateMany(heap, 100, 64);
       return others.map((address) => address - first!);
     };
     assertEquals(orderOf({ ...ONLY.random, seed: 5 }), orderOf({ ...ONLY.random, seed: 5 }));
@@ -265,7 +261,7 @@ describe("a secure Heap delays reuse", () => {
 
   it("until trim(), which gives the memory back", () => {
     using heap = new Heap({ secure: { ...ONLY.delay, delayedReuse: { bytes: 64 * MIB } } });
-    const addresses = take(heap, 40, MIB);
+    const addresses = allocateMany(heap, 40, MIB);
     for (const address of addresses) heap.free(address);
     heap.check();
     assert(heap.stats().committedBytes > 40 * MIB);
@@ -293,7 +289,11 @@ describe("a secure Heap delays reuse", () => {
   it("in every range", () => {
     const source = fixedPageSource(new ArrayBuffer(8 * MIB));
     using heap = new Heap({ source, secure: { ...ONLY.delay, delayedReuse: { blocks: 100, bytes: 8 * MIB } } });
-    const addresses = [...take(heap, 3, 2 * MIB - 100_000), ...take(heap, 40, 5000), ...take(heap, 5, 60_000)];
+    const addresses = [
+      ...allocateMany(heap, 3, 2 * MIB - 100_000),
+      ...allocateMany(heap, 40, 5000),
+      ...allocateMany(heap, 5, 60_000),
+    ];
     for (const address of addresses) heap.free(address);
     heap.check();
     for (const address of addresses) assertThrows(() => heap.free(address), InvalidFreeError, "already freed");

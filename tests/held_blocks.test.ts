@@ -1,5 +1,5 @@
 /**
- * Who is told of blocks that a wrapper holds on to. What becomes of that is in quarantine_allocator.test.ts.
+ * Who is told of blocks that a wrapper holds on to. What becomes of that is in quarantine_violations.test.ts.
  *
  * @module
  */

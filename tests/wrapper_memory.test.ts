@@ -6,9 +6,9 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { afterEach, describe, it } from "@std/testing/bdd";
 import { DisposedError, fixedPageSource, Heap, InvalidFreeError, setViolationHook, UseAfterFreeError } from "../mod.ts";
-import type { AllocatorError } from "../mod.ts";
 import type { OwningAllocator } from "../src/owned_blocks.ts";
 import { type WrappedBlock, WrapperMemory } from "../src/wrapper_memory.ts";
+import { collectViolations } from "./support/violations.ts";
 
 const FRONT = 48;
 
@@ -116,8 +116,7 @@ describe("WrapperMemory", () => {
 
   it("reports violations to the hook: free goes on when it returns, the others throw", () => {
     using wrapper = new Shifted();
-    const seen: AllocatorError[] = [];
-    setViolationHook((violation) => void seen.push(violation));
+    const seen = collectViolations();
     const stranger = new Uint8Array(8);
     wrapper.free(4096);
     wrapper.memory.freeArray(stranger);
