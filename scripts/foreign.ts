@@ -45,6 +45,7 @@ const EMULATED_FILES: Readonly<Record<string, string>> = {
   "tests/runtime_facts.test.ts": "",
   "tests/shared_heap.test.ts": "lets either attachment",
   "tests/system_page_source.test.ts": "",
+  "tests/system_page_source_wraps.test.ts": "",
 };
 
 /**
