@@ -41,6 +41,7 @@ const EMULATED_FILES: Readonly<Record<string, string>> = {
   "tests/fixed_page_source.test.ts": "",
   "tests/heap_conformance.test.ts": "Heap over the system",
   "tests/native_buffer.test.ts": "",
+  "tests/native_buffer_resize.test.ts": "",
   "tests/runtime.test.ts": "",
   "tests/runtime_facts.test.ts": "",
   "tests/shared_heap.test.ts": "lets either attachment",

@@ -19,6 +19,7 @@ import {
 } from "../mod.ts";
 import { Table } from "../src/table.ts";
 import { Unreleased } from "../src/unreleased.ts";
+import { failingHeap } from "./support/heaps.ts";
 import { Recorder } from "./support/recording_source.ts";
 
 const MIB = 2 ** 20;
@@ -120,18 +121,16 @@ describe("memory that the system does not take back", () => {
 
 describe("what a request that failed leaves behind", () => {
   it("a heap gives a region up that could be neither decommitted nor wrapped again, and clears what it takes of it", () => {
-    const recorder = new Recorder(systemPageSource());
-    const source = failingPageSource(recorder.source, Infinity, { operations: ["decommit", "wrap"] });
-    const heap = new Heap({ source });
+    const { heap, failing, recorder } = failingHeap("decommit", "wrap");
     const fill = (): number[] => Array.from({ length: 12 }, () => heap.allocate(250_000));
     for (const address of fill()) {
       heap.view(address).fill(9);
       heap.free(address);
     }
-    source.rearm(0);
+    failing.rearm(0);
     assertThrows(() => heap.trim(), OutOfMemoryError);
     heap.check();
-    source.rearm(Infinity);
+    failing.rearm(Infinity);
     for (let i = 0; i < 12; i++) {
       const view = heap.view(heap.allocateZeroed(250_000));
       assert(view.every((byte) => byte === 0), "memory that could not be decommitted is called zero");
