@@ -1,7 +1,7 @@
 /**
- * A wrapped allocator that is used directly, behind its wrapper's back: freed from, reset, disposed. The ArrayBuffers of
- * the wrapper's NativeBuffers must be empty before the memory goes, the next call must say what has happened, and the
- * inner allocator must stay whole.
+ * A wrapped allocator that is used directly, behind its wrapper's back: freed from, reset, disposed. The ArrayBuffers
+ * of the wrapper's NativeBuffers must be empty before the memory goes, the next call must say what has happened, and
+ * the inner allocator must stay whole. The same at random is in used_directly_random.test.ts.
  *
  * @module
  */
@@ -10,52 +10,31 @@ import { afterEach, describe, it } from "@std/testing/bdd";
 import {
   type Address,
   type Allocator,
-  AllocatorError,
   Arena,
   BucketAllocator,
   BumpAllocator,
   CorruptionError,
-  DebugAllocator,
   fixedPageSource,
   FreeListAllocator,
   GuardAllocator,
   Heap,
   InvalidFreeError,
   limitedPageSource,
-  type NativeBuffer,
-  OutOfMemoryError,
   type PageSource,
   PoolAllocator,
   QuarantineAllocator,
   setViolationHook,
   SharedHeap,
-  systemPageSource,
   UseAfterFreeError,
 } from "../mod.ts";
-import { lendMemory, recallMemory } from "../src/lent_memory.ts";
-import { Prng } from "./support/prng.ts";
 import { rootUrl, runSource } from "./support/runtime.ts";
+import { modestSource } from "./support/scarce_source.ts";
+import { collectViolations } from "./support/violations.ts";
+import { type Inner, WRAPPERS } from "./support/wrappers.ts";
 
 const MIB = 2 ** 20;
 
-type Inner = Allocator & { readonly source: PageSource };
-
 afterEach(() => void setViolationHook());
-
-/**
- * The system's memory in reservations of 256 MiB at most: an emulator of other processors (qemu) keeps 220 MiB of records
- * for the 32 GiB that a heap would take, and never gives them back.
- */
-function systemSource(): PageSource {
-  const source = systemPageSource();
-  return {
-    ...source,
-    reserve(byteLength, alignment) {
-      if (byteLength <= 2 ** 28) return source.reserve(byteLength, alignment);
-      throw new OutOfMemoryError(`Cannot reserve ${byteLength} bytes: this test takes less`, byteLength);
-    },
-  };
-}
 
 /** Everything that a program may have put a wrapper around. */
 const INNER: readonly { readonly name: string; make(source: PageSource): Inner; readonly size?: number }[] = [
@@ -81,19 +60,6 @@ const NATIVE: typeof INNER = [
   { name: "a heap, limited", make: (source) => new Heap({ source: limitedPageSource(source, 16 * MIB) }) },
 ];
 
-const WRAPPERS: readonly { readonly name: string; wrap(inner: Inner): Inner }[] = [
-  { name: "DebugAllocator", wrap: (inner) => new DebugAllocator(inner, { stacks: false }) },
-  { name: "QuarantineAllocator", wrap: (inner) => new QuarantineAllocator(inner, { maxBytes: 10_000 }) },
-  {
-    name: "DebugAllocator over a QuarantineAllocator",
-    wrap: (inner) => new DebugAllocator(new QuarantineAllocator(inner), { stacks: false }),
-  },
-  {
-    name: "QuarantineAllocator over a DebugAllocator",
-    wrap: (inner) => new QuarantineAllocator(new DebugAllocator(inner, { stacks: false })),
-  },
-];
-
 /** The block of `inner` that has `address` in it. */
 function blockAround(inner: Allocator, address: Address): Address {
   for (const block of inner.blocks()) {
@@ -102,17 +68,11 @@ function blockAround(inner: Allocator, address: Address): Address {
   throw new Error(`no block of the inner allocator has 0x${address.toString(16)} in it`);
 }
 
-function collectViolations(): AllocatorError[] {
-  const violations: AllocatorError[] = [];
-  setViolationHook((violation) => void violations.push(violation));
-  return violations;
-}
-
 for (const wrapper of WRAPPERS) {
   describe(`${wrapper.name}, and the inner allocator used directly`, () => {
     for (
       const [where, makeSource, inners] of [
-        ["system memory", systemSource, [...INNER, ...NATIVE]],
+        ["system memory", modestSource, [...INNER, ...NATIVE]],
         ["a fixed buffer", () => fixedPageSource(new ArrayBuffer(4 * MIB)), INNER],
       ] as const
     ) {
@@ -160,7 +120,7 @@ for (const wrapper of WRAPPERS) {
           const held = buffers.map((buffer) => buffer.bytes);
           inner[Symbol.dispose]();
           assertEquals(buffers.map(({ freed }) => freed), [true, true, true]);
-          if (makeSource === systemSource) assertEquals(held.map(({ length }) => length), [0, 0, 0]);
+          if (makeSource === modestSource) assertEquals(held.map(({ length }) => length), [0, 0, 0]);
           for (const buffer of buffers) assertThrows(() => buffer.view(DataView), UseAfterFreeError);
           outer[Symbol.dispose]();
         });
@@ -257,7 +217,7 @@ describe("a QuarantineAllocator, and the inner allocator used directly", () => {
   });
 
   it("reports a lost block once when its address comes back", () => {
-    const inner = new Heap({ source: systemSource() });
+    const inner = new Heap({ source: modestSource() });
     using outer = new QuarantineAllocator(inner);
     const address = outer.allocate(64);
     outer.free(address);
@@ -267,112 +227,6 @@ describe("a QuarantineAllocator, and the inner allocator used directly", () => {
     outer.free(outer.allocate(64));
     outer.check();
   });
-});
-
-describe("random operations on a wrapper, and on the inner allocator behind its back", () => {
-  /** A buffer of the wrapper, whose every byte is `value`. */
-  interface Held {
-    readonly buffer: NativeBuffer;
-    bytes: Uint8Array;
-    readonly value: number;
-  }
-
-  /** 1,200 operations; whatever is thrown is a violation or says that memory is exhausted. */
-  function run(outer: Inner, inner: Inner, hookReturns: boolean, seed: number): void {
-    const random = new Prng(seed);
-    const buffers: Held[] = [];
-    const addresses: Address[] = [];
-    let [step, detached] = [0, 0];
-    setViolationHook((violation) => {
-      // The hook may use the allocator too: now and then it frees what it is about.
-      if (addresses.length > 0 && random.below(4) === 0) outer.free(addresses.pop()!);
-      if (!hookReturns) throw violation;
-    });
-    const pick = <T>(list: readonly T[]): T | undefined => list[random.below(Math.max(1, list.length))];
-    const size = (): number => random.below(random.below(8) === 0 ? 6000 : 200);
-    const operations: readonly (() => void)[] = [
-      () => {
-        const buffer = outer.buffer(size());
-        const value = random.below(256);
-        buffers.push({ buffer, bytes: buffer.bytes.fill(value), value });
-      },
-      () => void addresses.push(outer.allocate(size())),
-      () => {
-        const address = addresses.pop();
-        if (address !== undefined) outer.free(address);
-      },
-      () => pick(buffers)?.buffer.free(),
-      () => {
-        const held = pick(buffers);
-        if (held === undefined) return;
-        held.buffer.resize(size());
-        held.bytes = held.buffer.bytes.fill(held.value);
-      },
-      () => {
-        const address = pick(addresses);
-        if (address !== undefined) addresses[addresses.indexOf(address)] = outer.reallocate(address, 1 + size());
-      },
-      () => {
-        const block = pick([...inner.blocks()]);
-        if (block !== undefined && random.below(3) === 0) inner.free(block.address);
-      },
-      () => {
-        if (random.below(4) === 0) inner.allocate(size());
-      },
-      () => {
-        if (random.below(20) === 0) [outer, inner][random.below(2)]!.trim();
-      },
-      () => {
-        if (random.below(20) === 0) outer.check();
-      },
-    ];
-    for (step = 0; step < 1200; step++) {
-      const before = addresses.length;
-      try {
-        pick(operations)!();
-      } catch (error) {
-        const isExpected = error instanceof AllocatorError && error.code !== "ERR_DISPOSED";
-        assert(isExpected || error instanceof RangeError, `seed ${seed}, step ${step}: ${(error as Error).stack}`);
-        if (addresses.length > before) addresses.length = before;
-      }
-      if (step % 20 > 0) continue;
-      for (const { buffer, bytes, value } of buffers.splice(0)) {
-        if (buffer.freed) {
-          if (buffer.isolated) assertEquals(bytes.length, 0, `seed ${seed}, step ${step}`);
-          detached++;
-        } else {
-          assert(bytes.every((byte) => byte === value), `seed ${seed}, step ${step}: a buffer has changed`);
-          buffers.push({ buffer, bytes, value });
-        }
-      }
-      inner.check();
-      while (inner.stats().liveBlocks > 300) inner.free([...inner.blocks()][0]!.address);
-    }
-    assert(detached > 40, `seed ${seed}: only ${detached} buffers were freed`);
-    setViolationHook(() => {});
-    outer[Symbol.dispose]();
-    for (const { bytes, buffer } of buffers) assertEquals(bytes.length, buffer.isolated ? 0 : bytes.length);
-  }
-
-  for (const wrapper of WRAPPERS) {
-    for (const hookReturns of [false, true]) {
-      it(`${wrapper.name}, with a hook that ${hookReturns ? "returns" : "throws"}`, () => {
-        const makers: readonly (() => Inner)[] = [
-          () => new Heap({ source: systemSource() }),
-          () => new FreeListAllocator(),
-          () => new Heap({ source: fixedPageSource(new ArrayBuffer(8 * MIB)) }),
-          () =>
-            new FreeListAllocator({ source: fixedPageSource(new ArrayBuffer(8 * MIB)), coalesce: "lazy", header: 0 }),
-          () => new PoolAllocator({ slotSize: 8192 }),
-          () => new GuardAllocator({ maxBlocks: 1000 }),
-        ];
-        makers.forEach((make, i) => {
-          const inner = make();
-          run(wrapper.wrap(inner), inner, hookReturns, 100 + i);
-        });
-      });
-    }
-  }
 });
 
 /** An allocator of a program's own, which knows nothing of claims: a heap behind an interface. */
@@ -436,21 +290,5 @@ describe("views of a wrapper's NativeBuffers", () => {
       console.log(\`touched \${touched}\`);
     `);
     assertEquals([code, stdout.trim()], [0, `touched ${8 * 3 * (1 + 50 + 6000)}`], stderr);
-  });
-});
-
-describe("memory that is lent", () => {
-  it("is recalled once, by a range that has any of it, and by no other", () => {
-    const recalled: number[] = [];
-    for (const address of [1000, 2000, 3000]) lendMemory(address, 100, () => void recalled.push(address));
-    recallMemory(900, 100);
-    recallMemory(1100, 900);
-    recallMemory(2100, 900);
-    assertEquals(recalled, []);
-    recallMemory(1099, 902);
-    assertEquals(recalled, [1000, 2000]);
-    recallMemory(0, 1e9);
-    recallMemory(0, 1e9);
-    assertEquals(recalled, [1000, 2000, 3000]);
   });
 });

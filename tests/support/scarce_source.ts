@@ -16,3 +16,11 @@ export function scarceSource(most: number): PageSource {
     },
   };
 }
+
+/**
+ * The system's memory in reservations of 256 MiB at most: an emulator of other processors (qemu) keeps 220 MiB of records
+ * for the 32 GiB that a heap would take, and never gives them back.
+ */
+export function modestSource(): PageSource {
+  return scarceSource(2 ** 28);
+}
