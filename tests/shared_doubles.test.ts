@@ -13,15 +13,9 @@ import { createAttachment, joinAttachment } from "../src/shared_attachment.ts";
 import { DIRTY_WORDS } from "../src/shared_layout.ts";
 import { freeLate } from "./shared/free_late.ts";
 import { MortalPlatform } from "./shared/mortal_platform.ts";
+import { pair, RESERVE } from "./shared/pair.ts";
 
-const RESERVE = 2 ** 28;
 const SIZES = [16, 300, 16_000];
-
-/** Two attachments to one heap. */
-function pair(): { owner: SharedHeap; other: SharedHeap } {
-  const owner = SharedHeap.create({ reserve: RESERVE });
-  return { owner, other: SharedHeap.attach(owner.handle) };
-}
 
 /** The blocks that are reported during `call`, which goes on. */
 function reportsOf(call: () => unknown): Address[] {
@@ -55,7 +49,7 @@ describe("a block that its owner and another worker free at once", () => {
   for (const finder of ["allocate", "trim", "detach"] as const) {
     it(`is reported by its owner's ${finder}`, () => {
       for (const size of SIZES) {
-        const { owner, other } = pair();
+        const [owner, other] = pair();
         owner.allocate(size);
         const block = owner.allocate(size);
         freeLate(other, block, () => owner.free(block));
@@ -68,7 +62,7 @@ describe("a block that its owner and another worker free at once", () => {
 
   it("is reported by its owner's allocate at an alignment, and not given out before", () => {
     for (const alignment of [32, 128, 1024]) {
-      const { owner, other } = pair();
+      const [owner, other] = pair();
       owner.allocate(1000, alignment);
       const block = owner.allocate(1000, alignment);
       freeLate(other, block, () => owner.free(block));
@@ -93,7 +87,7 @@ describe("a block that its owner and another worker free at once", () => {
   for (const [finder, find] of Object.entries(handedBack)) {
     it(`is reported when its page was handed back and ${finder}`, () => {
       for (const size of SIZES) {
-        const { owner, other } = pair();
+        const [owner, other] = pair();
         const block = owner.allocate(size);
         const later = owner.allocate(size);
         freeLate(other, later, () => {
@@ -116,7 +110,7 @@ describe("a block that its owner and another worker free at once", () => {
     it(`is reported when its owner has detached and ${finder}`, () => {
       for (const size of SIZES) {
         for (const keeps of [true, false]) {
-          const { owner, other } = pair();
+          const [owner, other] = pair();
           if (keeps) {
             owner.allocate(size);
             // That there was a collection which came to its end makes no difference.
@@ -151,7 +145,7 @@ describe("a block that its owner and another worker free at once", () => {
   });
 
   it("is reported by its owner's next allocation when the page was handed back with others", () => {
-    const { owner, other } = pair();
+    const [owner, other] = pair();
     const blocks = Array.from({ length: 100 }, () => owner.allocate(16_000));
     freeLate(other, blocks[0]!, () => owner.free(blocks[0]!));
     // More idle pages than an attachment keeps.
@@ -162,7 +156,7 @@ describe("a block that its owner and another worker free at once", () => {
   });
 
   it("is thrown by detach with all others, and the heap has ended", () => {
-    const { owner, other } = pair();
+    const [owner, other] = pair();
     const blocks = SIZES.map((size) => owner.allocate(size));
     for (const block of blocks) freeLate(other, block, () => owner.free(block));
     const reported: Address[] = [];
@@ -220,7 +214,7 @@ describe("bits that are no double frees, or of which nobody can say so", () => {
   });
 
   it("harm nothing where the page has another class with fewer slots, and are reported when it is one again", () => {
-    const { owner, other } = pair();
+    const [owner, other] = pair();
     const blocks = Array.from({ length: 4000 }, () => owner.allocate(16));
     const start = blocks[0]! - blocks[0]! % 65_536;
     let larger = 0;
@@ -260,7 +254,7 @@ describe("a block that another worker frees while a call is at work on it", () =
 
   for (const [size, next] of [[100, 900], [40_000, 300_000]] as const) {
     it(`is not moved, and its new place of ${next} bytes is free again`, () => {
-      const { owner, other } = pair();
+      const [owner, other] = pair();
       const block = owner.allocate(size);
       // Or a large block grew where it is.
       const behind = owner.allocate(size);
@@ -279,7 +273,7 @@ describe("a block that another worker frees while a call is at work on it", () =
   }
 
   it("is not moved to its own place, which is free then", () => {
-    const { owner, other } = pair();
+    const [owner, other] = pair();
     const block = owner.allocate(400_000);
     const given = duringAllocate(owner, { before: () => other.free(block) });
     assertThrows(() => owner.reallocate(block, 100_000), InvalidFreeError);

@@ -23,17 +23,12 @@ import {
 } from "../mod.ts";
 import { createAttachment, joinAttachment } from "../src/shared_attachment.ts";
 import { ATTACHMENT_MAX } from "../src/shared_layout.ts";
+import { pair } from "./shared/pair.ts";
 import { Prng } from "./support/prng.ts";
 import { envInteger, isLinux, isWindows, mappingCount } from "./support/runtime.ts";
 
 const SEED = envInteger("OFFHEAP_SEED", 20_261_121);
 const RESERVE = 2 ** 30;
-
-/** Two attachments to one heap. */
-function pair(): [SharedHeap, SharedHeap] {
-  const first = SharedHeap.create({ reserve: RESERVE });
-  return [first, SharedHeap.attach(structuredClone(first.handle))];
-}
 
 /** The kind of the `InvalidFreeError` that `call` throws. */
 function kindOf(call: () => unknown): string {
@@ -47,7 +42,7 @@ describe("SharedHeap", () => {
   });
 
   it("lets either attachment view, resize and free what the other allocated", () => {
-    const [first, second] = pair();
+    const [first, second] = pair(RESERVE);
     for (const size of [0, 1, 100, 5000, 16_384, 40_000, 6_000_000]) {
       const address = first.allocate(size, 64);
       first.view(address).fill(9);
@@ -73,7 +68,7 @@ describe("SharedHeap", () => {
     for (const size of [16, 300, 16_000, 50_000, 5_000_000]) {
       for (const order of [[0, 1], [1, 0], [1, 1], [0, 0]]) {
         for (const collects of [false, true]) {
-          const heaps = pair();
+          const heaps = pair(RESERVE);
           const address = heaps[0].allocate(size);
           heaps[order[0]!]!.free(address);
           if (collects) heaps[0].trim();
@@ -93,7 +88,7 @@ describe("SharedHeap", () => {
   });
 
   it("tells interior and foreign addresses in every attachment", () => {
-    const [first, second] = pair();
+    const [first, second] = pair(RESERVE);
     const other = SharedHeap.create({ reserve: RESERVE });
     for (const size of [64, 9000, 100_000]) {
       const address = first.allocate(size);
@@ -122,7 +117,7 @@ describe("SharedHeap", () => {
   });
 
   it("uses again what others have freed, without growing", () => {
-    const [first, second] = pair();
+    const [first, second] = pair(RESERVE);
     const random = new Prng(SEED);
     let committed = 0;
     for (let round = 0; round < 20; round++) {
@@ -137,7 +132,7 @@ describe("SharedHeap", () => {
   });
 
   it("finds regions and links that another attachment has added", () => {
-    const [first, second] = pair();
+    const [first, second] = pair(RESERVE);
     const blocks: Address[] = [];
     for (let at = 0; at < 60_000; at++) blocks.push(first.allocate(16 + (at % 7) * 100));
     for (const address of blocks) second.free(address);
@@ -152,7 +147,7 @@ describe("SharedHeap", () => {
   });
 
   it("adopts the pages of who has detached, with its blocks in them", () => {
-    const [first, second] = pair();
+    const [first, second] = pair(RESERVE);
     const blocks = Array.from({ length: 3000 }, () => first.allocate(100));
     for (let at = 0; at < blocks.length; at += 2) first.free(blocks[at]!);
     for (let at = 1; at < blocks.length; at += 4) second.free(blocks[at]!);
@@ -172,7 +167,7 @@ describe("SharedHeap", () => {
   });
 
   it("gives the pages of who has detached to other size classes once they are empty", () => {
-    const [first, second] = pair();
+    const [first, second] = pair(RESERVE);
     const blocks = Array.from({ length: 9000 }, () => first.allocate(100));
     first.detach();
     for (const address of blocks) second.free(address);
@@ -184,7 +179,7 @@ describe("SharedHeap", () => {
   });
 
   it("detaches the views of one attachment only, and unmaps with the last", () => {
-    const [first, second] = pair();
+    const [first, second] = pair(RESERVE);
     const address = first.allocate(100);
     const views = [first.view(address), second.view(address)];
     const buffer = first.buffer(200);
@@ -214,7 +209,7 @@ describe("SharedHeap", () => {
   });
 
   it("lets only its owner's attachment free or resize a NativeBuffer's block", () => {
-    const [first, second] = pair();
+    const [first, second] = pair(RESERVE);
     for (const size of [100, 100_000]) {
       const buffer = first.buffer(size);
       const { address } = buffer;
@@ -240,7 +235,7 @@ describe("SharedHeap", () => {
   });
 
   it("gives violations to the hook, and goes on", () => {
-    const [first, second] = pair();
+    const [first, second] = pair(RESERVE);
     const seen: string[] = [];
     const before = setViolationHook((violation) => void seen.push(`${violation.code} ${violation.message}`));
     try {
@@ -314,7 +309,7 @@ describe("SharedHeap", () => {
     SharedHeap.create().detach();
     const before = mappingCount();
     for (let at = 0; at < 50; at++) {
-      const [first, second] = pair();
+      const [first, second] = pair(RESERVE);
       second.view(first.allocate(100_000)).fill(1);
       second.detach();
       first.detach();

@@ -6,6 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { Heap } from "../mod.ts";
+import { isMarked, mark } from "./support/blocks.ts";
 
 /** Sizes around those where words give way to calls, and to another size class. */
 const SIZES = [
@@ -32,17 +33,6 @@ const SIZES = [
   4000,
   16_384,
 ];
-
-/** Fills a block with bytes that say which it is. */
-function mark(heap: Heap, address: number, seed: number): void {
-  const bytes = heap.view(address);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = 1 + ((i * 13 + seed) % 251);
-}
-
-/** Whether the first `length` bytes of a block are still those of {@link mark}. */
-function isMarked(heap: Heap, address: number, seed: number, length: number): boolean {
-  return heap.view(address, length).every((byte, i) => byte === 1 + ((i * 13 + seed) % 251));
-}
 
 describe("small blocks that move", () => {
   for (

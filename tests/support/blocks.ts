@@ -28,3 +28,14 @@ export function poke(allocator: Allocator, address: Address, offset: number, val
   const { buffer, byteOffset } = allocator.view(address);
   new Uint8Array(buffer)[byteOffset + offset] = value;
 }
+
+/** Fills a block with bytes that say which it is. */
+export function mark(allocator: Allocator, address: Address, seed: number): void {
+  const bytes = allocator.view(address);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = 1 + ((i * 13 + seed) % 251);
+}
+
+/** Whether the first `length` bytes of a block are still those of {@link mark}. */
+export function isMarked(allocator: Allocator, address: Address, seed: number, length: number): boolean {
+  return allocator.view(address, length).every((byte, i) => byte === 1 + ((i * 13 + seed) % 251));
+}
