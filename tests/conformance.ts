@@ -24,6 +24,7 @@ import {
   reasonToSkip,
   runCase,
 } from "./conformance/case.ts";
+import { DISPOSAL_CASES } from "./conformance/disposal.ts";
 import { FAULT_CASES } from "./conformance/faults.ts";
 import { INVALID_FREE_CASES } from "./conformance/invalid_free.ts";
 import { MESSAGE_CASES } from "./conformance/messages.ts";
@@ -50,6 +51,7 @@ export const CONFORMANCE_CASES: readonly ConformanceCase[] = [
   ...REALLOCATION_CASES,
   ...ZEROING_CASES,
   ...INVALID_FREE_CASES,
+  ...DISPOSAL_CASES,
   ...STRUCTURE_CASES,
   ...STATISTICS_CASES,
   ...FAULT_CASES,
