@@ -8,7 +8,7 @@ import type { Allocator } from "../../src/allocator.ts";
 import { DisposedError } from "../../src/errors.ts";
 import type { Address } from "../../src/page_source.ts";
 import type { ConformanceCase, Trial } from "./case.ts";
-import { describeError, thrownBy } from "./support.ts";
+import { ADDRESS_METHODS, describeError, thrownBy, usedSizes } from "./support.ts";
 
 /** Every method, as it is called on a disposed allocator. */
 function everyMethod(allocator: Allocator, address: Address): { name: string; call: () => unknown }[] {
