@@ -2,8 +2,8 @@
  * What is particular to `Heap`: regions, recycling, walks over the blocks, several ranges and odd budgets.
  *
  * What holds for every allocator is in heap_conformance.test.ts, what the operating system sees in heap_memory.test.ts.
- * The rest of `Heap` has files of its own: heap_detached.test.ts, heap_limit.test.ts, heap_messages.test.ts,
- * heap_reallocate.test.ts, heap_zeroing.test.ts.
+ * The rest of `Heap` has files of its own: heap_detached.test.ts, heap_extremes.test.ts, heap_limit.test.ts,
+ * heap_messages.test.ts, heap_reallocate.test.ts, heap_zeroing.test.ts.
  *
  * @module
  */
