@@ -6,8 +6,9 @@
  */
 import type { BlockInfo } from "./allocator.ts";
 import { alignDown } from "./arguments.ts";
-import { BUMP_GRANULE, BumpRegion, largestRegion, regionBytes } from "./bump_region.ts";
+import { BUMP_GRANULE, BumpRegion } from "./bump_region.ts";
 import { CorruptionError, OutOfMemoryError } from "./errors.ts";
+import { largestRegion, regionBytes } from "./mapped_region.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { Unreleased } from "./unreleased.ts";
 

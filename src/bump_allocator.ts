@@ -17,9 +17,10 @@
 import type { Allocator, AllocatorStats, BlockInfo } from "./allocator.ts";
 import { AllocatorMemory, assertAttached } from "./allocator_memory.ts";
 import { assertAlignment, assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
-import { BUMP_GRANULE, BUMP_SHORT_MAX, BumpRegion, largestRegion, regionBytes } from "./bump_region.ts";
+import { BUMP_GRANULE, BUMP_SHORT_MAX, BumpRegion } from "./bump_region.ts";
 import { defaultPageSource } from "./default_page_source.ts";
 import { OutOfMemoryError } from "./errors.ts";
+import { largestRegion, regionBytes } from "./mapped_region.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { ViewedAllocator } from "./viewed_allocator.ts";
 import { throwReported } from "./violations.ts";

@@ -26,10 +26,9 @@
  */
 import type { BlockInfo } from "./allocator.ts";
 import type { MemoryRegion } from "./allocator_memory.ts";
-import { alignDown, alignUp } from "./arguments.ts";
-import { wrappedBytes } from "./bytes.ts";
-import { wrapWhole } from "./commit_wrapped.ts";
+import { alignUp } from "./arguments.ts";
 import { ALREADY_FREED, CorruptionError, formatAddress, insideBlock, type InvalidAddress } from "./errors.ts";
+import { mapWhole } from "./mapped_region.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { Unreleased } from "./unreleased.ts";
 
@@ -38,9 +37,6 @@ export const BUMP_GRANULE = 16;
 
 /** The largest size that {@link BumpRegion.allocateShort} takes: the sums in it are 32-bit integers. */
 export const BUMP_SHORT_MAX = 2 ** 30;
-
-/** Sizes are recorded in 32 bits. */
-export const BUMP_REGION_MAX = 2 ** 32 - 65_536;
 
 // A record: where the block starts and how long it is, in granules; the bytes asked for (unsigned); its log2 alignment.
 // Signed words, as V8 keeps what it loads from unsigned ones as doubles: allocate and free took 63 instead of 22 ns.
@@ -98,17 +94,9 @@ export class BumpRegion {
     unreleased: Unreleased = new Unreleased(source),
   ) {
     this.#source = source;
-    this.address = source.reserve(byteLength, alignment);
-    let bytes: Uint8Array<ArrayBuffer>;
-    try {
-      source.commit(this.address, byteLength);
-      bytes = wrapWhole(source, this.address, byteLength);
-    } catch (error) {
-      unreleased.unmap({ address: this.address, byteLength });
-      throw error;
-    }
+    this.memory = mapWhole(source, byteLength, alignment, unreleased);
+    this.address = this.memory.address;
     this.byteLength = byteLength;
-    this.memory = { ...wrappedBytes(bytes), address: this.address };
     this.#end = byteLength / BUMP_GRANULE;
     this.#records = new Int32Array(records * RECORD);
   }
@@ -396,13 +384,3 @@ export class BumpRegion {
 }
 
 const FOREIGN: InvalidAddress = { kind: "foreign", detail: "no block starts there" };
-
-/** Bytes of a region of `source` for `byteLength` bytes of blocks: whole OS pages. */
-export function regionBytes(source: PageSource, byteLength: number): number {
-  return alignUp(Math.max(byteLength, 1), source.pageSize);
-}
-
-/** The most bytes that one region of `source` can have. */
-export function largestRegion(source: PageSource): number {
-  return alignDown(Math.min(source.maxWrapBytes, BUMP_REGION_MAX), source.pageSize);
-}

@@ -14,10 +14,8 @@
  */
 import type { MemoryRegion } from "./allocator_memory.ts";
 import { alignUp } from "./arguments.ts";
-import { largestRegion, regionBytes } from "./bump_region.ts";
-import { wrappedBytes } from "./bytes.ts";
-import { wrapWhole } from "./commit_wrapped.ts";
 import { CorruptionError, OutOfMemoryError } from "./errors.ts";
+import { largestRegion, mapWhole, regionBytes } from "./mapped_region.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { emptyIndex, GROUP_SLOTS, indexOf, type PoolIndex } from "./pool_index.ts";
 import { Unreleased } from "./unreleased.ts";
@@ -143,17 +141,9 @@ export class PoolRegions {
   #mapSlots(wanted: number, exactly: boolean): number {
     const source = this.#source;
     const byteLength = regionBytes(source, wanted * this.stride);
-    const address = source.reserve(byteLength, Math.max(this.#alignment, source.pageSize));
-    let bytes: Uint8Array<ArrayBuffer>;
-    try {
-      source.commit(address, byteLength);
-      bytes = wrapWhole(source, address, byteLength);
-    } catch (error) {
-      this.unreleased.unmap({ address, byteLength });
-      throw error;
-    }
+    const memory = mapWhole(source, byteLength, Math.max(this.#alignment, source.pageSize), this.unreleased);
+    const { address } = memory;
     const slots = exactly ? wanted : Math.floor(byteLength / this.stride);
-    const memory = { ...wrappedBytes(bytes), address };
     const region = { address, byteLength, slots, memory, first: this.end, used: 0 };
     this.inOrder.push(region);
     this.#byAddress.splice(lastNotAbove(this.#byAddress, address, "address") + 1, 0, region);
