@@ -22,7 +22,7 @@
  * @module
  */
 import type { Allocator, AllocatorStats, BlockInfo, TypedArray, TypedArrayConstructor } from "./allocator.ts";
-import { AllocatorMemory, assertAttached, type MemoryRegion } from "./allocator_memory.ts";
+import { AllocatorMemory, assertAttached } from "./allocator_memory.ts";
 import { alignUp, assertAlignment, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { defaultPageSource } from "./default_page_source.ts";
 import { CorruptionError, formatAddress, OutOfMemoryError } from "./errors.ts";
@@ -121,7 +121,7 @@ export class PoolAllocator extends ViewedAllocator implements Allocator {
       },
       explain: (address) => explainSlot(this.#regions, this.#links, this.slotSize, address),
       regionOf: (address) => this.#regions.around(address)!.memory,
-      regions: () => this.#wrapped(),
+      regions: () => this.#regions.wraps(),
     });
     if (capacity > 0) this.#add(capacity, true);
   }
@@ -210,10 +210,8 @@ export class PoolAllocator extends ViewedAllocator implements Allocator {
   preheat(count: number): void {
     assertSize(count, "count");
     this.#memory.assertNotDisposed("preheat");
-    if (count > this.available) this.#grow(count - this.available);
-  }
-
-  #grow(slots: number): void {
+    const slots = count - this.available;
+    if (slots <= 0) return;
     if (!this.growable) {
       throw new OutOfMemoryError(
         `Cannot have ${slots} more slots of ${this.slotSize} bytes: ${this.#live()} of ${this.capacity} are in use, and ` +
@@ -333,7 +331,7 @@ export class PoolAllocator extends ViewedAllocator implements Allocator {
   /** See {@link Allocator.check}. */
   check(): void {
     this.#memory.assertNotDisposed("check");
-    for (const { memory } of this.#regions.inOrder) assertAttached(memory);
+    for (const region of this.#regions.wraps()) assertAttached(region);
     try {
       this.#regions.check();
       const { live, free } = checkLinks(this.#links, this.#head, this.#regions, this.slotSize);
@@ -396,9 +394,5 @@ export class PoolAllocator extends ViewedAllocator implements Allocator {
     if (number * this.#stride !== offset) return -1;
     const slot = (records[record + FIRST_AT]! + number) | 0;
     return this.#links[slot]! < 0 ? slot : -1;
-  }
-
-  *#wrapped(): IterableIterator<MemoryRegion> {
-    for (const { memory } of this.#regions.inOrder) yield memory;
   }
 }

@@ -86,6 +86,11 @@ export class PoolRegions {
     return region !== undefined && address < region.address + region.byteLength ? region : undefined;
   }
 
+  /** Every wrap. */
+  *wraps(): IterableIterator<MemoryRegion> {
+    for (const { memory } of this.inOrder) yield memory;
+  }
+
   /** A slot that nobody had yet. There is one. */
   takeNew(): number {
     const region = this.inOrder.find(({ used, slots }) => used < slots)!;
@@ -212,7 +217,7 @@ export class PoolRegions {
    * first is thrown at the end.
    */
   dispose(): void {
-    for (const { memory } of this.inOrder) this.#source.unwrap(memory.bytes);
+    for (const { bytes } of this.wraps()) this.#source.unwrap(bytes);
     for (const region of this.inOrder) region.used = 0;
     const regions = [...this.inOrder];
     this.inOrder.length = this.#byAddress.length = 0;
