@@ -17,7 +17,6 @@
  *
  * @module
  */
-import { CorruptionError } from "./errors.ts";
 import {
   CAPACITY,
   CLASS,
@@ -33,11 +32,10 @@ import {
   OWNED,
   PREV,
   SHAPE,
-  shapeOf,
-  SLACK_MASK,
   STATE,
 } from "./page_table.ts";
 import { ANNOUNCED, attachmentAt, COLLECTING, HELD, OWNER, OWNER_MASK, SIGNAL, SLOT_BITS } from "./shared_layout.ts";
+import { checkSharedPages } from "./shared_page_check.ts";
 import {
   acknowledgeNews,
   bitmapAt,
@@ -50,7 +48,7 @@ import {
 import { restorePage } from "./shared_restore.ts";
 import type { SharedSpace } from "./shared_space.ts";
 import type { SharedTables } from "./shared_tables.ts";
-import { CLASS_COUNT, CLASS_GRANULES, CLASS_OF, CLASS_SLOTS, GRANULE } from "./size_class.ts";
+import { CLASS_COUNT, CLASS_GRANULES, CLASS_OF, GRANULE } from "./size_class.ts";
 
 /** Bytes of slots that join the free list at once: an OS page, so that memory is touched as late as possible. */
 const EXTEND_BYTES = 4096;
@@ -303,11 +301,11 @@ export class SharedPages {
 
   /** The count of live slots of any page, whoever owns it; exact when nobody is changing it. */
   liveSlots(page: number): number {
-    return this.#usedSlots(page) - countFreed(this.#tables, page);
+    return this.usedSlots(page) - countFreed(this.#tables, page);
   }
 
   /** The same without looking at what other workers have freed meanwhile: exact for a page of ours at any moment. */
-  #usedSlots(page: number): number {
+  usedSlots(page: number): number {
     const { pages, links } = this.#tables;
     if ((pages[page + OWNER]! & OWNER_MASK) === 0) {
       // Its STATE may be what a terminated worker left.
@@ -321,85 +319,12 @@ export class SharedPages {
   }
 
   /**
-   * Verifies every page of ours, and of what is not ours the parts that hold at any moment. The units must have been checked.
+   * Verifies the pages, see {@link checkSharedPages}.
    *
    * @param list The first units of all pages of the heap.
    * @throws {CorruptionError} When two records disagree.
    */
   check(list: readonly number[]): void {
-    const { pages } = this.#tables;
-    const listed = new Set<number>(this.#idle);
-    if (listed.size !== this.#idle.length) throw corrupt(NO_PAGE, "a page is idle twice");
-    for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) {
-      let prev = NO_PAGE;
-      for (let page = this.#partial[sizeClass]!; page !== NO_PAGE; prev = page, page = pages[page + NEXT]!) {
-        if (listed.has(page) || pages[page + CLASS] !== sizeClass || pages[page + PREV] !== prev) {
-          throw corrupt(page, `it is wrongly linked among the partial pages of class ${sizeClass}`);
-        }
-        listed.add(page);
-      }
-      if (this.#last[sizeClass] !== prev) throw corrupt(prev, "it should be the last partial page of its class");
-    }
-    const chunks: [number, number][] = [];
-    for (const page of list) {
-      const sizeClass = pages[page + CLASS]!;
-      const isOurs = (pages[page + OWNER]! & OWNER_MASK) === this.#number;
-      if (
-        pages[page + SHAPE] !== shapeOf(CLASS_GRANULES[sizeClass]!) || pages[page + CAPACITY] !== CLASS_SLOTS[sizeClass]
-      ) {
-        throw corrupt(page, `its slots are not those of class ${sizeClass}`);
-      }
-      const isCurrent = this.current[CLASS_GRANULES[sizeClass]!] === page;
-      const isFull = isOurs && pages[page + STATE]! < 0;
-      if (Number(listed.delete(page)) + Number(isCurrent) + Number(isFull) !== Number(isOurs)) {
-        throw corrupt(page, "it is not exactly one of current, partial, full and idle");
-      }
-      if (isOurs && pages[page + HELD] !== Number(isCurrent)) {
-        throw corrupt(page, "it is held and not current, or otherwise");
-      }
-      this.#checkSlots(page, isOurs);
-      chunks.push([pages[page + LINKS]!, pages[page + LINKS]! + CLASS_SLOTS[sizeClass]!]);
-    }
-    for (const page of listed) throw corrupt(page, "it is in a list and not a page of ours");
-    chunks.sort((a, b) => a[0] - b[0]);
-    chunks.reduce((end, [from, to]) => {
-      if (from < end) throw corrupt(NO_PAGE, `the links from ${from} overlap others`);
-      return to;
-    }, 0);
+    checkSharedPages(this.#space, this, { partial: this.#partial, last: this.#last, idle: this.#idle }, list);
   }
-
-  #checkSlots(page: number, isOurs: boolean): void {
-    const tables = this.#tables;
-    const { pages, links } = tables;
-    const base = pages[page + LINKS]!;
-    const extended = pages[page + EXTENDED]!;
-    const size = (pages[page + SHAPE]! & GRANULES_MASK) * GRANULE;
-    let live = 0;
-    for (let slot = 0; slot < pages[page + CAPACITY]!; slot++) {
-      const link = links[base + slot]!;
-      if (link < LIVE) {
-        if (isOurs && isFreedRemotely(tables, page, slot)) {
-          throw corrupt(page, `slot ${slot} is free and was freed again`);
-        }
-        continue;
-      }
-      if ((link & SLACK_MASK) > size) throw corrupt(page, `slot ${slot} has more slack than bytes`);
-      if (slot >= pages[page + EXTENDED]!) throw corrupt(page, `slot ${slot} is live and was never free`);
-      live++;
-    }
-    if (!isOurs) return;
-    if (this.#usedSlots(page) !== live) {
-      throw corrupt(page, `${live} slots are live, and others are counted`);
-    }
-    let free = 0;
-    for (let link = pages[page + STATE]! & FREE_MASK; link !== 0; link = links[base + link - 1]!, free++) {
-      if (link > extended || free > extended) throw corrupt(page, `its free list leaves the page at slot ${link - 1}`);
-    }
-    if (free + live !== extended) throw corrupt(page, `${free} free and ${live} live slots are not ${extended}`);
-  }
-}
-
-function corrupt(page: number, what: string): CorruptionError {
-  const subject = page < 0 ? "the pages of small blocks" : `the page at unit ${page}`;
-  return new CorruptionError(`Cannot trust ${subject}: ${what}`);
 }
