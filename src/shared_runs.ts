@@ -39,6 +39,9 @@ import { BINS, FREE_UNITS, OCCUPIED } from "./shared_layout.ts";
  */
 export const HELD_RUN = 3;
 
+/** In INFO of a large block: the attachment whose NativeBuffer owns it, from this bit on. In that of a held run, all of it. */
+export const INFO_OWNER_SHIFT = 8;
+
 /** Fields of a unit's record. */
 const HEAD = 0;
 const TAIL = 1;

@@ -17,7 +17,7 @@
  *
  * An owner changes its pages without the lock. Whoever finds that a thread has ended goes through all runs once
  * ({@link SharedSpace.reap}): pages of the dead are abandoned, runs that they held are free, what they left half done is made
- * whole. That is also all that happens when the lock itself was the dead one's.
+ * whole (shared_rebuild.ts). That is also all that happens when the lock itself was the dead one's.
  *
  * What a terminated worker can take with it: the blocks that it had and told nobody of, which stay live; the double frees that
  * it had found and not yet reported; and 8 KiB of links for every time it dies between cutting a chunk of links and using it.
@@ -36,26 +36,23 @@ import {
   attachmentAt,
   CHUNK,
   chunkLength,
-  END_UNIT,
   ESCAPED,
-  GAP_UNITS,
   LEAVING,
   LINK_END,
   LINK_TABLE,
   MAGIC,
   NEWS,
   OWNER,
-  OWNER_MASK,
-  REGION_COUNT,
   REGIONS,
 } from "./shared_layout.ts";
 import { SharedLock } from "./shared_lock.ts";
 import { freePlace, isPlaceAbandoned, takenPlaces } from "./shared_places.ts";
 import type { Scratch, SharedPlatform } from "./shared_platform.ts";
+import { rebuildSpace } from "./shared_rebuild.ts";
 import { SharedRegions } from "./shared_regions.ts";
-import { collectLate, countFreed, raiseNewsAgain } from "./shared_remote.ts";
+import { collectLate } from "./shared_remote.ts";
 import { collectUnowned, restorePage } from "./shared_restore.ts";
-import { HELD_RUN, SharedRuns } from "./shared_runs.ts";
+import { HELD_RUN, INFO_OWNER_SHIFT, SharedRuns } from "./shared_runs.ts";
 import type { SharedTables } from "./shared_tables.ts";
 import { CLASS_GRANULES, CLASS_SLOTS, PAGE_SIZE } from "./size_class.ts";
 
@@ -67,8 +64,6 @@ const GAP_LEAST = 256;
 
 /** How many free runs `trim` holds at a time. */
 const TRIM_BATCH = 64;
-/** In INFO of a large block: the attachment whose NativeBuffer owns it, from this bit on. In that of a held run, all of it. */
-const INFO_OWNER_SHIFT = 8;
 
 /** The shared space, as one attachment uses it. */
 export class SharedSpace {
@@ -120,7 +115,7 @@ export class SharedSpace {
       return section();
     } catch (error) {
       // Our own errors are thrown where all is whole. Anything else (a stack overflow) can have come at any place.
-      if (!(error instanceof AllocatorError)) this.#rebuild(() => false);
+      if (!(error instanceof AllocatorError)) rebuildSpace(this.tables, this.runs, () => false);
       throw error;
     } finally {
       this.#lock.release();
@@ -281,7 +276,7 @@ export class SharedSpace {
       if (isPlaceAbandoned(control, this.#platform, number)) gone.add(number);
     }
     if (gone.size === 0) return false;
-    this.#rebuild((number) => gone.has(number));
+    rebuildSpace(this.tables, this.runs, (number) => gone.has(number));
     for (const number of gone) this.vacate(number);
     return true;
   }
@@ -308,7 +303,7 @@ export class SharedSpace {
     const { control } = tables;
     return this.locked(() => {
       this.reap();
-      this.#rebuild((number) => number === this.number);
+      rebuildSpace(tables, this.runs, (number) => number === this.number);
       const isLast = takenPlaces(control, this.number, false).length === 0;
       // Nobody comes after the last one who could find them.
       if (isLast) collectUnowned(tables, this.doubles);
@@ -318,54 +313,6 @@ export class SharedSpace {
       else if (escaped) control[ESCAPED] = 1;
       return isLast;
     });
-  }
-
-  /** Under the lock: makes everything derived anew, and abandons what belongs to the attachments that are `gone`. */
-  #rebuild(gone: (number: number) => boolean): void {
-    const { tables, runs } = this;
-    const { control } = tables;
-    runs.clear();
-    control.fill(0, ABANDONED, ABANDONED_END);
-    control[GAP_UNITS] = 0;
-    const count = control[REGION_COUNT]!;
-    for (let index = 0; index < count; index++) {
-      runs.rebuild(tables.regionStart(index), tables.regionEnd(index), (unit, kind) => this.#keep(unit, kind, gone));
-    }
-    if (count === 0) return;
-    // A region can have been added, and its end not been told.
-    tables.endUnit = tables.regionEnd(count - 1);
-    Atomics.store(control, END_UNIT, tables.endUnit);
-  }
-
-  /** Whether a used run stays, once the attachments that are `gone` have nothing any more. */
-  #keep(unit: number, kind: RunKind, gone: (number: number) => boolean): boolean {
-    const { tables, runs } = this;
-    const { control, pages } = tables;
-    const info = runs.info(unit);
-    if (kind as number === HELD_RUN) {
-      if (info === 0) control[GAP_UNITS] = control[GAP_UNITS]! + runs.lengthAt(unit);
-      return !gone(info);
-    }
-    if (kind === LARGE_RUN) {
-      if ((info & INFO_OWNED) !== 0 && gone(info >>> INFO_OWNER_SHIFT)) {
-        runs.describe(unit, runs.slack(unit), info & (INFO_OWNED - 1));
-      }
-      return true;
-    }
-    if (pages[unit + SHAPE] === 0) {
-      pages[unit + OWNER] = 0;
-      return false;
-    }
-    const owner = pages[unit + OWNER]! & OWNER_MASK;
-    if (owner === 0 || gone(owner)) {
-      const list = ABANDONED + pages[unit + CLASS]!;
-      // Without NEWS: the owner can have died while it took them, or who brought them while it announced them.
-      Atomics.store(pages, unit + OWNER, 0);
-      pages[unit + NEXT] = control[list]!;
-      control[list] = unit + 1;
-    }
-    if (countFreed(tables, unit) > 0) raiseNewsAgain(tables, unit);
-    return true;
   }
 
   /** Under the lock: makes abandoned pages without live slots free runs. False when there are none. */

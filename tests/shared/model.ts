@@ -15,7 +15,7 @@
  *   freeRemotely, raise       freeRemotely and announce, raiseNews in shared_remote.ts
  *   Owner.collect             collect in shared_pages.ts, acknowledgeNews
  *   Owner.free, allocate      the fast paths of shared_heap.ts
- *   reap, adopt               #keep in shared_space.ts, takePage
+ *   reap, adopt               keepRun in shared_rebuild.ts, takePage
  *   Owner.restore             restorePage and collectPage
  * ```
  *
