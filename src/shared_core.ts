@@ -15,6 +15,7 @@
 import type { Allocator, BlockInfo } from "./allocator.ts";
 import { AllocatorMemory } from "./allocator_memory.ts";
 import { assertAddress, assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { Attempts } from "./attempts.ts";
 import { DisposedError, formatAddress, InvalidFreeError, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import {
@@ -30,6 +31,7 @@ import {
   STATE,
 } from "./page_table.ts";
 import { UNIT } from "./runs.ts";
+import type { Attachment } from "./shared_attachment.ts";
 import { type SharedBlock, SharedBlocks } from "./shared_blocks.ts";
 import { OWNER, OWNER_MASK } from "./shared_layout.ts";
 import { SharedPages } from "./shared_pages.ts";
@@ -53,7 +55,8 @@ export class SharedCore {
   readonly #heap: Allocator;
   /** Whether the block of the last `allocate` is memory that reads as zero. */
   isFresh = false;
-  #isDisposed = false;
+  /** Whether this attachment has ended. */
+  isDisposed = false;
 
   /** For `heap`, which is attached to `space`. */
   constructor(heap: Allocator & { readonly source: PageSource }, space: SharedSpace) {
@@ -64,7 +67,7 @@ export class SharedCore {
     this.blocks = new SharedBlocks(space, this.pages);
     this.memory = new AllocatorMemory(heap, {
       name: "shared heap",
-      isDisposed: () => this.#isDisposed,
+      isDisposed: () => this.isDisposed,
       find: (address) => this.blocks.find(address),
       explain: (address) => this.blocks.explain(address),
       regionOf: (address) => tables.regionOf(Math.floor((address - tables.base) / UNIT)),
@@ -174,7 +177,7 @@ export class SharedCore {
   /** A view of a small block, without the detour over a description of it; undefined for whatever else `address` is. */
   viewSmall(address: Address): Uint8Array<ArrayBuffer> | undefined {
     const { tables } = this.space;
-    const granule = typeof address === "number" && !this.#isDisposed ? this.blocks.granuleAt(address) : -1;
+    const granule = typeof address === "number" && !this.isDisposed ? this.blocks.granuleAt(address) : -1;
     const link = granule === -1 ? 0 : this.blocks.liveLink(granule);
     if (link === 0) return undefined;
     const size = (tables.pages[((granule >>> 8) & -16) + SHAPE]! & GRANULES_MASK) * GRANULE;
@@ -291,7 +294,7 @@ export class SharedCore {
    */
   live(address: Address, action: string): SharedBlock {
     assertAddress(address);
-    if (this.#isDisposed) throw new DisposedError(`${action} ${formatAddress(address)}`, "shared heap");
+    if (this.isDisposed) throw new DisposedError(`${action} ${formatAddress(address)}`, "shared heap");
     const block = this.blocks.find(address);
     return block ?? throwAfterReport(this.memory.invalid(address, action));
   }
@@ -301,6 +304,19 @@ export class SharedCore {
     if (!block.owned) return;
     if (!this.owned.has(block.address)) throwAfterReport(ownedElsewhere(action, block.address));
     this.memory.refuseOwned(block.address, action);
+  }
+
+  /**
+   * Collects what others have freed, and gives back all that is free; the bytes.
+   *
+   * @throws {InvalidFreeError} When it is found out that two workers have freed the same block; all is done then.
+   */
+  trim(): number {
+    this.pages.collectAll();
+    this.pages.releaseIdle(true);
+    const given = this.space.trim();
+    this.reportDoubles();
+    return given;
   }
 
   /** Throws OutOfMemoryError when the tables cannot be wrapped by which the pages are handed back. */
@@ -313,10 +329,21 @@ export class SharedCore {
     }
   }
 
-  /** Frees what NativeBuffers own, and detaches every view; every later call throws DisposedError. */
-  dispose(): void {
+  /**
+   * The end, of which every step is taken: frees what NativeBuffers own, detaches every view, has `attachment`, which is this
+   * one, leave the heap, and reports. Every later call throws DisposedError.
+   */
+  leave(attachment: Attachment): void {
+    const attempts = new Attempts();
+    attempts.make(() => this.#dispose());
+    attempts.make(() => attachment.leave());
+    attempts.report(this.takeDoubles());
+    attempts.end();
+  }
+
+  #dispose(): void {
     for (const address of [...this.owned]) this.free(address);
-    this.#isDisposed = true;
+    this.isDisposed = true;
     try {
       this.memory.dispose();
       this.pages.collectAll();

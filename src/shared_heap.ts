@@ -3,13 +3,14 @@
  *
  * ```text
  *   SharedHeap                  fast paths                                         this file
- *    ├─ SharedMoves             short ways: zeroed, resized, moved                 shared_moves.ts
+ *    ├─ SharedMoves             short ways: another page, zeroed, resized, moved   shared_moves.ts
  *    └─ SharedCore              the contract: arguments, bad addresses, ownership  shared_core.ts
  *        ├─ AllocatorMemory     views, copies, owned buffers                       allocator_memory.ts
  *        ├─ SharedBlocks        which block an address means, figures              shared_blocks.ts
- *        ├─ SharedPages         pages that this attachment owns                    shared_pages.ts, shared_restore.ts
+ *        ├─ SharedPages         pages that this attachment owns                    shared_pages.ts, shared_page_check.ts
  *        ├─ freeRemotely        frees of blocks in pages of others                 shared_remote.ts
  *        └─ SharedSpace         what is done under the lock                        shared_space.ts, shared_lock.ts
+ *            ├─ rebuildSpace    what is made whole when attachments are gone       shared_rebuild.ts, shared_restore.ts
  *            ├─ SharedRuns      units, runs, bins                                  shared_runs.ts
  *            └─ SharedTables    this worker's wraps of what all share              shared_tables.ts, shared_layout.ts
  * ```
@@ -29,22 +30,10 @@ import type {
   TypedArrayConstructor,
 } from "./allocator.ts";
 import { type AllocatorMemory, assertAttached } from "./allocator_memory.ts";
-import { assertSize, DEFAULT_ALIGNMENT, isPowerOfTwo } from "./arguments.ts";
-import { Attempts } from "./attempts.ts";
+import { assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import {
-  FREE_MASK,
-  GRANULES_MASK,
-  INVERSE_SHIFT,
-  LINKS,
-  LIVE,
-  liveLink,
-  ONE_USED,
-  OWNED,
-  SHAPE,
-  STATE,
-} from "./page_table.ts";
+import { FREE_MASK, GRANULES_MASK, INVERSE_SHIFT, LINKS, LIVE, ONE_USED, OWNED, SHAPE, STATE } from "./page_table.ts";
 import { UNIT } from "./runs.ts";
 import { type Attachment, createFor, joinAttachment, type SharedHeapOptions } from "./shared_attachment.ts";
 import { SharedCore } from "./shared_core.ts";
@@ -55,7 +44,7 @@ import type { SharedPages } from "./shared_pages.ts";
 import { sharedPlatform } from "./shared_platform.ts";
 import { isFreedRemotely } from "./shared_remote.ts";
 import type { SharedTables } from "./shared_tables.ts";
-import { CLASS_GRANULES, CLASS_OF, classFor, SMALL_MAX } from "./size_class.ts";
+import { SMALL_MAX } from "./size_class.ts";
 import { tryAllocate } from "./try_allocate.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
@@ -200,7 +189,7 @@ export class SharedHeap implements Allocator {
         }
       }
     }
-    return +this.#allocateSlow(size, alignment);
+    return +this.#moves.allocate(size, alignment);
   }
 
   /** See {@link Allocator.free}. Constant time; a block of another worker's page takes an atomic operation, seldom more. */
@@ -338,13 +327,8 @@ export class SharedHeap implements Allocator {
    */
   trim(): number {
     this.#memory.assertNotDisposed("trim");
-    const { pages, space } = this.#core;
-    pages.collectAll();
-    pages.releaseIdle(true);
     try {
-      const given = space.trim();
-      this.#core.reportDoubles();
-      return given;
+      return this.#core.trim();
     } finally {
       this.#renew();
     }
@@ -362,15 +346,11 @@ export class SharedHeap implements Allocator {
     if (this.#isDetached) return;
     this.#core.prepareToLeave();
     this.#isDetached = true;
-    const attempts = new Attempts();
-    attempts.make(() => this.#core.dispose());
     this.#fastSize = -1;
     this.#fastUnits = this.#units = 0;
     this.#table = new Int32Array(0);
     this.#links = new Uint16Array(0);
-    attempts.make(() => this.#attachment.leave());
-    attempts.report(this.#core.takeDoubles());
-    attempts.end();
+    this.#core.leave(this.#attachment);
   }
 
   /** As {@link SharedHeap.detach}. */
@@ -389,43 +369,6 @@ export class SharedHeap implements Allocator {
     this.#fastSize = SMALL_MAX;
     this.#units = tables.endUnit;
     this.#fastUnits = Math.min(tables.endUnit, NEAR_UNITS);
-  }
-
-  /**
-   * What `allocate` does when the current page has no free slot, and for all other blocks.
-   * One long method on purpose, as in heap.ts: inlined here, it would keep V8 from inlining `allocate` into its callers.
-   */
-  #allocateSlow(size: number, alignment: number): Address {
-    const bytes = typeof size === "number" ? size >>> 0 : -1;
-    if (bytes === size && bytes <= this.#fastSize && typeof alignment === "number" && isPowerOfTwo(alignment)) {
-      const sizeClass = alignment === DEFAULT ? CLASS_OF[(bytes + 15) >>> 4]! : classFor(bytes, alignment);
-      if (sizeClass !== -1) {
-        const granules = CLASS_GRANULES[sizeClass]!;
-        let record = (this.#current[granules]! + STATE_AT) & RECORD_BITS;
-        // A slot that is there and was not taken is one that was freed twice: not a matter of finding a page.
-        let isThere = (this.#table[record]! & FREE_BITS) !== 0;
-        if (!isThere) {
-          isThere = this.#moves.refill(sizeClass);
-          record = (this.#current[granules]! + STATE_AT) & RECORD_BITS;
-        }
-        const table = this.#table;
-        const links = this.#links;
-        const state = table[record]!;
-        const free = state & FREE_BITS;
-        const isOurs = table[record + OWNER_IN] === this.#number;
-        if (isThere && (isOurs || !isFreedRemotely(this.#tables, record - STATE_AT, free - 1))) {
-          const index = (table[record + LINKS_IN]! + free - 1) >>> 0;
-          table[record] = state + ONE_MORE - free + links[index]!;
-          links[index] = liveLink(alignment < 16 ? 16 : alignment, granules * 16 - bytes);
-          return this.#origin + ((record << 8) + (free - 1) * granules) * 16;
-        }
-      }
-    }
-    try {
-      return this.#core.allocate(size, alignment);
-    } finally {
-      this.#renew();
-    }
   }
 
   /** What `free` does for all but small blocks of our own, in pages without news and below 2 GiB. */

@@ -1,12 +1,12 @@
 /**
- * The short ways of a shared heap for small blocks that take more than a slot: zeroed ones, and those that change
- * their size, in pages that this attachment owns.
+ * The short ways of a shared heap for small blocks that take more than a slot of the current page: those that need another
+ * page or an alignment, zeroed ones, and those that change their size, in pages that this attachment owns.
  *
  * As small_moves.ts, for pages that have owners: granules are counted from the start of the data, and each method is one long
  * one. What each asks of OWNER, which nobody can take from this worker meanwhile, and of the bitmap:
  *
  * ```text
- *   zeroed             the slot was not freed twice ──▶ take the slot
+ *   allocate, zeroed   the slot was not freed twice ──▶ take the slot
  *   reallocate
  *      in place        the page is ours, and nobody else has freed the block ──▶ write its link
  *      moving          the page is ours ──▶ copy ──▶ nobody else has freed the block,
@@ -18,13 +18,14 @@
  * link of our page is written plainly in place too: nobody but the owner ever makes it a free one, and when another worker
  * resizes the same block at the same moment, one of both sizes is left in it.
  *
- * Each method answers 0 where it has no short way, with all blocks as they were: another worker's page (its free is an atomic
+ * `zeroed` and `reallocate` answer 0 where they have no short way, with all blocks as they were: another worker's page (its free is an atomic
  * operation, and so is the size in its link), a block that is owned, or is to move and is aligned, or was freed by others, a
  * slot that was freed twice, a class without a page, a region that somebody has detached. `SharedCore` then does the same with
- * all care, and says what is wrong.
+ * all care, and says what is wrong. `allocate`, which `SharedHeap` ends with, goes there by itself.
  *
  * @module
  */
+import { DEFAULT_ALIGNMENT, isPowerOfTwo } from "./arguments.ts";
 import { clearGranules, copyGranules } from "./granules.ts";
 import type { Address } from "./page_source.ts";
 import {
@@ -33,6 +34,7 @@ import {
   INVERSE_SHIFT,
   LINKS,
   LIVE,
+  liveLink,
   ONE_USED,
   OWNED,
   SHAPE,
@@ -44,7 +46,7 @@ import { OWNER, OWNER_MASK } from "./shared_layout.ts";
 import type { SharedPages } from "./shared_pages.ts";
 import { isFreedRemotely } from "./shared_remote.ts";
 import type { SharedTables } from "./shared_tables.ts";
-import { CLASS_OF, GRANULE } from "./size_class.ts";
+import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, SMALL_MAX } from "./size_class.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file.
 const STATE_AT = STATE;
@@ -67,7 +69,7 @@ const ALIGNED_FROM = LIVE * 2;
 const SLACK_BITS = SLACK_MASK;
 const GRANULE_BYTES = GRANULE;
 
-/** Zeroes, resizes and moves small blocks of one attachment. */
+/** Places, zeroes, resizes and moves small blocks of one attachment. */
 export class SharedMoves {
   readonly #core: SharedCore;
   readonly #pages: SharedPages;
@@ -84,6 +86,47 @@ export class SharedMoves {
     this.#current = core.pages.current;
     this.#number = core.space.number;
     this.#renew = renew;
+  }
+
+  /**
+   * What `allocate` of the heap does when the current page has no free slot, and for all other blocks.
+   * One long method on purpose, as in heap.ts: inlined there, it would keep V8 from inlining that one into its callers.
+   */
+  allocate(size: number, alignment: number): Address {
+    const bytes = typeof size === "number" ? size >>> 0 : -1;
+    if (
+      bytes === size && bytes <= SMALL_MAX && typeof alignment === "number" && isPowerOfTwo(alignment) &&
+      !this.#core.isDisposed
+    ) {
+      const sizeClass = alignment === DEFAULT_ALIGNMENT ? CLASS_OF[(bytes + 15) >>> 4]! : classFor(bytes, alignment);
+      if (sizeClass !== -1) {
+        const tables = this.#tables;
+        const granules = CLASS_GRANULES[sizeClass]!;
+        let record = (this.#current[granules]! + STATE_AT) & RECORD_BITS;
+        // A slot that is there and was not taken is one that was freed twice: not a matter of finding a page.
+        let isThere = (tables.pages[record]! & FREE_BITS) !== 0;
+        if (!isThere) {
+          isThere = this.refill(sizeClass);
+          record = (this.#current[granules]! + STATE_AT) & RECORD_BITS;
+        }
+        const { pages, links } = tables;
+        const page = record - STATE_AT;
+        const state = pages[record]!;
+        const free = state & FREE_BITS;
+        const isOurs = pages[record + OWNER_IN] === this.#number;
+        if (isThere && (isOurs || !isFreedRemotely(tables, page, free - 1))) {
+          const index = (pages[record + LINKS_IN]! + free - 1) >>> 0;
+          pages[record] = state + ONE_MORE - free + links[index]!;
+          links[index] = liveLink(alignment < 16 ? 16 : alignment, granules * 16 - bytes);
+          return tables.base + ((page << 8) + (free - 1) * granules) * GRANULE_BYTES;
+        }
+      }
+    }
+    try {
+      return this.#core.allocate(size, alignment);
+    } finally {
+      this.#renew();
+    }
   }
 
   /** A block of `size` zeroed bytes; 0 when no slot can be had. */
