@@ -5,16 +5,16 @@
  * ```text
  *   DebugAllocator             the rules                               this file
  *    ├─ DebugBlocks            live blocks, the last freed ones        debug_blocks.ts
- *    ├─ canaries               bytes around each block                 canary.ts, poison.ts, debug_reports.ts
+ *    ├─ DebugCanaries          bytes around each block                 debug_canaries.ts, canary.ts, poison.ts
+ *    ├─ mismatch, overLimit    what the errors say                     debug_reports.ts, wrapper_reports.ts
  *    ├─ WrapperMemory          views, arrays, NativeBuffers            wrapper_memory.ts
  *    ├─ leaks, heapProfile     by allocation site                      leak_report.ts, heap_profile.ts
  *    ▼
  *   inner allocator            each block in one of its own, 32 bytes larger at least; drawn in canary.ts
  * ```
  *
- * Invariant: while a block is live its canaries are as they were drawn, or native code or a stray view has written where
- * nobody may. They are looked at when the block is freed, resized or moved, by `check`, and at dispose; the last two say
- * only what was not said before (reported_problems.ts).
+ * Invariant: a block is live here exactly when its inner block is, unless somebody has used the inner allocator directly: that
+ * is reported by the next call that concerns the block.
  *
  * @module
  */
@@ -22,11 +22,12 @@ import { captureStack } from "./allocation_site.ts";
 import type { Allocator, AllocatorStats, BlockInfo } from "./allocator.ts";
 import { assertAlignment, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { Attempts, reportAll } from "./attempts.ts";
-import { CANARY_SIZE, drawCanaries, drawTail, findDamage, FRESH, overwrite, watchedEnd } from "./canary.ts";
+import { CANARY_SIZE, drawCanaries, overwrite } from "./canary.ts";
 import { DebugBlock, DebugBlocks } from "./debug_blocks.ts";
+import { DebugCanaries } from "./debug_canaries.ts";
 import { type DebugAllocatorOptions, readDebugOptions } from "./debug_options.ts";
-import { damaged, mismatch, outOfMemory, overLimit } from "./debug_reports.ts";
-import { CorruptionError, describeValue, DisposedError, OutOfMemoryError } from "./errors.ts";
+import { mismatch, outOfMemory, overLimit } from "./debug_reports.ts";
+import { describeValue, OutOfMemoryError } from "./errors.ts";
 import { atExit } from "./exit_hook.ts";
 import { type HeapProfile, type HeapProfileKind, makeHeapProfile, SiteTotals } from "./heap_profile.ts";
 import { holdIn, onHeldBlocks } from "./held_blocks.ts";
@@ -35,11 +36,10 @@ import { LeakScope } from "./leak_scope.ts";
 import type { OwningAllocator } from "./owned_blocks.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { FREED_BYTE } from "./poison.ts";
-import { type Finding, ReportedProblems } from "./reported_problems.ts";
 import { ViewedAllocator } from "./viewed_allocator.ts";
-import { reportViolation, throwAfterReport } from "./violations.ts";
+import { reportViolation } from "./violations.ts";
 import { assertWrappable, WrapperMemory } from "./wrapper_memory.ts";
-import { isStillThere, lostBlock, notFreed } from "./wrapper_reports.ts";
+import { lostBlock, notFreed } from "./wrapper_reports.ts";
 
 /**
  * Any allocator, with every mistake explained.
@@ -75,7 +75,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
   readonly #inner: OwningAllocator;
   readonly #blocks: DebugBlocks;
   readonly #memory: WrapperMemory<DebugBlock>;
-  readonly #reported = new ReportedProblems();
+  readonly #canaries: DebugCanaries;
   readonly #totals: SiteTotals | undefined;
   readonly #stackDepth: number;
   readonly #fills: boolean;
@@ -96,6 +96,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
     this.#onLeaks = settings.onLeaks;
     this.#totals = settings.totals ? new SiteTotals() : undefined;
     this.#blocks = new DebugBlocks("debug allocator", settings.remember);
+    this.#canaries = new DebugCanaries(inner, this.#blocks, settings.fill);
     this.#memory = new WrapperMemory(this, inner, {
       name: "debug allocator",
       isDisposed: () => this.#disposed,
@@ -138,11 +139,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
     const inner = this.#allocateInner(size, front, alignment, zeroed);
     try {
       const block = this.#describe(inner, front, size, alignment, "allocated");
-      const bytes = this.#bytesOf(block);
-      if (bytes !== undefined) {
-        if (this.#fills && !zeroed) bytes.fill(FRESH, front, front + size);
-        drawCanaries(bytes, block);
-      }
+      this.#canaries.draw(block, !zeroed);
       this.#forgetLost(block.address);
       this.#totals?.add(block.allocatedAt, size);
       this.#blocks.add(block);
@@ -160,7 +157,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
     this.#memory.revoke(address);
     this.#blocks.remove(lost, undefined);
     const problem = lostBlock("keep", lost);
-    if (this.#reported.note(lost, problem)) reportViolation(problem);
+    if (this.#canaries.reported.note(lost, problem)) reportViolation(problem);
   }
 
   /** The record of a block of `size` bytes in the inner one; its number is the next. */
@@ -193,7 +190,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
   /** See {@link Allocator.resize}. Within the inner block, and beyond where the inner allocator can. */
   resize(address: Address, size: number): boolean {
     const block = this.#memory.liveToResize(address, size, "resize");
-    this.#assertIntact(block, "resize");
+    this.#canaries.assertIntact(block, "resize");
     return this.#resize(block, size);
   }
 
@@ -201,14 +198,14 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
   reallocate(address: Address, size: number): Address {
     if (address === 0) return this.allocate(size);
     const block = this.#memory.liveToResize(address, size, "reallocate");
-    this.#assertIntact(block, "reallocate");
+    this.#canaries.assertIntact(block, "reallocate");
     if (size === 0) {
       if (!this.#release(block)) throw notFreed("reallocate", address);
       return 0;
     }
     if (this.#resize(block, size)) return address;
     this.#assertWithinLimit(size - block.size, size);
-    return this.#bytesOf(block) === undefined || size > this.source.maxWrapBytes
+    return this.#canaries.bytesOf(block) === undefined || size > this.source.maxWrapBytes
       ? this.#moveInner(block, size)
       : this.#move(block, size);
   }
@@ -225,10 +222,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
     this.#blocks.setSize(block, size + 0);
     block.allocatedAt = captureStack("resized", this.#stackDepth);
     if (size > before) this.#totals?.add(block.allocatedAt, size - before);
-    const bytes = this.#bytesOf(block);
-    if (bytes === undefined) return true;
-    if (this.#fills && size > before) bytes.fill(FRESH, front + before, front + size);
-    drawTail(bytes, front + size);
+    this.#canaries.drawEnd(block, before);
     return true;
   }
 
@@ -260,8 +254,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
     const moved = this.#describe(inner, front, size, alignment, "moved");
     this.#blocks.add(moved);
     moved.number = block.number;
-    const bytes = this.#bytesOf(moved);
-    if (bytes !== undefined) drawCanaries(bytes, moved);
+    this.#canaries.draw(moved, false);
     return moved.address;
   }
 
@@ -279,9 +272,9 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
     if (block === undefined) return;
     const wrong = mismatch(block, size, alignment);
     if (wrong !== undefined) return reportViolation(wrong);
-    const damage = this.#damage(block, "free");
+    const damage = this.#canaries.damage(block, "free");
     if (damage !== undefined) {
-      this.#reported.note(block, damage);
+      this.#canaries.reported.note(block, damage);
       return reportViolation(damage);
     }
     this.#release(block);
@@ -292,7 +285,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
    * and its NativeBuffer are as they were then.
    */
   #release(block: DebugBlock): boolean {
-    const bytes = this.#fills ? this.#bytesOf(block) : undefined;
+    const bytes = this.#fills ? this.#canaries.bytesOf(block) : undefined;
     let isFilled = false;
     try {
       const isFreed = this.#memory.freeInner(this.#inner, block, () => {
@@ -327,7 +320,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
   /** See {@link Allocator.check}. Looks at every byte around every block, and reports what was not reported before. */
   check(): void {
     this.#memory.assertNotDisposed("check");
-    reportAll(this.#reported.news(this.#damages("check")), () => this.#inner.check());
+    reportAll(this.#canaries.news("check"), () => this.#inner.check());
   }
 
   /** See {@link Allocator.trim}. */
@@ -372,7 +365,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
    */
   [Symbol.dispose](): void {
     if (this.#disposed) return;
-    const damages = this.#reported.news(this.#damages("dispose"));
+    const damages = this.#canaries.news("dispose");
     const report = this.#onLeaks === undefined ? undefined : this.leaks();
     this.#disposed = true;
     this.#forgetExit();
@@ -387,50 +380,6 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
 
   #reportLeaks(report: LeakReport): void {
     if (report.count > 0) this.#onLeaks?.(report);
-  }
-
-  /** The inner block up to the last byte that is watched; undefined when no ArrayBuffer can show so much. */
-  #bytesOf(block: DebugBlock): Uint8Array | undefined {
-    const end = watchedEnd(block, block.innerSize);
-    return end > this.source.maxWrapBytes ? undefined : this.#inner.view(block.inner, end);
-  }
-
-  *#damages(action: string): Iterable<Finding> {
-    for (const block of this.#blocks.walk()) {
-      try {
-        const damage = this.#damage(block, action);
-        if (damage !== undefined) yield [block, damage];
-        else this.#reported.forget(block);
-      } catch (error) {
-        // Somebody has disposed the inner allocator: there is nothing left to be looked at.
-        if (error instanceof DisposedError) break;
-        // Its region was detached from outside: nothing can be seen, and the inner allocator's check() says so.
-        if (!(error instanceof CorruptionError)) throw error;
-      }
-    }
-  }
-
-  #assertIntact(block: DebugBlock, action: string): void {
-    const damage = this.#damage(block, action);
-    if (damage === undefined) return this.#reported.forget(block);
-    this.#reported.note(block, damage);
-    throwAfterReport(damage);
-  }
-
-  /** The error for a block that the inner allocator has no more, or for the first byte around it that was changed. */
-  #damage(block: DebugBlock, action: string): CorruptionError | undefined {
-    if (!isStillThere(this.#inner, block.inner)) return lostBlock(action, block);
-    let bytes: Uint8Array | undefined;
-    try {
-      bytes = this.#bytesOf(block);
-    } catch (error) {
-      // A smaller block is there now.
-      if (error instanceof RangeError) return lostBlock(action, block);
-      throw error;
-    }
-    const index = bytes === undefined ? -1 : findDamage(bytes, block);
-    if (index === -1) return undefined;
-    return damaged(action, block, index, bytes![index]!);
   }
 
   #assertWithinLimit(extra: number, size: number): void {
