@@ -1,20 +1,12 @@
 /**
- * Free lists that live inside the free blocks, and the ways to order and search them.
- *
- * A free block holds its node in the first 16 bytes of its payload, as four 32-bit words:
+ * A free list through the free blocks of all regions of a bucket, and the ways to order and search it.
  *
  * ```text
- *   0      size in granules
- *   4      next: granule of the payload of the next free block      in the region whose number is in bits 0..11 of word 12
- *   8      previous: likewise                                       in the region whose number is in bits 12..23
- *   12     previous region << 12 | next region                      region 0: there is none
- *
- *   head ──▶ node ⇄ node ⇄ node ◀── tail        through all regions of the bucket
+ *   head ──▶ node ⇄ node ⇄ node ◀── tail        a node is in the free block itself: free_nodes.ts
  * ```
  *
- * A caller that writes to freed memory writes over nodes. So a link is followed only when the node that it leads to leads
- * back, and a size is used only when the other end of the block and the marks of its region agree (`sizeOfFree`):
- * `CorruptionError` otherwise. As two blocks cannot lead back to the same one, no walk goes in circles.
+ * Invariant: the first node has none before it and the last none behind it, and every other is led to by both neighbours, or
+ * somebody has written to freed memory. As two blocks cannot lead back to the same one, no walk goes in circles.
  *
  * Orders: `lifo` puts a block at the head, `fifo` at the tail, `address` behind the nearest block below it, which takes
  * time in the blocks below when none is nearby. Fits: `first` takes the first block that is large enough, `next` goes on
@@ -22,8 +14,10 @@
  *
  * @module
  */
-import { corrupt, sizeOfFree } from "./block.ts";
+import { corrupt } from "./block.ts";
 import type { FreeBlock, FreeBlocks, Placement, Visit } from "./free_blocks.ts";
+import { assertFollows, disagree, regionOf, renumberNodes, walkNodes } from "./free_nodes.ts";
+import type * as nodes from "./free_nodes.ts";
 import type * as marks from "./marks.ts";
 import type { Region, RegionList } from "./region_list.ts";
 
@@ -33,16 +27,16 @@ export type FreeOrder = "address" | "lifo" | "fifo";
 /** Which free block is taken. */
 export type FreeFit = "first" | "best" | "next";
 
+// Repeated here, as V8 loads what is imported at every use (docs/performance.md); the types say that they are the same.
 const FREE = 2 satisfies typeof marks.FREE;
+const REGION_MASK = 0xfff satisfies typeof nodes.REGION_MASK;
+const PREVIOUS_SHIFT = 12 satisfies typeof nodes.PREVIOUS_SHIFT;
 
 /** How many granules below a freed block are looked at for the free block before it, ere the list is walked. */
 const NEARBY = 512;
 
 /** How many blocks a search comes by that is not told. */
 const ALL = 2 ** 31 - 1;
-
-const REGION_MASK = 0xfff;
-const PREVIOUS_SHIFT = 12;
 
 /** One free list. */
 export class FreeList implements FreeBlocks {
@@ -113,8 +107,8 @@ export class FreeList implements FreeBlocks {
     let number = this.#headRegion;
     let at = this.#head;
     while (number !== 0) {
-      const node = this.#regionOf(number, beforeRegion, before);
-      this.#assertFollows(node, at, beforeRegion, before);
+      const node = regionOf(this.#regions, number, beforeRegion, before);
+      assertFollows(node, at, beforeRegion, before);
       if (node === region ? at > p : node.address > region.address) break;
       beforeRegion = number;
       before = at;
@@ -140,13 +134,13 @@ export class FreeList implements FreeBlocks {
     const previous = words[w + 2]!;
     const v = next << 2;
     if (words[w + 3]! >>> PREVIOUS_SHIFT === 0) {
-      if (words[v + 2] !== p || this.#head !== p) throw corrupt(region, p, DISAGREE);
+      if (words[v + 2] !== p || this.#head !== p) throw disagree(region, p);
       this.#head = next;
       words[v + 3] = words[v + 3]! & REGION_MASK;
     } else {
       const u = previous << 2;
       if (words[v + 2] !== p || words[u + 1] !== p || !joins(words, u, v, region.number)) {
-        throw corrupt(region, p, DISAGREE);
+        throw disagree(region, p);
       }
       words[u + 1] = next;
     }
@@ -187,14 +181,14 @@ export class FreeList implements FreeBlocks {
     if (!this.#isNear(region, from)) {
       this.#replaceAny(region, from, to);
     } else if (numbers >>> PREVIOUS_SHIFT === 0) {
-      if (words[(next << 2) + 2] !== from || this.#head !== from) throw corrupt(region, from, DISAGREE);
+      if (words[(next << 2) + 2] !== from || this.#head !== from) throw disagree(region, from);
       this.#head = to;
       words[(next << 2) + 2] = to;
     } else {
       const u = previous << 2;
       const v = next << 2;
       if (words[v + 2] !== from || words[u + 1] !== from || !joins(words, u, v, region.number)) {
-        throw corrupt(region, from, DISAGREE);
+        throw disagree(region, from);
       }
       words[u + 1] = to;
       words[v + 2] = to;
@@ -229,17 +223,21 @@ export class FreeList implements FreeBlocks {
     if (previousRegion === 0) {
       follows = this.#head === p && this.#headRegion === number;
     } else {
-      const before = previousRegion === number ? words : this.#regionOf(previousRegion, number, p).words;
+      const before = previousRegion === number ? words : regionOf(this.#regions, previousRegion, number, p).words;
       follows = before[4 * previous + 1] === p && (before[4 * previous + 3]! & REGION_MASK) === number;
     }
-    let leads: boolean;
-    if (nextRegion === 0) {
-      leads = this.#tail === p && this.#tailRegion === number;
-    } else {
-      const after = nextRegion === number ? words : this.#regionOf(nextRegion, number, p).words;
-      leads = after[4 * next + 2] === p && after[4 * next + 3]! >>> PREVIOUS_SHIFT === number;
-    }
-    if (!follows || !leads) throw corrupt(region, p, DISAGREE);
+    const leads = this.#isFollowed(region, number, p, nextRegion, next);
+    if (!follows || !leads) throw disagree(region, p);
+  }
+
+  /**
+   * Whether the node at `next`, or the tail if there is none, leads back to the one at `p` of region `number`. Most likely it is
+   * in `region`.
+   */
+  #isFollowed(region: Region, number: number, p: number, nextRegion: number, next: number): boolean {
+    if (nextRegion === 0) return this.#tail === p && this.#tailRegion === number;
+    const { words } = nextRegion === region.number ? region : regionOf(this.#regions, nextRegion, number, p);
+    return words[4 * next + 2] === p && words[4 * next + 3]! >>> PREVIOUS_SHIFT === number;
   }
 
   /** See {@link FreeBlocks.search}. */
@@ -260,6 +258,8 @@ export class FreeList implements FreeBlocks {
     visit: Visit | undefined,
     limit: number,
   ): boolean {
+    const regions = this.#regions;
+    const { byNumber } = regions;
     const best = this.#fit === "best";
     const merges = visit !== undefined;
     let visited = this.visited;
@@ -269,14 +269,14 @@ export class FreeList implements FreeBlocks {
     let before = 0;
     let beforeRegion = 0;
     while (number !== 0) {
-      const region = this.#regionOf(number, beforeRegion, before);
+      const region = byNumber[number] ?? regionOf(regions, number, beforeRegion, before);
       const { words, marks } = region;
       let w = p << 2;
       let n = words[w]!;
       let numbers = words[w + 3]!;
       // What comes before the rover is not known.
       if (beforeRegion !== 0 || !fromRover) {
-        if (numbers >>> PREVIOUS_SHIFT !== beforeRegion || words[w + 2] !== before) throw corrupt(region, p, DISAGREE);
+        if (numbers >>> PREVIOUS_SHIFT !== beforeRegion || words[w + 2] !== before) throw disagree(region, p);
       }
       // Most blocks are too small and lead to one of the same region. Nothing is called here, so that engines keep all
       // of it in registers: 3 ns a block, and 12 with a call.
@@ -288,7 +288,7 @@ export class FreeList implements FreeBlocks {
         w = next << 2;
         n = words[w]!;
         numbers = words[w + 3]!;
-        if (words[w + 2] !== p || numbers >>> PREVIOUS_SHIFT !== number) throw corrupt(region, next, DISAGREE);
+        if (words[w + 2] !== p || numbers >>> PREVIOUS_SHIFT !== number) throw disagree(region, next);
         p = next;
       }
       // Merging is only worth a call where a free block follows.
@@ -320,26 +320,18 @@ export class FreeList implements FreeBlocks {
 
   /** The free blocks from head to tail. */
   *[Symbol.iterator](): IterableIterator<FreeBlock> {
-    let number = this.#headRegion;
-    let p = this.#head;
-    let beforeRegion = 0;
-    let before = 0;
-    while (number !== 0) {
-      const region = this.#regionOf(number, beforeRegion, before);
-      this.#assertFollows(region, p, beforeRegion, before);
-      yield { region, p, n: sizeOfFree(region, this.#regions.layout, p) };
-      beforeRegion = number;
-      before = p;
-      number = region.words[4 * p + 3]! & REGION_MASK;
-      p = region.words[4 * p + 1]!;
-    }
-    this.#assertTail(beforeRegion, before);
+    const last = yield* walkNodes(this.#regions, this.#headRegion, this.#head);
+    this.#assertTail(last.number, last.p);
   }
 
   /** Throws unless the list ends at the node at `p` of region `number`, where a walk came to an end. */
   #assertTail(number: number, p: number): void {
     if (number === this.#tailRegion && p === this.#tail) return;
-    throw corrupt(this.#regionOf(number || this.#tailRegion, number, p), p, "the free list does not end there");
+    throw corrupt(
+      regionOf(this.#regions, number || this.#tailRegion, number, p),
+      p,
+      "the free list does not end there",
+    );
   }
 
   /** See {@link FreeBlocks.renumber}. */
@@ -347,25 +339,7 @@ export class FreeList implements FreeBlocks {
     if (this.#headRegion === from) [this.#headRegion, this.#head] = [to.number, this.#head + shift];
     if (this.#tailRegion === from) [this.#tailRegion, this.#tail] = [to.number, this.#tail + shift];
     if (this.#roverRegion === from) [this.#roverRegion, this.#rover] = [to.number, this.#rover + shift];
-    let number = this.#headRegion;
-    let p = this.#head;
-    while (number !== 0) {
-      const { words } = this.#regionOf(number, number, p);
-      const w = p << 2;
-      let nextRegion = words[w + 3]! & REGION_MASK;
-      let previousRegion = words[w + 3]! >>> PREVIOUS_SHIFT;
-      if (nextRegion === from) {
-        nextRegion = to.number;
-        words[w + 1] = words[w + 1]! + shift;
-      }
-      if (previousRegion === from) {
-        previousRegion = to.number;
-        words[w + 2] = words[w + 2]! + shift;
-      }
-      words[w + 3] = previousRegion << PREVIOUS_SHIFT | nextRegion;
-      number = nextRegion;
-      p = words[w + 1]!;
-    }
+    renumberNodes(this.#regions, this.#headRegion, this.#head, from, to, shift);
   }
 
   /** Writes the node at `p`, and has its neighbours in the list, which must be neighbours until now, lead to it. */
@@ -379,15 +353,8 @@ export class FreeList implements FreeBlocks {
   ): void {
     const { words, number } = region;
     // Read first, write then: a node that was written to must be found before anything has changed.
-    if (previousRegion !== 0) {
-      let leads: boolean;
-      if (nextRegion === 0) {
-        leads = this.#tail === previous && this.#tailRegion === previousRegion;
-      } else {
-        const { words } = this.#regionOf(nextRegion, previousRegion, previous);
-        leads = words[4 * next + 2] === previous && words[4 * next + 3]! >>> PREVIOUS_SHIFT === previousRegion;
-      }
-      if (!leads) throw corrupt(this.#regionOf(previousRegion, number, p), previous, DISAGREE);
+    if (previousRegion !== 0 && !this.#isFollowed(region, previousRegion, previous, nextRegion, next)) {
+      throw disagree(regionOf(this.#regions, previousRegion, number, p), previous);
     }
     const w = p << 2;
     words[w + 1] = next;
@@ -423,28 +390,9 @@ export class FreeList implements FreeBlocks {
     words[w + 2] = previous;
     words[w + 3] = (words[w + 3]! & REGION_MASK) | previousRegion << PREVIOUS_SHIFT;
   }
-
-  /** Throws unless the node at `p` says that it follows the one at `before`. */
-  #assertFollows(region: Region, p: number, beforeRegion: number, before: number): void {
-    const { words } = region;
-    const w = p << 2;
-    if (words[w + 3]! >>> PREVIOUS_SHIFT !== beforeRegion || (beforeRegion !== 0 && words[w + 2] !== before)) {
-      throw corrupt(region, p, DISAGREE);
-    }
-  }
-
-  /** The region of that number, which the node at `p` of region `from` leads to. */
-  #regionOf(number: number, from: number, p: number): Region {
-    const { byNumber } = this.#regions;
-    const region = byNumber[number];
-    if (region !== undefined) return region;
-    throw corrupt(byNumber[from]!, p, "it is free and leads to a region that does not exist");
-  }
 }
 
 /** Whether the node at word `u` leads on, and the one at word `v` back, to the region of that number. */
 function joins(words: Int32Array, u: number, v: number, number: number): boolean {
   return (words[u + 3]! & REGION_MASK) === number && words[v + 3]! >>> PREVIOUS_SHIFT === number;
 }
-
-const DISAGREE = "it is free, and its neighbours in the free list disagree";
