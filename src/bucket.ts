@@ -12,7 +12,8 @@
  *  +---------------------------------+      +-------------------------------------------+
  * ```
  *
- * Sizes and places are in granules here; a place is a region and the granule of a payload in it (block.ts).
+ * Sizes and places are in granules here; a place is a region and the granule of a payload in it (block.ts). Where an aligned
+ * block begins in a free one is a matter of block_placement.ts.
  *
  * - allocate: search the free list; split what is left over into a free block of its own, if it is large enough for
  *   one; when nothing fits, map a region.
@@ -26,12 +27,12 @@
  * @module
  */
 import { type BlockLayout, freeAt, freeBelow, setPrevious, sizeOfFree, writeFree } from "./block.ts";
-import type { AllocatorEvent, BucketPolicy } from "./bucket_policy.ts";
-import { checkBucket, type LiveFigures, type Walkable } from "./bucket_walk.ts";
+import { BlockPlacement, lowestAligned } from "./block_placement.ts";
+import { type BucketPolicy, tell } from "./bucket_policy.ts";
+import { checkBucket, type LiveFigures, startBelow, type Walkable } from "./bucket_walk.ts";
 import { OutOfMemoryError } from "./errors.ts";
-import type { FreeBlocks, Placement, Visit } from "./free_blocks.ts";
+import type { FreeBlocks, Visit } from "./free_blocks.ts";
 import type * as marks from "./marks.ts";
-import type { Address } from "./page_source.ts";
 import type { Region, RegionList } from "./region_list.ts";
 
 // Repeated here, as V8 loads what is imported at every use (docs/performance.md); the types say that they are the same.
@@ -58,12 +59,9 @@ export class Bucket implements Walkable {
   readonly #splitsEnd: boolean;
   readonly #eager: boolean;
   /** Where a block with an alignment of its own would begin in a free one. */
-  readonly #place: Placement;
+  readonly #placing: BlockPlacement;
   readonly #visit: Visit | undefined;
   readonly #onEvent: BucketPolicy["onEvent"];
-  // What #place works for, in granules.
-  #need = 0;
-  #alignment = 1;
 
   /** An empty bucket, which takes its regions from `regions`. */
   constructor(index: number, regions: RegionList, free: FreeBlocks, policy: BucketPolicy) {
@@ -75,9 +73,7 @@ export class Bucket implements Walkable {
     this.#onEvent = policy.onEvent;
     this.#splitsEnd = policy.split === "end";
     this.#eager = policy.coalesce === "eager";
-    this.#place = this.#splitsEnd
-      ? (region, p, n) => this.#placeAtEnd(region, p, n)
-      : (region, p, n) => this.#placeAtStart(region, p, n);
+    this.#placing = new BlockPlacement(this.#layout.minimum, this.#splitsEnd);
     this.#visit = this.#eager ? undefined : (region, p) => this.#mergeBehind(region, p);
   }
 
@@ -87,7 +83,7 @@ export class Bucket implements Walkable {
    */
   take(need: number, alignment: number, limit?: number): number {
     const { free } = this;
-    const place = alignment > GRANULE ? this.#placeFor(need, alignment) : undefined;
+    const place = alignment > GRANULE ? this.#placing.for(need, alignment) : undefined;
     const found = free.search(need, place, this.#visit, limit);
     if (this.#onEvent !== undefined) this.#tellSearch(found, need);
     if (!found) return -1;
@@ -99,35 +95,6 @@ export class Bucket implements Walkable {
     this.#carve(region, p, n, at, need);
     if (this.#onEvent !== undefined) this.#tellSplit(region, p, n, at);
     return at;
-  }
-
-  #placeFor(need: number, alignment: number): Placement {
-    this.#need = need;
-    this.#alignment = alignment / GRANULE;
-    return this.#place;
-  }
-
-  /** The lowest place in the free block that is aligned, and leaves nothing or a whole block below. */
-  #placeAtStart(region: Region, p: number, n: number): number {
-    const at = this.#alignment <= 1 ? p : this.#lowestAligned(region, p, this.#alignment);
-    return at + this.#need <= p + n ? at : -1;
-  }
-
-  #lowestAligned(region: Region, p: number, alignment: number): number {
-    const base = region.address / GRANULE;
-    let at = Math.ceil((base + p) / alignment) * alignment - base;
-    while (at !== p && at - p < this.#layout.minimum) at += alignment;
-    return at;
-  }
-
-  /** The highest place that is aligned, and leaves nothing or a whole block below. */
-  #placeAtEnd(region: Region, p: number, n: number): number {
-    let at = p + n - this.#need;
-    if (this.#alignment > 1) {
-      const base = region.address / GRANULE;
-      at = Math.floor((base + at) / this.#alignment) * this.#alignment - base;
-    }
-    return at - p >= this.#layout.minimum || at === p ? at : this.#placeAtStart(region, p, n);
   }
 
   /** Takes `need` granules from `at` on out of the free block at `p`; what is left below and above stays free. */
@@ -182,7 +149,7 @@ export class Bucket implements Walkable {
       if (!(error instanceof OutOfMemoryError) || wanted === least) throw error;
       region = this.#regions.map(least, this.index, placed ? alignment : 1);
     }
-    if (this.#onEvent !== undefined) this.#emit("grow", region.address, region.byteLength);
+    if (this.#onEvent !== undefined) tell(this.#onEvent, "grow", region.address, region.byteLength);
     let start = region.first;
     let end = region.end;
     let previous = 0;
@@ -205,9 +172,7 @@ export class Bucket implements Walkable {
     setPrevious(region, layout, start, previous);
     const p = this.#addFree(region, start, end - start);
     const n = sizeOfFree(region, layout, p);
-    this.#need = need;
-    this.#alignment = alignment / GRANULE;
-    const at = this.#placeAtStart(region, p, n);
+    const at = this.#placing.atStart(region, p, n, need, alignment);
     this.#carve(region, p, n, at, need);
     if (this.#onEvent !== undefined) this.#tellSplit(region, p, n, at);
     return at;
@@ -224,7 +189,7 @@ export class Bucket implements Walkable {
   #releaseRegion(region: Region, size: number): number {
     this.free.remove(region, region.first, size);
     const given = this.#regions.release(region);
-    if (this.#onEvent !== undefined) this.#emit("release", region.address, region.byteLength);
+    if (this.#onEvent !== undefined) tell(this.#onEvent, "release", region.address, region.byteLength);
     return given;
   }
 
@@ -272,7 +237,7 @@ export class Bucket implements Walkable {
     if (above > 0) marks[after] = marks[after]! & (STALE | END);
     else marks[after - 1] = marks[after - 1]! | END;
     writeFree(region, this.#layout, start, size);
-    if (this.#onEvent !== undefined) this.#emit("merge", region.address + start * GRANULE, size * GRANULE);
+    if (this.#onEvent !== undefined) tell(this.#onEvent, "merge", region.address + start * GRANULE, size * GRANULE);
     return start;
   }
 
@@ -307,7 +272,7 @@ export class Bucket implements Walkable {
     }
     if (size === n) return n;
     marks[p] = marks[p]! & ~CLEAN;
-    if (this.#onEvent !== undefined) this.#emit("merge", region.address + p * GRANULE, size * GRANULE);
+    if (this.#onEvent !== undefined) tell(this.#onEvent, "merge", region.address + p * GRANULE, size * GRANULE);
     return size;
   }
 
@@ -347,7 +312,7 @@ export class Bucket implements Walkable {
     const below = freeBelow(region, layout, p);
     if (below === 0) return -1;
     const start = p - below;
-    const at = this.#lowestAligned(region, start, alignment / GRANULE);
+    const at = lowestAligned(region, start, alignment / GRANULE, layout.minimum);
     if (at >= p) return -1;
     let size = p + n - at;
     if (size < need) {
@@ -418,27 +383,12 @@ export class Bucket implements Walkable {
 
   #tellSearch(found: boolean, need: number): void {
     const { foundRegion, found: p, visited } = this.free;
-    this.#emit("search", found ? foundRegion.address + p * GRANULE : 0, need * GRANULE, visited);
+    tell(this.#onEvent!, "search", found ? foundRegion.address + p * GRANULE : 0, need * GRANULE, visited);
   }
 
   /** Of `n` granules at `p` those of the block that was just taken at `at` are gone. */
   #tellSplit({ address }: Region, p: number, n: number, at: number): void {
     const { size } = this;
-    if (size < n) this.#emit("split", address + (at > p ? p : at + size) * GRANULE, (n - size) * GRANULE);
+    if (size < n) tell(this.#onEvent!, "split", address + (at > p ? p : at + size) * GRANULE, (n - size) * GRANULE);
   }
-
-  #emit(type: AllocatorEvent["type"], address: Address, size: number, count = 1): void {
-    try {
-      this.#onEvent!({ type, address, size, count });
-    } catch {
-      // A watcher that fails must not leave a block half made.
-    }
-  }
-}
-
-/** The payload of the last block that begins below `p`. */
-function startBelow(region: Region, p: number): number {
-  let at = p - 1;
-  while ((region.marks[at]! & (LIVE | FREE)) === 0) at--;
-  return at;
 }

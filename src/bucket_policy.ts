@@ -35,3 +35,18 @@ export interface BucketPolicy {
   /** Called after each step. */
   readonly onEvent: ((event: AllocatorEvent) => void) | undefined;
 }
+
+/** Tells `onEvent` what happened; what it throws is ignored. */
+export function tell(
+  onEvent: (event: AllocatorEvent) => void,
+  type: AllocatorEvent["type"],
+  address: Address,
+  size: number,
+  count = 1,
+): void {
+  try {
+    onEvent({ type, address, size, count });
+  } catch {
+    // A watcher that fails must not leave a block half made.
+  }
+}

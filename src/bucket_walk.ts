@@ -46,6 +46,13 @@ export function* walkBlocks({ sorted, layout }: RegionList, { index }: Walkable)
   }
 }
 
+/** The payload of the last block that begins below `p`. */
+export function startBelow(region: Region, p: number): number {
+  let at = p - 1;
+  while ((region.marks[at]! & (LIVE | FREE)) === 0) at--;
+  return at;
+}
+
 /** The live blocks of a bucket, headers included. */
 export interface LiveFigures {
   /** How many there are. */
