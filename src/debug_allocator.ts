@@ -96,7 +96,7 @@ export class DebugAllocator extends ViewedAllocator implements Allocator {
     this.#onLeaks = settings.onLeaks;
     this.#totals = settings.totals ? new SiteTotals() : undefined;
     this.#blocks = new DebugBlocks("debug allocator", settings.remember);
-    this.#canaries = new DebugCanaries(inner, this.#blocks, settings.fill);
+    this.#canaries = new DebugCanaries(inner, this.#blocks, settings);
     this.#memory = new WrapperMemory(this, inner, {
       name: "debug allocator",
       isDisposed: () => this.#disposed,

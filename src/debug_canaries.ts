@@ -15,6 +15,7 @@
  */
 import { drawCanaries, drawTail, findDamage, FRESH, watchedEnd } from "./canary.ts";
 import type { DebugBlock, DebugBlocks } from "./debug_blocks.ts";
+import type { DebugSettings } from "./debug_options.ts";
 import { damaged } from "./debug_reports.ts";
 import { CorruptionError, DisposedError } from "./errors.ts";
 import type { OwningAllocator } from "./native_buffer.ts";
@@ -32,10 +33,10 @@ export class DebugCanaries {
   readonly #fills: boolean;
 
   /** For `blocks`, which lie in blocks of `inner`. */
-  constructor(inner: OwningAllocator, blocks: DebugBlocks, fills: boolean) {
+  constructor(inner: OwningAllocator, blocks: DebugBlocks, { fill }: DebugSettings) {
     this.#inner = inner;
     this.#blocks = blocks;
-    this.#fills = fills;
+    this.#fills = fill;
   }
 
   /** The inner block up to the last byte that is watched; undefined when no ArrayBuffer can show so much. */
