@@ -30,7 +30,8 @@ import type { Address, PageSource } from "./page_source.ts";
 import { initializePageTable, pageTableBytes, STATE } from "./page_table.ts";
 import { checkExtents, checkFrontiers } from "./range_check.ts";
 import { type Region, REGION_COUNT_MAX, RegionIndex, type Reservation } from "./region.ts";
-import { FREE_RUN, PAGE_UNITS, type RunKind, Runs, UNIT, UNIT_RECORD } from "./runs.ts";
+import { FREE_RUN, PAGE_UNITS, type RunKind, UNIT, UNIT_RECORD } from "./run_record.ts";
+import { Runs } from "./runs.ts";
 import { Table } from "./table.ts";
 import { throwAfterReport } from "./violations.ts";
 

@@ -16,7 +16,7 @@ import { ALREADY_FREED, CorruptionError, insideBlock, type InvalidAddress } from
 import type { HugeBlock, HugeBlocks } from "./huge_blocks.ts";
 import type { Address } from "./page_source.ts";
 import { alignmentOfLink, OWNED, SLACK_MASK } from "./page_table.ts";
-import { INFO_ALIGNMENT, INFO_OWNED, LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
+import { INFO_ALIGNMENT, INFO_OWNED, LARGE_RUN, PAGE_RUN, UNIT } from "./run_record.ts";
 import { GRANULE } from "./size_class.ts";
 import { liveSlotsOf, slotAround, wasSlotLive } from "./slot_lookup.ts";
 import type { SmallPages } from "./small_pages.ts";

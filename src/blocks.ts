@@ -28,7 +28,7 @@ import type { Address, PageSource } from "./page_source.ts";
 import { linkWithOwned, liveLink, SLACK_MASK, slotHolds } from "./page_table.ts";
 import type { RandomNumbers } from "./random_numbers.ts";
 import type { Region } from "./region.ts";
-import { INFO_OWNED, LARGE_RUN, UNIT } from "./runs.ts";
+import { INFO_OWNED, LARGE_RUN, UNIT } from "./run_record.ts";
 import { CLASS_GRANULES, classFor, GRANULE, PAGE_SIZE } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
 

@@ -6,7 +6,7 @@
  *   DebugAllocator             the rules                               this file
  *    ├─ DebugBlocks            live blocks, the last freed ones        debug_blocks.ts
  *    ├─ DebugCanaries          bytes around each block                 debug_canaries.ts, canary.ts, poison.ts
- *    ├─ mismatch, overLimit    what the errors say                     debug_reports.ts, wrapper_reports.ts
+ *    ├─ mismatch, outOfMemory  what the errors say                     debug_reports.ts, wrapper_reports.ts
  *    ├─ WrapperMemory          views, arrays, NativeBuffers            wrapper_memory.ts
  *    ├─ leaks, heapProfile     by allocation site                      leak_report.ts, heap_profile.ts
  *    ▼
@@ -26,8 +26,8 @@ import { CANARY_SIZE, drawCanaries, overwrite } from "./canary.ts";
 import { DebugBlock, DebugBlocks } from "./debug_blocks.ts";
 import { DebugCanaries } from "./debug_canaries.ts";
 import { type DebugAllocatorOptions, readDebugOptions } from "./debug_options.ts";
-import { mismatch, outOfMemory, overLimit } from "./debug_reports.ts";
-import { describeValue, OutOfMemoryError } from "./errors.ts";
+import { mismatch, outOfMemory } from "./debug_reports.ts";
+import { describeValue, OutOfMemoryError, overLimit } from "./errors.ts";
 import { atExit } from "./exit_hook.ts";
 import { type HeapProfile, type HeapProfileKind, makeHeapProfile, SiteTotals } from "./heap_profile.ts";
 import { holdIn, onHeldBlocks } from "./held_blocks.ts";

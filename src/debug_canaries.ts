@@ -18,7 +18,7 @@ import type { DebugBlock, DebugBlocks } from "./debug_blocks.ts";
 import type { DebugSettings } from "./debug_options.ts";
 import { damaged } from "./debug_reports.ts";
 import { CorruptionError, DisposedError } from "./errors.ts";
-import type { OwningAllocator } from "./native_buffer.ts";
+import type { OwningAllocator } from "./owned_blocks.ts";
 import { type Finding, ReportedProblems } from "./reported_problems.ts";
 import { throwAfterReport } from "./violations.ts";
 import { isStillThere, lostBlock } from "./wrapper_reports.ts";

@@ -43,15 +43,6 @@ export function damaged(action: string, block: DebugBlock, index: number, found:
   );
 }
 
-/** The error for a block of `size` bytes that needs `extra` more than the limit leaves. */
-export function overLimit(size: number, extra: number, live: number, limit: number): OutOfMemoryError {
-  return new OutOfMemoryError(
-    `Cannot allocate ${size} bytes: ${live} of the limit of ${limit} bytes are live, and ${extra} more would exceed it`,
-    size,
-    limit,
-  );
-}
-
 /** The error for a block of `size` bytes when there is no memory for it and the `around` bytes that are watched. */
 export function outOfMemory(size: number, around: number, cause: OutOfMemoryError): OutOfMemoryError {
   const message = `Cannot allocate ${size} bytes and ${around} around them: ${cause.message}`;

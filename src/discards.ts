@@ -24,7 +24,7 @@ import type { AddressRange } from "./address_range.ts";
 import { alignDown, alignUp } from "./arguments.ts";
 import { Footprint } from "./footprint.ts";
 import type { PageSource } from "./page_source.ts";
-import { PAGE_UNITS, UNIT } from "./runs.ts";
+import { PAGE_UNITS, UNIT } from "./run_record.ts";
 import { Surplus } from "./surplus.ts";
 
 /** Units of a free run that must be written for it to be given back by itself. */

@@ -67,7 +67,7 @@ import {
   STATE,
 } from "./page_table.ts";
 import { NO_REGION, type Region } from "./region.ts";
-import { UNIT } from "./runs.ts";
+import { UNIT } from "./run_record.ts";
 import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, SMALL_MAX } from "./size_class.ts";
 import { SmallMoves } from "./small_moves.ts";
 import type { SmallPages } from "./small_pages.ts";

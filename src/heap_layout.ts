@@ -6,7 +6,7 @@
 import type { Blocks } from "./blocks.ts";
 import type { Address } from "./page_source.ts";
 import { CAPACITY } from "./page_table.ts";
-import { LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
+import { LARGE_RUN, PAGE_RUN, UNIT } from "./run_record.ts";
 import { GRANULE } from "./size_class.ts";
 import { countLiveSlots } from "./slot_lookup.ts";
 import type { SmallPages } from "./small_pages.ts";

@@ -23,7 +23,7 @@ import { OutOfMemoryError } from "./errors.ts";
 import type { PageSource } from "./page_source.ts";
 import type { RandomNumbers } from "./random_numbers.ts";
 import { type Reservation, reserveRange } from "./region.ts";
-import { UNIT } from "./runs.ts";
+import { UNIT } from "./run_record.ts";
 import { SmallPages } from "./small_pages.ts";
 
 /** Bytes of the first range over a source where reserving is spending; each further one doubles. */

@@ -5,7 +5,7 @@
  */
 import type { AllocatorStats } from "./allocator.ts";
 import type { Blocks } from "./blocks.ts";
-import { LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
+import { LARGE_RUN, PAGE_RUN, UNIT } from "./run_record.ts";
 import { GRANULE } from "./size_class.ts";
 import { countLiveSlots } from "./slot_lookup.ts";
 

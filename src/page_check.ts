@@ -39,7 +39,7 @@ import {
   ZERO_WORDS,
 } from "./page_table.ts";
 import { countUnits, extendedUnits, unusedUnits } from "./page_units.ts";
-import { PAGE_RUN, PAGE_UNITS } from "./runs.ts";
+import { PAGE_RUN, PAGE_UNITS } from "./run_record.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_OF, CLASS_SLOTS, GRANULE } from "./size_class.ts";
 import { countLiveSlots } from "./slot_lookup.ts";
 import type { SmallPages } from "./small_pages.ts";

@@ -40,7 +40,7 @@ import {
   STATE,
   UNTOUCHED,
 } from "./page_table.ts";
-import { PAGE_UNITS, UNIT } from "./runs.ts";
+import { PAGE_UNITS, UNIT } from "./run_record.ts";
 import { CLASS_COUNT, GRANULE } from "./size_class.ts";
 
 /** Granules of a unit. */

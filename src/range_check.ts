@@ -6,7 +6,8 @@
  */
 import { CorruptionError } from "./errors.ts";
 import type { Region } from "./region.ts";
-import { FREE_RUN, type Runs, UNIT } from "./runs.ts";
+import { FREE_RUN, UNIT } from "./run_record.ts";
+import type { Runs } from "./runs.ts";
 
 /**
  * Verifies that `regions` are contiguous from unit 0 to `endUnit`. Time in their number.

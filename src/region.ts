@@ -14,7 +14,7 @@ import { alignDown } from "./arguments.ts";
 import { type WrappedBytes, wrappedBytes } from "./bytes.ts";
 import { CorruptionError, OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { PAGE_UNITS, UNIT } from "./runs.ts";
+import { PAGE_UNITS, UNIT } from "./run_record.ts";
 
 /** The most regions of one range: their numbers have 16 bits. */
 export const REGION_COUNT_MAX = 65535;

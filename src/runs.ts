@@ -46,19 +46,6 @@ import {
   writtenOf,
 } from "./run_record.ts";
 
-export {
-  FREE_RUN,
-  INFO_ALIGNMENT,
-  INFO_OWNED,
-  LARGE_RUN,
-  PAGE_RUN,
-  PAGE_UNITS,
-  PARKED_RUN,
-  type RunKind,
-  UNIT,
-  UNIT_RECORD,
-} from "./run_record.ts";
-
 // V8 reads an imported constant from memory at each use, but folds one of this file.
 const HEAD_AT = HEAD;
 const TAIL_AT = TAIL;

@@ -18,7 +18,7 @@ import { alignDown, assertOptions, assertSize } from "./arguments.ts";
 import { OutOfMemoryError, UnsupportedPlatformError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { pageTableBytes } from "./page_table.ts";
-import { UNIT } from "./runs.ts";
+import { UNIT } from "./run_record.ts";
 import { assertAlive, assertHandle, makeHandle, PROBE_BYTE, type SharedHeapHandle } from "./shared_handle.ts";
 import {
   ABANDONED_END,

@@ -21,7 +21,7 @@ import {
   SHAPE,
   SLACK_MASK,
 } from "./page_table.ts";
-import { INFO_ALIGNMENT, INFO_OWNED, LARGE_RUN, PAGE_RUN, UNIT } from "./runs.ts";
+import { INFO_ALIGNMENT, INFO_OWNED, LARGE_RUN, PAGE_RUN, UNIT } from "./run_record.ts";
 import { END_UNIT, GAP_UNITS, REGIONS } from "./shared_layout.ts";
 import type { SharedPages } from "./shared_pages.ts";
 import { isFreedRemotely } from "./shared_remote.ts";

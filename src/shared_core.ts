@@ -30,7 +30,7 @@ import {
   SLACK_MASK,
   STATE,
 } from "./page_table.ts";
-import { UNIT } from "./runs.ts";
+import { UNIT } from "./run_record.ts";
 import type { Attachment } from "./shared_attachment.ts";
 import { type SharedBlock, SharedBlocks } from "./shared_blocks.ts";
 import { OWNER, OWNER_MASK } from "./shared_layout.ts";

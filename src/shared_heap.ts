@@ -34,7 +34,7 @@ import { assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import { FREE_MASK, GRANULES_MASK, INVERSE_SHIFT, LINKS, LIVE, ONE_USED, OWNED, SHAPE, STATE } from "./page_table.ts";
-import { UNIT } from "./runs.ts";
+import { UNIT } from "./run_record.ts";
 import { type Attachment, createFor, joinAttachment, type SharedHeapOptions } from "./shared_attachment.ts";
 import { SharedCore } from "./shared_core.ts";
 import { copyHandle, type SharedHeapHandle } from "./shared_handle.ts";

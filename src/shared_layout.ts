@@ -33,7 +33,7 @@
  */
 import { alignUp } from "./arguments.ts";
 import { pageTableBytes, STATE } from "./page_table.ts";
-import { PAGE_UNITS, UNIT, UNIT_RECORD } from "./runs.ts";
+import { PAGE_UNITS, UNIT, UNIT_RECORD } from "./run_record.ts";
 import { CLASS_COUNT, CLASS_SLOTS } from "./size_class.ts";
 
 /** Bytes of the control block, and the alignment of everything: what Windows reserves at least. */

@@ -27,7 +27,7 @@
  * @module
  */
 import { CLASS, NEXT, SHAPE } from "./page_table.ts";
-import { INFO_OWNED, LARGE_RUN, type RunKind } from "./runs.ts";
+import { INFO_OWNED, LARGE_RUN, type RunKind } from "./run_record.ts";
 import { ABANDONED, ABANDONED_END, END_UNIT, GAP_UNITS, OWNER, OWNER_MASK, REGION_COUNT } from "./shared_layout.ts";
 import { countFreed, raiseNewsAgain } from "./shared_remote.ts";
 import { HELD_RUN, INFO_OWNER_SHIFT, type SharedRuns } from "./shared_runs.ts";

@@ -18,7 +18,7 @@ import { alignDown, alignUp } from "./arguments.ts";
 import { AllocatorError, OutOfMemoryError } from "./errors.ts";
 import type { PageSource } from "./page_source.ts";
 import { pageTableBytes } from "./page_table.ts";
-import { UNIT, UNIT_RECORD } from "./runs.ts";
+import { UNIT, UNIT_RECORD } from "./run_record.ts";
 import {
   END_UNIT,
   GAP_UNITS,

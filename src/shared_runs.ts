@@ -30,7 +30,7 @@
  */
 import { CorruptionError } from "./errors.ts";
 import { binOf, EXACT_BINS } from "./run_bins.ts";
-import { FREE_RUN, LARGE_RUN, PAGE_RUN, type RunKind } from "./runs.ts";
+import { FREE_RUN, LARGE_RUN, PAGE_RUN, type RunKind } from "./run_record.ts";
 import { BINS, FREE_UNITS, OCCUPIED } from "./shared_layout.ts";
 
 /**

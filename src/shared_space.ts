@@ -28,7 +28,7 @@
 import { AllocatorError, OutOfMemoryError } from "./errors.ts";
 import type { PageSource } from "./page_source.ts";
 import { CAPACITY, CLASS, clearPageRecord, LINKS, NEXT, NO_PAGE, SHAPE, shapeOf } from "./page_table.ts";
-import { FREE_RUN, INFO_OWNED, LARGE_RUN, PAGE_RUN, PAGE_UNITS, type RunKind, UNIT } from "./runs.ts";
+import { FREE_RUN, INFO_OWNED, LARGE_RUN, PAGE_RUN, PAGE_UNITS, type RunKind, UNIT } from "./run_record.ts";
 import { assertAlive, type SharedHeapHandle } from "./shared_handle.ts";
 import {
   ABANDONED,

@@ -16,7 +16,7 @@ import { wrappedBytes } from "./bytes.ts";
 import { wrapWhole } from "./commit_wrapped.ts";
 import { OutOfMemoryError } from "./errors.ts";
 import type { Address, PageSource } from "./page_source.ts";
-import { PAGE_UNITS, UNIT } from "./runs.ts";
+import { PAGE_UNITS, UNIT } from "./run_record.ts";
 import {
   COMMITTED,
   CONTROL_BYTES,

@@ -62,7 +62,7 @@ import { countUnits, firstUnit, longestStretch, PageUnits, unitsOf } from "./pag
 import { firstPartial, insertPartial, isThin, isWorthChanging, removePartial } from "./partial_pages.ts";
 import type { RandomNumbers } from "./random_numbers.ts";
 import { extendAtRandom, randomPlace } from "./random_slots.ts";
-import { PAGE_RUN, PAGE_UNITS } from "./runs.ts";
+import { PAGE_RUN, PAGE_UNITS } from "./run_record.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, GRANULE, PAGE_GRANULES, PAGE_SIZE } from "./size_class.ts";
 
 /** Bytes of slots that join the free list at once: an OS page, so that memory is touched as late as possible. */

@@ -15,7 +15,7 @@ import {
 } from "../mod.ts";
 import { RANGE_MAX } from "../src/address_range.ts";
 import { CorruptionError } from "../src/errors.ts";
-import { LARGE_RUN, PAGE_RUN, UNIT } from "../src/runs.ts";
+import { LARGE_RUN, PAGE_RUN, UNIT } from "../src/run_record.ts";
 import { Prng } from "./support/prng.ts";
 import { Recorder } from "./support/recording_source.ts";
 import { disposeRange, rangeOver, recordedRange } from "./support/ranges.ts";

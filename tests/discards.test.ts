@@ -6,7 +6,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { failingPageSource, OutOfMemoryError, systemPageSource } from "../mod.ts";
-import { LARGE_RUN, PAGE_RUN, PAGE_UNITS, UNIT } from "../src/runs.ts";
+import { LARGE_RUN, PAGE_RUN, PAGE_UNITS, UNIT } from "../src/run_record.ts";
 import { disposeRange, rangeOver, recordedRange } from "./support/ranges.ts";
 
 const MIB = 2 ** 20;

@@ -13,10 +13,10 @@ import {
   LARGE_RUN,
   PAGE_RUN,
   PARKED_RUN,
-  Runs,
   UNIT,
   UNIT_RECORD,
-} from "../src/runs.ts";
+} from "../src/run_record.ts";
+import { Runs } from "../src/runs.ts";
 import { Prng } from "./support/prng.ts";
 import { type Extent, makeRuns, tiling } from "./support/runs.ts";
 

@@ -6,7 +6,8 @@
 import { assert, assertEquals, assertThrows, fail } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { CorruptionError } from "../src/errors.ts";
-import { FREE_RUN, LARGE_RUN, PARKED_RUN, type Runs } from "../src/runs.ts";
+import { FREE_RUN, LARGE_RUN, PARKED_RUN } from "../src/run_record.ts";
+import type { Runs } from "../src/runs.ts";
 import { type Extent, makeRuns, tiling } from "./support/runs.ts";
 
 /** In HEAD of a free run: all of it was written. */

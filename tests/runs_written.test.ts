@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { LARGE_RUN } from "../src/runs.ts";
+import { LARGE_RUN } from "../src/run_record.ts";
 import { Prng } from "./support/prng.ts";
 import { makeRuns } from "./support/runs.ts";
 

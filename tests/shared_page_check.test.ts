@@ -7,7 +7,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { CorruptionError, SharedHeap } from "../mod.ts";
 import { CLASS, EXTENDED, LINKS, LIVE, PREV, SHAPE, STATE } from "../src/page_table.ts";
-import { UNIT } from "../src/runs.ts";
+import { UNIT } from "../src/run_record.ts";
 import { createAttachment, joinAttachment } from "../src/shared_attachment.ts";
 import { HELD, OWNER } from "../src/shared_layout.ts";
 import { MortalPlatform } from "./shared/mortal_platform.ts";

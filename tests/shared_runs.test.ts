@@ -9,7 +9,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { CorruptionError } from "../src/errors.ts";
-import { FREE_RUN, LARGE_RUN, PAGE_RUN } from "../src/runs.ts";
+import { FREE_RUN, LARGE_RUN, PAGE_RUN } from "../src/run_record.ts";
 import { CONTROL_WORDS } from "../src/shared_layout.ts";
 import { HELD_RUN, SharedRuns } from "../src/shared_runs.ts";
 import { Prng } from "./support/prng.ts";

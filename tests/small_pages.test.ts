@@ -22,7 +22,7 @@ import {
   STATE,
   UNTOUCHED,
 } from "../src/page_table.ts";
-import { LARGE_RUN, PAGE_RUN } from "../src/runs.ts";
+import { LARGE_RUN, PAGE_RUN } from "../src/run_record.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, classFor, GRANULE } from "../src/size_class.ts";
 import { countLiveSlots, liveSlotsOf, slotAround, wasSlotLive } from "../src/slot_lookup.ts";
 import { SmallPages } from "../src/small_pages.ts";

@@ -23,7 +23,7 @@ import {
   SHAPE,
   STATE,
 } from "../src/page_table.ts";
-import { LARGE_RUN, PAGE_RUN } from "../src/runs.ts";
+import { LARGE_RUN, PAGE_RUN } from "../src/run_record.ts";
 import { CLASS_GRANULES, GRANULE } from "../src/size_class.ts";
 import { countLiveSlots } from "../src/slot_lookup.ts";
 import type { SmallPages } from "../src/small_pages.ts";

@@ -6,7 +6,7 @@
 import type { PageSource } from "../../mod.ts";
 import { AddressRange } from "../../src/address_range.ts";
 import { reserveRange } from "../../src/region.ts";
-import { UNIT } from "../../src/runs.ts";
+import { UNIT } from "../../src/run_record.ts";
 import { Recorder } from "./recording_source.ts";
 
 /** Gives a range back the way a heap does. */
