@@ -119,9 +119,8 @@ function dropCopiesOfDeno(): void {
 }
 
 /**
- * Starts a program under Wine that does nothing, and gives a way to end it. Wine's server and its services end with the last
- * program, and a program that starts at that moment is refused; and they are children of whichever program comes first
- * and keep its output open, so that a test file seems to run for minutes after its end. This is the first and the last.
+ * Starts a program under Wine that does nothing, and gives a way to end it. Wine's server ends with the last program, and a
+ * program that starts at that moment is refused: this is the last.
  */
 async function holdWine(): Promise<() => void> {
   const runner = runners.find(({ wine }) => wine === true);

@@ -69,6 +69,12 @@ export interface SuiteResult {
 /** A file that takes longer than this hangs; arm64 under emulation is the slowest by far. */
 const FILE_TIMEOUT_MS = 1_800_000;
 
+/**
+ * How long to wait for the end of a command's output once the command has ended. Wine's services are children of whichever
+ * program needs them first, and keep its output open for as long as they live.
+ */
+const OUTPUT_TIMEOUT_MS = 2000;
+
 /** Files that take long, and so are started first: at the end they would leave the other processors idle. */
 const LONG = /conformance|random|faults|misuse/;
 
@@ -188,14 +194,19 @@ export function execute(
     }, FILE_TIMEOUT_MS);
     child.stdout.setEncoding("utf8").on("data", (text: string) => void (output += text));
     child.stderr.setEncoding("utf8").on("data", (text: string) => void (output += text));
-    child.on("error", (error) => {
+    function end(code: number | string): void {
       clearTimeout(timer);
-      resolve({ code: error.message, output });
-    });
-    child.on("close", (code, signal) => {
-      clearTimeout(timer);
-      resolve({ code: late ? "no end in sight" : code ?? `ended by ${signal}`, output });
-    });
+      // Left open by a program that the command has started and that goes on.
+      child.stdout.destroy();
+      child.stderr.destroy();
+      resolve({ code, output });
+    }
+    function endedWith(code: number | null, signal: string | null): void {
+      end(late ? "no end in sight" : code ?? `ended by ${signal}`);
+    }
+    child.on("error", (error) => end(error.message));
+    child.on("close", endedWith);
+    child.on("exit", (code, signal) => void setTimeout(endedWith, OUTPUT_TIMEOUT_MS, code, signal));
   });
 }
 

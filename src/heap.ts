@@ -3,7 +3,7 @@
  *
  * ```text
  *   Heap                       fast paths                                  this file
- *    ├─ SmallMoves             short ways: zeroed, resized, moved          small_moves.ts
+ *    ├─ SmallMoves             short ways: another page, zeroed, moved     small_moves.ts
  *    └─ HeapCore               arguments, bad addresses, who may call      heap_core.ts
  *        ├─ BlockChanges       limit, clearing, all or nothing             block_changes.ts
  *        ├─ OwnedBlocks        blocks with an ArrayBuffer of their own     owned_blocks.ts, native_buffer.ts
@@ -37,13 +37,7 @@ import type {
   TypedArray,
   TypedArrayConstructor,
 } from "./allocator.ts";
-import {
-  assertArrayLength,
-  assertSize,
-  assertTypedArrayConstructor,
-  DEFAULT_ALIGNMENT,
-  isPowerOfTwo,
-} from "./arguments.ts";
+import { assertArrayLength, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
 import { defaultPageSource } from "./default_page_source.ts";
 import { OutOfMemoryError } from "./errors.ts";
 import { HeapCore } from "./heap_core.ts";
@@ -59,7 +53,6 @@ import {
   INVERSE_SHIFT,
   LINKS,
   LIVE,
-  liveLink,
   ONE_USED,
   OWNED,
   SHAPE,
@@ -68,7 +61,7 @@ import {
 } from "./page_table.ts";
 import { NO_REGION, type Region } from "./region.ts";
 import { UNIT } from "./run_record.ts";
-import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, SMALL_MAX } from "./size_class.ts";
+import { GRANULE, SMALL_MAX } from "./size_class.ts";
 import { SmallMoves } from "./small_moves.ts";
 import type { SmallPages } from "./small_pages.ts";
 
@@ -89,7 +82,6 @@ const LIVE_SPAN = OWNED - LIVE;
 const ANY_SPAN = DELAYED_LINK - LIVE;
 const SLACK_BITS = SLACK_MASK;
 const DEFAULT = DEFAULT_ALIGNMENT;
-const DEFAULT_ALIGNMENT_LOG = 4;
 /** The units of the first 2 GiB: offsets of bytes there are 32-bit integers. */
 const NEAR_UNITS = 2 ** 19;
 
@@ -173,7 +165,7 @@ export class Heap implements Allocator {
     }
     // The plus says that the result is a number: without it V8 keeps the address of every fast call as a boxed value (5 to
     // 10 % on three traces, and a fifth of the collections).
-    return +this.#allocateSlow(size, alignment);
+    return +this.#moves.allocate(size, alignment);
   }
 
   /** See {@link Allocator.free}. Constant time. */
@@ -392,51 +384,6 @@ export class Heap implements Allocator {
     this.#units = range.endUnit;
     this.#fastSize = isCounted ? -1 : SMALL_MAX;
     this.#fastUnits = isPlain ? Math.min(range.endUnit, NEAR_UNITS) : 0;
-  }
-
-  /**
-   * What `allocate` does when the free list of the current page is empty, and for all other blocks.
-   * One long method on purpose: V8 inlines callees of up to 460 bytes of bytecode, and what it has inlined into `allocate`
-   * counts when it asks whether `allocate` itself still fits into its caller. With this one inside it did not.
-   */
-  #allocateSlow(size: number, alignment: number): Address {
-    const bytes = typeof size === "number" ? size >>> 0 : -1;
-    if (bytes !== size || this.#fastSize < 0) return this.#core.allocate(size, alignment);
-    let sizeClass = -1;
-    if (size <= SMALL_MAX && alignment === DEFAULT_ALIGNMENT) {
-      sizeClass = CLASS_OF[(size + 15) >>> 4]!;
-    } else if (size <= SMALL_MAX && typeof alignment === "number" && isPowerOfTwo(alignment)) {
-      sizeClass = classFor(size, alignment);
-    } else if (alignment === DEFAULT_ALIGNMENT) {
-      // A run of the same length that was freed and kept.
-      const { range } = this.#first;
-      const { runs } = range;
-      const count = Math.ceil(size / UNIT);
-      const unit = runs.unpark(count);
-      if (unit !== -1) {
-        runs.describe(unit, count * UNIT - size, DEFAULT_ALIGNMENT_LOG);
-        return range.base + unit * UNIT;
-      }
-    }
-    if (sizeClass !== -1) {
-      const granules = CLASS_GRANULES[sizeClass]!;
-      let record = this.#pages[CURRENT_AT + granules]! & RECORD_BITS;
-      if ((this.#pages[record]! & FREE_BITS) === 0) {
-        this.#moves.refill(sizeClass);
-        record = this.#pages[CURRENT_AT + granules]! & RECORD_BITS;
-      }
-      const pages = this.#pages;
-      const links = this.#links;
-      const state = pages[record]!;
-      const free = state & FREE_BITS;
-      if (free !== 0) {
-        const index = (pages[record + LINKS_IN]! + free - 1) >>> 0;
-        pages[record] = state + ONE_MORE - free + links[index]!;
-        links[index] = liveLink(alignment < 16 ? 16 : alignment, granules * 16 - size);
-        return this.#origin + ((record << 8) + (free - 1) * granules) * 16;
-      }
-    }
-    return this.#core.allocate(size, alignment);
   }
 
   /** What `free` does for all but live small blocks of the first range. */

@@ -1,10 +1,11 @@
 /**
- * The short ways of a heap for small blocks that take more than a slot: zeroed ones, and those that change their size.
+ * The short ways of a heap for blocks that take more than a slot of the current page: those that need another page, an
+ * alignment or a run that was parked, zeroed ones, and those that change their size.
  *
  * Places are counted in granules from the start of the first range, which are 32-bit integers, and within a region from
- * its start. Each method answers 0 where it has no short way (no page can be had, the block is owned, it is to move and
+ * its start. `zeroed` and `reallocate` answer 0 where they have no short way (no page can be had, the block is owned, it is to move and
  * is aligned, something is cut off it in a heap that is not plain, somebody has detached the region), with all blocks as
- * they were; `HeapCore` then does the same with all care.
+ * they were; `HeapCore` then does the same with all care. `allocate`, which `Heap` ends with, goes there by itself.
  *
  * The methods are long on purpose, and take and free slots as those of `Heap` do: made of a dozen small ones they ran
  * out of what V8 inlines into one function, and moving a block took half as long again. What is copied and cleared are
@@ -12,6 +13,7 @@
  *
  * @module
  */
+import { DEFAULT_ALIGNMENT, isPowerOfTwo } from "./arguments.ts";
 import { clearGranules, copyGranules } from "./granules.ts";
 import type { HeapCore } from "./heap_core.ts";
 import type { Address } from "./page_source.ts";
@@ -22,6 +24,7 @@ import {
   INVERSE_SHIFT,
   LINKS,
   LIVE,
+  liveLink,
   NO_PAGE,
   ONE_USED,
   OWNED,
@@ -30,7 +33,8 @@ import {
   STATE,
 } from "./page_table.ts";
 import { NO_REGION, type Region } from "./region.ts";
-import { CLASS_OF, GRANULE } from "./size_class.ts";
+import { UNIT } from "./run_record.ts";
+import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, SMALL_MAX } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file.
@@ -49,8 +53,9 @@ const LIVE_SPAN = OWNED - LIVE;
 /** Links of live blocks of the least alignment are below. */
 const ALIGNED_FROM = LIVE * 2;
 const SLACK_BITS = SLACK_MASK;
+const DEFAULT_ALIGNMENT_LOG = 4;
 
-/** Zeroes, resizes and moves small blocks of a heap's first range. */
+/** Places, zeroes, resizes and moves blocks of a heap's first range. */
 export class SmallMoves {
   readonly #core: HeapCore;
   readonly #first: SmallPages;
@@ -68,6 +73,52 @@ export class SmallMoves {
     this.#region = NO_REGION;
   }
 
+  /**
+   * What `allocate` of the heap does when the free list of the current page is empty, and for all other blocks.
+   * One long method on purpose: V8 inlines callees of up to 460 bytes of bytecode, and what it has inlined into that method
+   * counts when it asks whether it still fits into its caller. With this one inside it did not.
+   */
+  allocate(size: number, alignment: number): Address {
+    const bytes = typeof size === "number" ? size >>> 0 : -1;
+    if (bytes !== size || this.#core.isCounted) return this.#core.allocate(size, alignment);
+    const first = this.#first;
+    const { range } = first;
+    let sizeClass = -1;
+    if (size <= SMALL_MAX && alignment === DEFAULT_ALIGNMENT) {
+      sizeClass = CLASS_OF[(size + 15) >>> 4]!;
+    } else if (size <= SMALL_MAX && typeof alignment === "number" && isPowerOfTwo(alignment)) {
+      sizeClass = classFor(size, alignment);
+    } else if (alignment === DEFAULT_ALIGNMENT) {
+      // A run of the same length that was freed and kept.
+      const { runs } = range;
+      const count = Math.ceil(size / UNIT);
+      const unit = runs.unpark(count);
+      if (unit !== -1) {
+        runs.describe(unit, count * UNIT - size, DEFAULT_ALIGNMENT_LOG);
+        return range.base + unit * UNIT;
+      }
+    }
+    if (sizeClass !== -1) {
+      const granules = CLASS_GRANULES[sizeClass]!;
+      let record = range.pages[CURRENT_AT + granules]!;
+      if ((range.pages[record]! & FREE_BITS) === 0) {
+        this.#refill(sizeClass);
+        record = range.pages[CURRENT_AT + granules]!;
+      }
+      const { pages } = range;
+      const { links } = first;
+      const state = pages[record]!;
+      const free = state & FREE_BITS;
+      if (free !== 0) {
+        const index = pages[record + LINKS_IN]! + free - 1;
+        pages[record] = state + ONE_MORE - free + links[index]!;
+        links[index] = liveLink(alignment < 16 ? 16 : alignment, granules * 16 - size);
+        return range.base + (((record - STATE_AT) << 8) + (free - 1) * granules) * GRANULE;
+      }
+    }
+    return this.#core.allocate(size, alignment);
+  }
+
   /** A block of `size` zeroed bytes; 0 when no slot can be had. */
   zeroed(size: number): Address {
     const first = this.#first;
@@ -76,7 +127,7 @@ export class SmallMoves {
     const record = pages[CURRENT_AT + ((size + 15) >>> 4)]!;
     const state = pages[record]!;
     const free = state & FREE_BITS;
-    if (free === 0) return this.refill(CLASS_OF[(size + 15) >>> 4]!) ? this.zeroed(size) : 0;
+    if (free === 0) return this.#refill(CLASS_OF[(size + 15) >>> 4]!) ? this.zeroed(size) : 0;
     const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
     const granule = ((record - STATE_AT) << 8) + (free - 1) * granules;
     const index = pages[record + LINKS_IN]! + free - 1;
@@ -112,7 +163,7 @@ export class SmallMoves {
     const record = pages[CURRENT_AT + ((size + 15) >>> 4)]!;
     const state = pages[record]!;
     const free = state & FREE_BITS;
-    if (free === 0) return this.refill(CLASS_OF[(size + 15) >>> 4]!) ? this.reallocate(granule, size) : 0;
+    if (free === 0) return this.#refill(CLASS_OF[(size + 15) >>> 4]!) ? this.reallocate(granule, size) : 0;
     const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
     const target = ((record - STATE_AT) << 8) + (free - 1) * granules;
     const from = this.#regionOf(granule >>> 8);
@@ -143,7 +194,7 @@ export class SmallMoves {
   }
 
   /** Gets a size class a current page with a free slot, and says whether there is one. */
-  refill(sizeClass: number): boolean {
+  #refill(sizeClass: number): boolean {
     const first = this.#first;
     const { range, links } = first;
     const { pages, endUnit } = range;

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { codeLines, coverageTable, parseLcov, percent, totalCoverage } from "../scripts/coverage.ts";
 import { closingLine, countTests } from "../scripts/junit.ts";
-import { failureReport, type Runner, runSuites, runTestFile, type SuiteResult } from "../scripts/runners.ts";
+import { execute, failureReport, type Runner, runSuites, runTestFile, type SuiteResult } from "../scripts/runners.ts";
 import { isEmulated, isWindows, runtimeName } from "./support/runtime.ts";
 
 describe("countTests()", () => {
@@ -194,6 +194,16 @@ describe("runTestFile()", { ignore: isEmulated || isWindows }, () => {
       unlinkSync(seen);
       rmdirSync(directory);
     }
+  });
+
+  it("ends with the command, though a program that it has started keeps its output open", async () => {
+    const child = `const { spawn } = require("node:child_process");
+      const left = spawn("sleep", ["600"], { stdio: ["ignore", "inherit", "inherit"], detached: true });
+      console.log(left.pid);
+      process.reallyExit(3);`;
+    const { code, output } = await execute("node", ["-e", child]);
+    process.kill(Number(output), "SIGKILL");
+    assertEquals(code, 3);
   });
 
   it("fails when the command is not there", async () => {
