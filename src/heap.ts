@@ -4,14 +4,14 @@
  * ```text
  *   Heap                       fast paths                                  this file
  *    ├─ SmallMoves             short ways: another page, zeroed, moved     small_moves.ts
- *    └─ HeapCore               arguments, bad addresses, who may call      heap_core.ts
+ *    └─ HeapCore               arguments, bad addresses, reentrance        heap_core.ts
  *        ├─ BlockChanges       limit, clearing, all or nothing             block_changes.ts
  *        ├─ OwnedBlocks        blocks with an ArrayBuffer of their own     owned_blocks.ts, native_buffer.ts
  *        ├─ BlockMemory        the bytes of blocks                         block_memory.ts
  *        └─ Blocks             which kind of block, several ranges, room   blocks.ts, growth.ts
  *            ├─ SmallPages     size classes, pages, slots, links           small_pages.ts, page_table.ts, link_table.ts
  *            │   └─ AddressRange   reservation, regions                    address_range.ts
- *            │       └─ Runs   units, runs, bins                           runs.ts, run_record.ts, run_bins.ts
+ *            │       └─ Runs   units, runs, bins                           runs.ts, run_record.ts, run_gap.ts, run_bins.ts
  *            └─ HugeBlocks     a mapping each, OS pages that move          huge_blocks.ts
  * ```
  *
