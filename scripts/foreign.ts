@@ -13,7 +13,7 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { closingLine } from "./junit.ts";
+import { closingLine, noCounts } from "./junit.ts";
 import { type Runner, runSuites, summarise, testFiles } from "./runners.ts";
 
 /** Operations of each random test, unless the environment says so already. */
@@ -128,14 +128,18 @@ async function holdWine(): Promise<() => void> {
   const idle = `console.log("up"); setInterval(() => {}, 1e9)`;
   const args = runner.kind === "deno" ? ["eval", idle] : ["-e", idle];
   const child = spawn(runner.executable, args, { stdio: ["ignore", "pipe", "ignore"] });
-  await new Promise((resolve) => child.once("error", resolve).once("exit", resolve).stdout.once("data", resolve));
+  await new Promise((started) => child.once("error", started).once("exit", started).stdout.once("data", started));
   return () => void child.kill("SIGKILL");
 }
 
 dropCopiesOfDeno();
 const endWine = await holdWine();
-const counts = summarise(await runSuites(runners, filesFor));
-endWine();
+let counts = noCounts();
+try {
+  counts = summarise(await runSuites(runners, filesFor));
+} finally {
+  endWine();
+}
 dropCopiesOfDeno();
 counts.failed += missing;
 console.log(`\n${closingLine(counts)}`);

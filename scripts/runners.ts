@@ -53,7 +53,7 @@ export interface FileResult {
   readonly trouble: string;
   /** Everything that the runner wrote. */
   readonly output: string;
-  /** The same of attempts before, which failed; empty when there was one only. */
+  /** How attempts before failed, and what was written then; empty when there was one only. */
   readonly before: string;
 }
 
@@ -136,9 +136,10 @@ export function testArguments(runner: Runner, file: string, report: string): str
 export async function runTestFile(runner: Runner, file: string): Promise<FileResult> {
   let result = await runOnce(runner, file);
   for (let attempt = 2; attempt <= (runner.attempts ?? 1) && result.counts.failed > 0; attempt++) {
-    const { seconds, before, output } = result;
+    const { seconds, output } = result;
+    const before = `${result.before}attempt ${attempt - 1}: ${outcomeOf({ ...result, before: "" })}\n${output}`;
     const next = await runOnce(runner, file);
-    result = { ...next, seconds: seconds + next.seconds, before: before + output };
+    result = { ...next, seconds: seconds + next.seconds, before };
   }
   return result;
 }
@@ -188,7 +189,7 @@ export function execute(
       // npm and npx are scripts on Windows, and only a shell runs those.
       shell: process.platform === "win32" && /^np[mx]$/.test(executable),
     });
-    const timer = setTimeout(() => {
+    let timer = setTimeout(() => {
       late = true;
       child.kill("SIGKILL");
     }, FILE_TIMEOUT_MS);
@@ -206,7 +207,10 @@ export function execute(
     }
     child.on("error", (error) => end(error.message));
     child.on("close", endedWith);
-    child.on("exit", (code, signal) => void setTimeout(endedWith, OUTPUT_TIMEOUT_MS, code, signal));
+    child.on("exit", (code, signal) => {
+      clearTimeout(timer);
+      timer = setTimeout(endedWith, OUTPUT_TIMEOUT_MS, code, signal);
+    });
   });
 }
 
@@ -220,7 +224,7 @@ function outcomeOf({ counts, trouble, before }: FileResult): string {
   if (counts.failed > 0) parts.push(`${counts.failed} FAILED`);
   if (counts.skipped > 0) parts.push(`${counts.skipped} skipped`);
   if (trouble !== "") parts.push(trouble);
-  if (before !== "") parts.push("not at the first attempt");
+  if (before !== "") parts.push(counts.failed > 0 ? "every attempt" : "not at the first attempt");
   return parts.join(", ");
 }
 

@@ -18,7 +18,7 @@
  * ```
  *
  * `next` and `previous` are distances in granules to the neighbouring blocks' payloads, so a region can grow at its lower end. A free
- * block has a node of its free list at the start of its payload (free_list.ts), which begins with its size. Where headers have no
+ * block has a node of its free list at the start of its payload (free_nodes.ts), which begins with its size. Where headers have no
  * `previous`, the first word of its last granule repeats the size: that is how the block above finds its start.
  *
  * Beside the memory, in JavaScript's own, each region has one 16-bit mark per granule; no stray write can reach it: marks.ts.

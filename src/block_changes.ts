@@ -18,6 +18,7 @@ import type { HeapRules } from "./heap_options.ts";
 import type { Address } from "./page_source.ts";
 import { slotHolds } from "./page_table.ts";
 import { GRANULE } from "./size_class.ts";
+import type { SmallPages } from "./small_pages.ts";
 
 /** The blocks of one heap as they come, change and go. */
 export class BlockChanges {
@@ -131,8 +132,9 @@ export class BlockChanges {
     this.#blocks.release(block, isOutgrown);
   }
 
-  /** Counts `size` requested bytes less: a small block goes by the short way. */
-  uncount(size: number): void {
-    this.#requested -= size;
+  /** Frees the small block at `granule`, of which `requested` bytes were asked for; it is cleared already if it has to be. */
+  releaseSmall(pages: SmallPages, granule: number, link: number, requested: number): void {
+    this.#requested -= requested;
+    this.#blocks.releaseSmall(pages, granule, link);
   }
 }

@@ -25,9 +25,9 @@ export class BlockPlacement {
   /** The least granules of a block. */
   readonly #minimum: number;
   readonly #place: Placement;
-  /** What is placed. */
+  /** How many granules are placed. */
   #need = 0;
-  /** What its start is a multiple of. */
+  /** Of how many granules their start is a multiple. */
   #alignment = 1;
 
   /** For blocks of at least `minimum` granules; `atEnd` says that the ends of free blocks are given out. */
@@ -39,7 +39,7 @@ export class BlockPlacement {
   }
 
   /** The placement of `need` granules at a multiple of `alignment` bytes; until the next call. */
-  for(need: number, alignment: number): Placement {
+  placing(need: number, alignment: number): Placement {
     this.#need = need;
     this.#alignment = alignment / GRANULE;
     return this.#place;

@@ -59,7 +59,7 @@ export class Bucket implements Walkable {
   readonly #splitsEnd: boolean;
   readonly #eager: boolean;
   /** Where a block with an alignment of its own would begin in a free one. */
-  readonly #placing: BlockPlacement;
+  readonly #placement: BlockPlacement;
   readonly #visit: Visit | undefined;
   readonly #onEvent: BucketPolicy["onEvent"];
 
@@ -73,7 +73,7 @@ export class Bucket implements Walkable {
     this.#onEvent = policy.onEvent;
     this.#splitsEnd = policy.split === "end";
     this.#eager = policy.coalesce === "eager";
-    this.#placing = new BlockPlacement(this.#layout.minimum, this.#splitsEnd);
+    this.#placement = new BlockPlacement(this.#layout.minimum, this.#splitsEnd);
     this.#visit = this.#eager ? undefined : (region, p) => this.#mergeBehind(region, p);
   }
 
@@ -83,7 +83,7 @@ export class Bucket implements Walkable {
    */
   take(need: number, alignment: number, limit?: number): number {
     const { free } = this;
-    const place = alignment > GRANULE ? this.#placing.for(need, alignment) : undefined;
+    const place = alignment > GRANULE ? this.#placement.placing(need, alignment) : undefined;
     const found = free.search(need, place, this.#visit, limit);
     if (this.#onEvent !== undefined) this.#tellSearch(found, need);
     if (!found) return -1;
@@ -172,7 +172,7 @@ export class Bucket implements Walkable {
     setPrevious(region, layout, start, previous);
     const p = this.#addFree(region, start, end - start);
     const n = sizeOfFree(region, layout, p);
-    const at = this.#placing.atStart(region, p, n, need, alignment);
+    const at = this.#placement.atStart(region, p, n, need, alignment);
     this.#carve(region, p, n, at, need);
     if (this.#onEvent !== undefined) this.#tellSplit(region, p, n, at);
     return at;

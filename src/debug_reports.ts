@@ -1,5 +1,5 @@
 /**
- * What a debug allocator says of a block that was written around, handed back wrongly or lost, and of its limit.
+ * What a debug allocator says of a block that was written around or handed back wrongly, and when there is no memory.
  *
  * @module
  */

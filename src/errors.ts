@@ -200,7 +200,13 @@ export class UnsupportedPlatformError extends AllocatorError {
   }
 }
 
-/** The error for a block of `size` bytes that needs `extra` more than the limit leaves beside the `live` bytes. */
+/** The error for a call that came from the page source, while it was at work for the same allocator. */
+export function reentered(action: string, address?: Address): CorruptionError {
+  const what = address === undefined ? action : `${action} ${formatAddress(address)}`;
+  return new CorruptionError(`Cannot ${what}: the page source called the allocator that called it`);
+}
+
+/** The error for a block of `size` bytes that would make the `live` bytes `extra` more than they are, and too many. */
 export function overLimit(size: number, extra: number, live: number, limit: number): OutOfMemoryError {
   return new OutOfMemoryError(
     `Cannot allocate ${size} bytes: ${live} of the limit of ${limit} bytes are live, and ${extra} more would exceed it`,

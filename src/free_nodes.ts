@@ -12,7 +12,7 @@
  * back, and a size is used only when the other end of the block and the marks of its region agree (`sizeOfFree` of block.ts):
  * `CorruptionError` otherwise.
  *
- * Here is what need not be fast; free_list.ts reads and writes nodes by itself where blocks come and go.
+ * Here is how nodes are checked, walked and renumbered; free_list.ts writes them where blocks come and go.
  *
  * @module
  */

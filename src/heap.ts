@@ -17,7 +17,8 @@
  *
  * `allocate` and `free` of small blocks are written out whole in one method each, on five fields that are copies of
  * what the first range has (`#copyFirst` renews them); `allocateZeroed` and `reallocate` have a short way for such blocks
- * in `SmallMoves`, `view` one here, and everything else goes through `HeapCore`. What makes them fast:
+ * in `SmallMoves`, as has `allocate` for blocks that need another page, `view` one here, and everything else goes through
+ * `HeapCore`. What makes them fast:
  *
  * - An address becomes an offset by one subtraction, and from there on everything is a 32-bit integer; `(x | 0) === x`
  *   rejects fractions, NaN and what is far away. It reaches 2 GiB: `free` has a second way for what lies beyond, and the

@@ -20,7 +20,14 @@ import type { LiveBlock } from "./block_lookup.ts";
 import { BlockMemory, type WrappedMemory } from "./block_memory.ts";
 import { Blocks } from "./blocks.ts";
 import { clearBytes } from "./bytes.ts";
-import { type AllocatorError, CorruptionError, DisposedError, formatAddress, InvalidFreeError } from "./errors.ts";
+import {
+  type AllocatorError,
+  CorruptionError,
+  DisposedError,
+  formatAddress,
+  InvalidFreeError,
+  reentered,
+} from "./errors.ts";
 import { type HeapLayout, layoutOf } from "./heap_layout.ts";
 import type { HeapRules } from "./heap_options.ts";
 import { heapStats } from "./heap_stats.ts";
@@ -98,9 +105,7 @@ export class HeapCore implements ViewOrigins {
 
   /** Throws when the page source is at work: whoever wants to change the heap was called by it. */
   #assertAtRest(action: string, address?: Address): void {
-    if (!this.#isBusy) return;
-    const what = address === undefined ? action : `${action} ${formatAddress(address)}`;
-    throw new CorruptionError(`Cannot ${what}: the page source called the allocator that called it`);
+    if (this.#isBusy) throw reentered(action, address);
   }
 
   /**
@@ -179,8 +184,7 @@ export class HeapCore implements ViewOrigins {
     }
     // Last: a wrapper around the heap fills its block when it is revoked.
     if (region !== undefined) clearBytes(region, address - region.address, size);
-    this.#changes.uncount(size - (link & SLACK_MASK));
-    this.blocks.releaseSmall(pages, granule, index);
+    this.#changes.releaseSmall(pages, granule, index, size - (link & SLACK_MASK));
     return true;
   }
 
@@ -226,7 +230,7 @@ export class HeapCore implements ViewOrigins {
 
   /** Frees the block that a view starts at. */
   freeArray(array: ArrayBufferView): void {
-    const address = this.#originOf(array, "free");
+    const address = this.#addressOf(array, "free");
     if (typeof address === "number") this.#allocator.free(address);
     else reportViolation(address);
   }
@@ -270,12 +274,12 @@ export class HeapCore implements ViewOrigins {
 
   /** The address of the first byte of a view of this heap's memory. */
   addressOf(view: ArrayBufferView): Address {
-    const address = this.#originOf(view, "take the address of");
+    const address = this.#addressOf(view, "take the address of");
     return typeof address === "number" ? address : throwAfterReport(address);
   }
 
   /** The address of the first byte of a view, or the violation that it is of no memory of this heap. */
-  #originOf(view: ArrayBufferView, action: string): Address | AllocatorError {
+  #addressOf(view: ArrayBufferView, action: string): Address | AllocatorError {
     this.assertNotDisposed(`${action} a view`);
     return addressOfView(view, action, "heap", this);
   }

@@ -6,7 +6,7 @@
  * Over a page source that cannot isolate (a fixed buffer) there is no ArrayBuffer for the block alone: the accessors
  * throw after free all the same, but views taken before stay readable. `isolated` tells which it is.
  *
- * All that has to be done is done by owned_blocks.ts, where a drawing shows how the two belong together.
+ * Blocks are allocated, wrapped, resized and freed by owned_blocks.ts, where a drawing shows how the two belong together.
  *
  * @module
  */

@@ -21,6 +21,7 @@
 import { AddressMap } from "./address_map.ts";
 import type { Allocator, BufferOptions } from "./allocator.ts";
 import { alignUp, assertAlignment, assertOptions, assertSize, DEFAULT_ALIGNMENT } from "./arguments.ts";
+import { Attempts } from "./attempts.ts";
 import { type ClaimKeeper, keepClaims } from "./block_claims.ts";
 import { wrapWhole } from "./commit_wrapped.ts";
 import { CorruptionError, describeValue, formatAddress, InvalidFreeError } from "./errors.ts";
@@ -162,14 +163,16 @@ export class OwnedBlocks implements ClaimKeeper {
     this.#allocator.free(address);
   }
 
-  /** Detaches the views of every owned block; the allocator is being disposed. */
+  /** Detaches the views of every owned block, of those too that come after one where that fails; the allocator is being disposed. */
   revokeAll(): void {
     const blocks = this.#blocks.values();
     const recalls = this.#claims?.values() ?? [];
     this.#blocks.clear();
     this.#claims = undefined;
-    for (const block of blocks) this.#detach(block);
-    for (const recall of recalls) recall();
+    const attempts = new Attempts();
+    for (const block of blocks) attempts.make(() => this.#detach(block));
+    for (const recall of recalls) attempts.make(recall);
+    attempts.end();
   }
 
   /** Gives `block` a new size, keeping its contents; its views are detached. On failure nothing has changed. */
@@ -277,7 +280,7 @@ function notFreed(address: Address): CorruptionError {
   );
 }
 
-/** Throws what a call that would change the block at `address` behind its owner's back gives. */
+/** Throws the violation that the block at `address`, which a call was to change, has an owner. */
 export function throwOwned(address: Address, action: string): never {
   const detail = "a NativeBuffer owns the block; use its resize method";
   throwAfterReport(new InvalidFreeError(action, address, "foreign", detail));

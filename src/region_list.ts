@@ -196,26 +196,28 @@ export class RegionList {
       const most = Math.min(source.maxWrapBytes, MAX_GRANULES * GRANULE);
       throw new OutOfMemoryError(`a region has at most ${most} bytes, ${rounded} are needed`, byteLength);
     }
-    const number = this.#freeNumbers.at(-1) ?? this.byNumber.length;
-    if (number >= MAX_REGIONS) throw new OutOfMemoryError(`there are ${MAX_REGIONS - 1} regions already`, byteLength);
+    if (this.#freeNumbers.length === 0 && this.byNumber.length >= MAX_REGIONS) {
+      throw new OutOfMemoryError(`there are ${MAX_REGIONS - 1} regions already`, byteLength);
+    }
+    // Taken before the source is asked for anything: it can be a caller of this allocator itself.
+    const number = this.#freeNumbers.pop() ?? this.byNumber.push(undefined) - 1;
     const skipped = alignment > granularity && this.layout.header > 0 ? alignment - granularity : 0;
-    const mapping = {
-      address: source.reserve(skipped + rounded, Math.max(granularity, alignment)),
-      byteLength: skipped + rounded,
-    };
-    const address = mapping.address + skipped;
+    let mapping: Mapping | undefined;
     let bytes: Uint8Array<ArrayBuffer>;
     try {
-      source.commit(address, rounded);
-      bytes = wrapWhole(source, address, rounded);
+      const address = source.reserve(skipped + rounded, Math.max(granularity, alignment));
+      mapping = { address, byteLength: skipped + rounded };
+      source.commit(address + skipped, rounded);
+      bytes = wrapWhole(source, address + skipped, rounded);
     } catch (error) {
-      this.#unreleased.unmap(mapping);
+      this.#freeNumbers.push(number);
+      if (mapping !== undefined) this.#unreleased.unmap(mapping);
       throw error;
     }
+    const address = mapping.address + skipped;
     const region = new Region(number, bucket, address, mapping, wrappedBytes(bytes), this.layout);
     this.#mappedBytes += mapping.byteLength;
-    if (number === this.byNumber.length) this.byNumber.push(region);
-    else this.byNumber[this.#freeNumbers.pop()!] = region;
+    this.byNumber[number] = region;
     this.sorted.splice(this.#countUpTo(address), 0, region);
     this.committedBytes += rounded;
     if (this.committedBytes > this.peakCommittedBytes) this.peakCommittedBytes = this.committedBytes;
@@ -249,12 +251,9 @@ export class RegionList {
       return false;
     }
     for (const region of [lower, upper]) {
-      if (region.viewed) {
-        const { address, bytes, buffer, byteOffset, words, doubles } = region;
-        lower.oldWraps.push({ address, byteLength: region.byteLength, bytes, buffer, byteOffset, words, doubles });
-      } else {
-        source.unwrap(region.bytes);
-      }
+      if (!region.viewed && this.#tryUnwrap(region.bytes)) continue;
+      const { address, bytes, buffer, byteOffset, words, doubles } = region;
+      lower.oldWraps.push({ address, byteLength: region.byteLength, bytes, buffer, byteOffset, words, doubles });
     }
     lower.oldWraps.push(...upper.oldWraps);
     lower.viewed = false;
@@ -265,6 +264,16 @@ export class RegionList {
     if (layout.header === 0) lower.sizes.set(upper.sizes, shift);
     this.#forget(upper);
     return true;
+  }
+
+  /** Ends a wrap; false when the source could not, and is to try again when the region goes. */
+  #tryUnwrap(bytes: Uint8Array<ArrayBuffer>): boolean {
+    try {
+      this.source.unwrap(bytes);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   #forget(region: Region): void {

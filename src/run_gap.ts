@@ -19,7 +19,7 @@ import { GAP_FROM, GAP_TO, HAS_GAP, LENGTH_SHIFT, WRITTEN_MASK } from "./run_rec
 // V8 reads an imported constant from memory at each use, but folds one of this file.
 const FROM_AT = GAP_FROM;
 const TO_AT = GAP_TO;
-const HAS_ONE = HAS_GAP;
+const WITH_GAP = HAS_GAP;
 const LENGTH_FROM = LENGTH_SHIFT;
 const WRITTEN_BITS = WRITTEN_MASK;
 
@@ -35,8 +35,8 @@ export class Gap {
     const end = unit + (head >>> LENGTH_FROM);
     const written = head & WRITTEN_BITS;
     const last = (end - 1) * 4;
-    this.to = written === HAS_ONE ? units[last + TO_AT]! : end;
-    this.from = written === HAS_ONE ? units[last + FROM_AT]! : written === 0 ? unit : end;
+    this.to = written === WITH_GAP ? units[last + TO_AT]! : end;
+    this.from = written === WITH_GAP ? units[last + FROM_AT]! : written === 0 ? unit : end;
   }
 
   /** Joins that of the free run at `unit` beside it: both together where they touch, else the longer. */
@@ -56,5 +56,5 @@ export class Gap {
 export function writeGap(units: Int32Array, end: number, from: number, to: number): number {
   units[(end - 1) * 4 + FROM_AT] = from;
   units[(end - 1) * 4 + TO_AT] = to;
-  return HAS_ONE;
+  return WITH_GAP;
 }

@@ -87,7 +87,7 @@ export class Runs {
   parkedUnits = 0;
   /** Runs whose reuse is delayed. */
   delayedRuns = 0;
-  /** That of the run that was looked at last. */
+  /** The gap of the run that was looked at last. */
   readonly #gap = new Gap();
   /** The last parked run of each length, plus one. */
   readonly #parked = new Int32Array(PARKED_LENGTH_MAX + 1);

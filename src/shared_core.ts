@@ -55,8 +55,7 @@ export class SharedCore {
   readonly #heap: Allocator;
   /** Whether the block of the last `allocate` is memory that reads as zero. */
   isFresh = false;
-  /** Whether this attachment has ended. */
-  isDisposed = false;
+  #isDisposed = false;
 
   /** For `heap`, which is attached to `space`. */
   constructor(heap: Allocator & { readonly source: PageSource }, space: SharedSpace) {
@@ -67,7 +66,7 @@ export class SharedCore {
     this.blocks = new SharedBlocks(space, this.pages);
     this.memory = new AllocatorMemory(heap, {
       name: "shared heap",
-      isDisposed: () => this.isDisposed,
+      isDisposed: () => this.#isDisposed,
       find: (address) => this.blocks.find(address),
       explain: (address) => this.blocks.explain(address),
       regionOf: (address) => tables.regionOf(Math.floor((address - tables.base) / UNIT)),
@@ -174,10 +173,15 @@ export class SharedCore {
     }
   }
 
+  /** Whether this attachment has ended. */
+  get isDisposed(): boolean {
+    return this.#isDisposed;
+  }
+
   /** A view of a small block, without the detour over a description of it; undefined for whatever else `address` is. */
   viewSmall(address: Address): Uint8Array<ArrayBuffer> | undefined {
     const { tables } = this.space;
-    const granule = typeof address === "number" && !this.isDisposed ? this.blocks.granuleAt(address) : -1;
+    const granule = typeof address === "number" && !this.#isDisposed ? this.blocks.granuleAt(address) : -1;
     const link = granule === -1 ? 0 : this.blocks.liveLink(granule);
     if (link === 0) return undefined;
     const size = (tables.pages[((granule >>> 8) & -16) + SHAPE]! & GRANULES_MASK) * GRANULE;
@@ -294,7 +298,7 @@ export class SharedCore {
    */
   live(address: Address, action: string): SharedBlock {
     assertAddress(address);
-    if (this.isDisposed) throw new DisposedError(`${action} ${formatAddress(address)}`, "shared heap");
+    if (this.#isDisposed) throw new DisposedError(`${action} ${formatAddress(address)}`, "shared heap");
     const block = this.blocks.find(address);
     return block ?? throwAfterReport(this.memory.invalid(address, action));
   }
@@ -335,22 +339,15 @@ export class SharedCore {
    */
   leave(attachment: Attachment): void {
     const attempts = new Attempts();
-    attempts.make(() => this.#dispose());
+    for (const address of [...this.owned]) attempts.make(() => this.free(address));
+    this.#isDisposed = true;
+    attempts.make(() => this.memory.dispose());
+    attempts.make(() => this.pages.collectAll());
+    attempts.make(() => this.pages.releaseIdle(true));
+    attempts.make(() => this.space.tables.unwrapData());
     attempts.make(() => attachment.leave());
     attempts.report(this.takeDoubles());
     attempts.end();
-  }
-
-  #dispose(): void {
-    for (const address of [...this.owned]) this.free(address);
-    this.isDisposed = true;
-    try {
-      this.memory.dispose();
-      this.pages.collectAll();
-      this.pages.releaseIdle(true);
-    } finally {
-      this.space.tables.unwrapData();
-    }
   }
 }
 

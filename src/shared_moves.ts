@@ -18,8 +18,8 @@
  * link of our page is written plainly in place too: nobody but the owner ever makes it a free one, and when another worker
  * resizes the same block at the same moment, one of both sizes is left in it.
  *
- * `zeroed` and `reallocate` answer 0 where they have no short way, with all blocks as they were: another worker's page (its free is an atomic
- * operation, and so is the size in its link), a block that is owned, or is to move and is aligned, or was freed by others, a
+ * `zeroed` and `reallocate` answer 0 where they have no short way, with all blocks as they were: another worker's page (its
+ * free is an atomic operation, and so is the size in its link), a block that is owned, or is to move and is aligned, or was freed by others, a
  * slot that was freed twice, a class without a page, a region that somebody has detached. `SharedCore` then does the same with
  * all care, and says what is wrong. `allocate`, which `SharedHeap` ends with, goes there by itself.
  *
@@ -90,7 +90,7 @@ export class SharedMoves {
 
   /**
    * What `allocate` of the heap does when the current page has no free slot, and for all other blocks.
-   * One long method on purpose, as in heap.ts: inlined there, it would keep V8 from inlining that one into its callers.
+   * One long method on purpose, as in small_moves.ts: inlined there, it would keep V8 from inlining that one into its callers.
    */
   allocate(size: number, alignment: number): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
@@ -103,10 +103,8 @@ export class SharedMoves {
         const tables = this.#tables;
         const granules = CLASS_GRANULES[sizeClass]!;
         let record = (this.#current[granules]! + STATE_AT) & RECORD_BITS;
-        // A slot that is there and was not taken is one that was freed twice: not a matter of finding a page.
-        let isThere = (tables.pages[record]! & FREE_BITS) !== 0;
-        if (!isThere) {
-          isThere = this.refill(sizeClass);
+        if ((tables.pages[record]! & FREE_BITS) === 0) {
+          this.#refill(sizeClass);
           record = (this.#current[granules]! + STATE_AT) & RECORD_BITS;
         }
         const { pages, links } = tables;
@@ -114,7 +112,7 @@ export class SharedMoves {
         const state = pages[record]!;
         const free = state & FREE_BITS;
         const isOurs = pages[record + OWNER_IN] === this.#number;
-        if (isThere && (isOurs || !isFreedRemotely(tables, page, free - 1))) {
+        if (free !== 0 && (isOurs || !isFreedRemotely(tables, page, free - 1))) {
           const index = (pages[record + LINKS_IN]! + free - 1) >>> 0;
           pages[record] = state + ONE_MORE - free + links[index]!;
           links[index] = liveLink(alignment < 16 ? 16 : alignment, granules * 16 - bytes);
@@ -137,7 +135,7 @@ export class SharedMoves {
     const record = (this.#current[(size + 15) >>> 4]! + STATE_AT) & RECORD_BITS;
     const state = pages[record]!;
     const free = state & FREE_BITS;
-    if (free === 0) return this.refill(CLASS_OF[(size + 15) >>> 4]!) ? this.zeroed(size) : 0;
+    if (free === 0) return this.#refill(CLASS_OF[(size + 15) >>> 4]!) ? this.zeroed(size) : 0;
     const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
     const granule = ((record - STATE_AT) << 8) + (free - 1) * granules;
     const region = tables.regionOf(granule >>> 8);
@@ -173,7 +171,7 @@ export class SharedMoves {
     const record = (this.#current[(size + 15) >>> 4]! + STATE_AT) & RECORD_BITS;
     const state = pages[record]!;
     const free = state & FREE_BITS;
-    if (free === 0) return this.refill(CLASS_OF[(size + 15) >>> 4]!) ? this.reallocate(granule, size) : 0;
+    if (free === 0) return this.#refill(CLASS_OF[(size + 15) >>> 4]!) ? this.reallocate(granule, size) : 0;
     const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
     const target = ((record - STATE_AT) << 8) + (free - 1) * granules;
     const unit = target >>> 8;
@@ -202,7 +200,7 @@ export class SharedMoves {
    *
    * @throws {InvalidFreeError} When it is found out that two workers have freed the same block; nothing is allocated then.
    */
-  refill(sizeClass: number): boolean {
+  #refill(sizeClass: number): boolean {
     const isThere = this.#pages.refill(sizeClass);
     this.#renew();
     if (this.#pages.doubles.length === 0) return isThere;

@@ -51,19 +51,19 @@ export interface SharedPageLists {
 /**
  * Verifies every page of `own`, and of what is not its own the parts that hold at any moment. Time in the number of slots.
  *
- * @param list The first units of all pages of the heap.
+ * @param all The first units of all pages of the heap.
  * @throws {CorruptionError} When two records disagree.
  */
 export function checkSharedPages(
   { tables, number }: SharedSpace,
   own: SharedPages,
   lists: SharedPageLists,
-  list: readonly number[],
+  all: readonly number[],
 ): void {
   const { pages } = tables;
   const listed = listedPages(pages, lists);
   const chunks: [number, number][] = [];
-  for (const page of list) {
+  for (const page of all) {
     const sizeClass = pages[page + CLASS]!;
     const isOurs = (pages[page + OWNER]! & OWNER_MASK) === number;
     if (

@@ -1,6 +1,6 @@
 /**
- * Making a shared heap whole when attachments are gone: those that detach, and those whose threads have ended, at whatever
- * instruction. The caller holds the lock, which can have been one of theirs.
+ * Making a shared heap whole: when attachments are gone, those that detach and those whose threads have ended, at whatever
+ * instruction; and when what was done under the lock has ended with an error that nobody foresaw. The caller holds the lock, which can have been one of theirs.
  *
  * What is the truth, and what is made anew from it:
  *

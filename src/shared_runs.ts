@@ -1,7 +1,7 @@
 /**
  * The units of a shared heap: which are free and which belong to which run. The caller holds the lock.
  *
- * The records are those of runs.ts, four words a unit:
+ * The records are those of run_record.ts, four words a unit:
  *
  * ```text
  *   HEAD   at the first unit of a run: units * 8 + ZEROED * 4 + kind; 0 at every other unit

@@ -38,12 +38,12 @@ export function wasSlotLive({ range: { pages } }: SmallPages, granule: number): 
 }
 
 /** The count of live slots of a page. */
-export function countLiveSlots(pages: SmallPages, page: number): number {
-  const record = pages.range.pages;
-  const state = record[page + STATE]!;
-  const delayed = record[page + DELAYED]!;
+export function countLiveSlots(small: SmallPages, page: number): number {
+  const { pages } = small.range;
+  const state = pages[page + STATE]!;
+  const delayed = pages[page + DELAYED]!;
   if (state < 0) return ((state + FULL) >>> 12) - delayed;
-  return (state >>> 12) - delayed - (pages.current(record[page + CLASS]!) === page ? 1 : 0);
+  return (state >>> 12) - delayed - (small.current(pages[page + CLASS]!) === page ? 1 : 0);
 }
 
 /** The first granules of the live slots of a page, as they are now. Time in its slots. */

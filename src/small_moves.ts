@@ -75,8 +75,8 @@ export class SmallMoves {
 
   /**
    * What `allocate` of the heap does when the free list of the current page is empty, and for all other blocks.
-   * One long method on purpose: V8 inlines callees of up to 460 bytes of bytecode, and what it has inlined into that method
-   * counts when it asks whether it still fits into its caller. With this one inside it did not.
+   * One long method on purpose: V8 inlines callees of up to 460 bytes of bytecode, with what they have inlined themselves. With
+   * this one in it, `allocate` of the heap was too long for its callers.
    */
   allocate(size: number, alignment: number): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;

@@ -5,7 +5,7 @@
  * fastest path, which `Heap` has written out in its own methods (two small methods took 84 instead of 23 ns a pair on
  * one trace in Bun): `heap.allocate` takes a slot from the current page's free list, `heap.free` puts one back, and
  * both come here when a page runs out, is full no longer, or empties. Random placement is in
- * random_slots.ts, and what nobody waits for (which slot an address lies in) in slot_lookup.ts.
+ * random_slots.ts, and what need not be fast (which slot an address lies in) in slot_lookup.ts.
  *
  * ```text
  *                     take a page            list runs out
@@ -81,7 +81,7 @@ const IDLE_MAX = 4;
 export class SmallPages implements PageMemory {
   /** Where the pages lie. */
   readonly range: AddressRange;
-  /** The links of all slots. */
+  /** The table of all links, which knows its size. */
   readonly table: LinkTable;
   /** Which units of the pages are resident. */
   readonly #units: PageUnits;
@@ -109,7 +109,7 @@ export class SmallPages implements PageMemory {
     return this.#idleCount * PAGE_UNITS;
   }
 
-  /** The links; another array after the table grew. */
+  /** The links of all slots; another array after the table grew. */
   get links(): Uint16Array {
     return this.table.links;
   }

@@ -25,7 +25,7 @@
  */
 import type { Allocator, BlockInfo, BufferOptions, TypedArray, TypedArrayConstructor } from "./allocator.ts";
 import { assertAddress, assertArrayLength, assertSize, assertTypedArrayConstructor } from "./arguments.ts";
-import { type AllocatorError, DisposedError, formatAddress, type InvalidFreeError } from "./errors.ts";
+import { type AllocatorError, DisposedError, formatAddress, type InvalidFreeError, reentered } from "./errors.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import { OwnedBlocks, type OwningAllocator, throwOwned } from "./owned_blocks.ts";
 import type { Address } from "./page_source.ts";
@@ -84,7 +84,7 @@ export class ViewedMemory<Block extends BlockInfo> implements ViewOrigins {
       setOwned: (address, owned) => {
         this.ownedBlocks += owned ? 1 : -1;
         hooks.setOwned?.(address, owned);
-        bytes.setOwned?.(address, owned, () => this.revoke(address));
+        bytes.setOwned?.(address, owned, () => this.#owned.revoke(address));
       },
       replace: (address, size) => {
         const block = this.live(address, "resize");
@@ -196,9 +196,16 @@ export class ViewedMemory<Block extends BlockInfo> implements ViewOrigins {
     return this.#owned.create(byteLength, options);
   }
 
-  /** Detaches the views of the block at `address`, which is about to be freed, if it is owned. */
+  /**
+   * Detaches the views of the block at `address`, which is about to be freed, if it is owned.
+   *
+   * @throws {CorruptionError} When the page source, which is asked to end a wrap, has freed the block meanwhile.
+   */
   revoke(address: Address): void {
+    if (!this.isOwned(address)) return;
     this.#owned.revoke(address);
+    this.assertUsable("free", address);
+    if (this.#hooks.find(address) === undefined) throw reentered("free", address);
   }
 
   /** Whether a `NativeBuffer`, or whoever wraps the allocator, owns the block at `address`. */
@@ -213,8 +220,11 @@ export class ViewedMemory<Block extends BlockInfo> implements ViewOrigins {
 
   /** Detaches the views of all owned blocks. The first thing that the allocator's own `dispose` does. */
   dispose(): void {
-    this.#owned.revokeAll();
-    this.ownedBlocks = 0;
+    try {
+      this.#owned.revokeAll();
+    } finally {
+      this.ownedBlocks = 0;
+    }
   }
 
   /** The address of byte 0 of a buffer that views were made on, those of NativeBuffers included. */

@@ -25,7 +25,7 @@ describe("BlockPlacement", () => {
         (region.address + at * 16) % alignment === 0 && at + need <= p + n && (at === p || at - p >= minimum)
       );
       const [start, end] = [new BlockPlacement(minimum, false), new BlockPlacement(minimum, true)];
-      const found = [start, end].map((placement) => placement.for(need, alignment)(region, p, n));
+      const found = [start, end].map((placement) => placement.placing(need, alignment)(region, p, n));
       assertEquals(found, [places[0] ?? -1, places.at(-1) ?? -1], `seed ${seed}, step ${step}`);
       assertEquals(end.atStart(region, p, n, need, alignment), places[0] ?? -1, `seed ${seed}, step ${step}`);
     }

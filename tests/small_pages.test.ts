@@ -288,7 +288,7 @@ describe("SmallPages", () => {
     checkPages(pages);
   });
 
-  it("wasLive() is true of slots that were in the free list, and of nothing else", () => {
+  it("wasSlotLive() is true of slots that were in the free list, and of nothing else", () => {
     const pages = makePages();
     const sizeClass = classFor(48, 16);
     const granule = pages.allocate(sizeClass, LINK);
