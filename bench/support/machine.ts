@@ -70,12 +70,13 @@ export function libcVersion(): string {
   return stdout?.trim() || "unknown";
 }
 
-/** The programs of bench/native/. */
+/** The measuring programs of bench/native/. */
 export type NativeProgram = "replay" | "churn" | "workers" | "scale";
+
+const COMPILER_FLAGS = ["-std=c11", "-O2", "-fno-builtin", "-pthread"];
 
 /** Compiles the native programs into `directory` and returns their paths and the compiler's version. */
 export function buildNative(directory: string): { paths: { [name in NativeProgram]: string }; compiler: string } {
-  mkdirSync(directory, { recursive: true });
   const paths = {
     replay: compile("replay", directory),
     churn: compile("churn", directory),
@@ -86,10 +87,16 @@ export function buildNative(directory: string): { paths: { [name in NativeProgra
   return { paths, compiler: stdout.split("\n")[0]!.trim() };
 }
 
-function compile(name: NativeProgram, directory: string): string {
+/** Compiles the recorder of `bench/record.ts` into `directory` and returns its path. */
+export function buildRecorder(directory: string): string {
+  return compile("record", directory, ["-shared", "-fPIC"]);
+}
+
+function compile(name: NativeProgram | "record", directory: string, more: readonly string[] = []): string {
+  mkdirSync(directory, { recursive: true });
   const source = fileURLToPath(new URL(`../native/${name}.c`, import.meta.url));
   const path = join(directory, name);
-  const flags = ["-std=c11", "-O2", "-fno-builtin", "-pthread", "-o", path, source, "-ldl"];
+  const flags = [...COMPILER_FLAGS, ...more, "-o", path, source, "-ldl"];
   const built: SpawnSyncReturns<string> = spawnSync("cc", flags, { encoding: "utf8" });
   if (built.error !== undefined) throw new MissingError("there is no C compiler (cc)");
   if (built.status !== 0) throw new MissingError(`cc failed on bench/native/${name}.c: ${built.stderr}`);
