@@ -30,7 +30,7 @@ import type { Address, PageSource } from "./page_source.ts";
 import { initializePageTable, pageTableBytes, STATE } from "./page_table.ts";
 import { checkExtents, checkFrontiers } from "./range_check.ts";
 import { type Region, REGION_COUNT_MAX, RegionIndex, type Reservation } from "./region.ts";
-import { FREE_RUN, PAGE_UNITS, type RunKind, UNIT, UNIT_RECORD } from "./run_record.ts";
+import { biasOf, FREE_RUN, LARGE_RUN, PAGE_UNITS, type RunKind, UNIT, UNIT_RECORD } from "./run_record.ts";
 import { Runs } from "./runs.ts";
 import { Table } from "./table.ts";
 import { throwAfterReport } from "./violations.ts";
@@ -148,11 +148,11 @@ export class AddressRange {
    */
   take(count: number, alignment: number, kind: RunKind, room = count): number {
     const alignmentUnits = Math.max(1, alignment / UNIT);
-    const bias = (this.base / UNIT) % alignmentUnits;
+    const bias = biasOf(this.base, alignmentUnits);
     this.isShort = false;
     this.#discards.makeRoom();
     let unit = this.runs.take(count, alignmentUnits, bias, kind, room);
-    if (unit === -1 && this.runs.parkedUnits > 0) {
+    if (unit === -1 && this.runs.parked.total > 0) {
       this.mergeParked();
       unit = this.runs.take(count, alignmentUnits, bias, kind);
     }
@@ -169,6 +169,14 @@ export class AddressRange {
     return unit;
   }
 
+  /** As `take` of a large block of the least alignment, but of a free run that there is; -1 when none fits. */
+  takeFree(count: number, room: number): number {
+    this.#discards.makeRoom();
+    const unit = this.runs.take(count, 1, 0, LARGE_RUN, room);
+    if (unit !== -1) this.#touch(unit, count);
+    return unit;
+  }
+
   /**
    * Frees the used run at `unit`, of which `untouched` units in front of the last `behind` were not written since they were
    * last given back.
@@ -181,14 +189,19 @@ export class AddressRange {
 
   /** Frees the run of the large block at `unit`, or parks it. */
   releaseLarge(unit: number): void {
-    if (this.runs.park(unit)) return;
+    if (this.runs.parked.put(unit)) return;
     this.mergeParked();
     this.release(unit);
   }
 
   /** Frees all parked runs. */
   mergeParked(): void {
-    for (let unit = this.runs.unparkAny(); unit !== -1; unit = this.runs.unparkAny()) this.release(unit);
+    let unit = this.runs.parked.takeFrom(1);
+    while (unit !== -1) {
+      const length = this.runs.lengthAt(unit);
+      this.release(unit);
+      unit = this.runs.parked.takeFrom(length);
+    }
   }
 
   /** Grows or shrinks the used run at `unit` in place; false when the space after it does not allow it. */

@@ -29,7 +29,7 @@ export class BlockChanges {
   #requested = 0;
   #peakCommitted = 0;
 
-  /** `renew` is called after whatever can add or drop a region or lengthen a table. */
+  /** `renew` is called whenever a block was placed, or could not be. */
   constructor(blocks: Blocks, memory: BlockMemory, rules: HeapRules, renew: () => void) {
     this.#blocks = blocks;
     this.#memory = memory;
@@ -62,7 +62,6 @@ export class BlockChanges {
         ? this.#blocks.allocate(size, alignment)
         : this.#blocks.allocateInPlaceOf(replaced, size);
       this.#requested += size;
-      this.notePeak();
       return address;
     } finally {
       this.#renew();

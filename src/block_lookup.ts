@@ -69,7 +69,7 @@ export class BlockLookup {
       if (!Number.isInteger(granule)) return undefined;
       const link = pages.liveLink(granule);
       if (link !== 0) return this.#small(address, pages, granule, link);
-      return granule % UNIT_GRANULES === 0 ? this.#large(address, pages, granule / UNIT_GRANULES) : undefined;
+      return (granule & (UNIT_GRANULES - 1)) === 0 ? this.#large(address, pages, granule / UNIT_GRANULES) : undefined;
     }
     const huge = this.#huge.at(address);
     if (huge === undefined) return undefined;
@@ -112,7 +112,7 @@ export class BlockLookup {
       address,
       requestedSize: count * UNIT - runs.slack(unit),
       usableSize: count * UNIT,
-      alignment: 2 ** (info & INFO_ALIGNMENT),
+      alignment: 1 << (info & INFO_ALIGNMENT),
       owned: (info & INFO_OWNED) !== 0,
       pages,
       granule: unit * UNIT_GRANULES,

@@ -258,7 +258,7 @@ export class BumpRegion {
       address: this.address + records[at + START]! * BUMP_GRANULE,
       requestedSize: records[at + REQUESTED]! >>> 0,
       usableSize: records[at + GRANULES]! * BUMP_GRANULE,
-      alignment: 2 ** (records[at + STATE]! & ALIGNMENT_MASK),
+      alignment: 1 << (records[at + STATE]! & ALIGNMENT_MASK),
     };
   }
 

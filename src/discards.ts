@@ -69,7 +69,7 @@ export class Discards {
     const before = this.#residentUnits;
     if (before <= this.#footprint.most || !this.#source.lazy) return;
     const { runs, pageMemory } = this.#range;
-    const wanted = this.#footprint.excess(before, runs.writtenUnits + runs.parkedUnits + pageMemory.idleUnits);
+    const wanted = this.#footprint.excess(before, runs.writtenUnits + runs.parked.total + pageMemory.idleUnits);
     if (wanted === 0) {
       if (!this.#footprint.isWorthLooking(before)) return;
       this.#tryDiscardUnused();

@@ -59,6 +59,10 @@ export class HeapCore implements ViewOrigins {
   readonly #renew: () => void;
   /** Whether the page source is at work for this heap. */
   #isBusy = false;
+  /** Whether it was since the heap renewed its copies: but for the links, nothing that they are copies of changes without it. */
+  #isStale = false;
+  /** The links when the copies were renewed: beside a fixed buffer their table is JavaScript's, and grows without the source. */
+  #links: Uint16Array = new Uint16Array(0);
   /** Whether callers have the heap: it is made, and not disposed. */
   #isOpen = false;
   #disposed = false;
@@ -74,7 +78,7 @@ export class HeapCore implements ViewOrigins {
     this.blocks = new Blocks(new WatchedSource(heap.source, (isBusy) => this.#watch(isBusy)), rules);
     this.#first = this.blocks.ranges[0]!;
     this.memory = new BlockMemory(this.blocks);
-    this.#changes = new BlockChanges(this.blocks, this.memory, rules, renew);
+    this.#changes = new BlockChanges(this.blocks, this.memory, rules, () => this.renew());
     this.owned = new OwnedBlocks(heap, {
       setOwned: (address, owned) => this.#setOwned(address, owned),
       replace: (address, size) => this.#replace(this.live(address, "resize"), size),
@@ -89,6 +93,7 @@ export class HeapCore implements ViewOrigins {
   #watch(isBusy: boolean): void {
     if (isBusy) this.#assertAtRest("use the page source");
     this.#isBusy = isBusy;
+    this.#isStale = true;
     if (!this.#isOpen) return;
     this.#setPaths();
     this.#renew();
@@ -318,8 +323,12 @@ export class HeapCore implements ViewOrigins {
     }
   }
 
-  /** Notes the peak, once a block has its place, and has the heap renew its copies. */
+  /** Once a block has its place: notes the peak and has the heap renew its copies, if they can be stale. */
   renew(): void {
+    const { links } = this.#first;
+    if (!this.#isStale && links === this.#links) return;
+    this.#isStale = false;
+    this.#links = links;
     this.#changes.notePeak();
     this.#renew();
   }

@@ -228,21 +228,21 @@ export abstract class InBandAllocator extends ViewedAllocator implements Allocat
     const bucket = this.#buckets[region.bucket]!;
     if (bucket === this.#buckets[this.bucketOf(size)]) {
       try {
-        if (address % 2 ** log2 === 0 && this.#resizeAt(region, p, size, log2)) return address;
+        if (address % (1 << log2) === 0 && this.#resizeAt(region, p, size, log2)) return address;
         const moved = this.#growDown ? this.#moveDown(region, p, size, log2, bucket) : 0;
         if (moved !== 0) return moved;
       } catch (error) {
         throwReported(error);
       }
     }
-    return this.#move(address, size, 2 ** log2);
+    return this.#move(address, size, 1 << log2);
   }
 
   /** Grows into the free block below, where there is one; the new address, or 0. */
   #moveDown(region: Region, p: number, size: number, alignmentLog2: number, bucket: Bucket): Address {
     const n = sizeOfLive(region, this.#layout, p);
     const length = Math.min(n * GRANULE - this.#layout.header, size);
-    const at = bucket.growDown(region, p, n, this.#granulesFor(size), 2 ** alignmentLog2, length);
+    const at = bucket.growDown(region, p, n, this.#granulesFor(size), 1 << alignmentLog2, length);
     if (at === -1) return 0;
     this.#forgetLive(n);
     return this.#makeLive(region, at, bucket.size, size, alignmentLog2);
@@ -386,7 +386,7 @@ export abstract class InBandAllocator extends ViewedAllocator implements Allocat
     try {
       const usableSize = sizeOfLive(region, this.#layout, p) * GRANULE - this.#layout.header;
       const requestedSize = usableSize - slackAt(region, p);
-      return { address, requestedSize, usableSize, alignment: 2 ** alignmentLog2At(region, p) };
+      return { address, requestedSize, usableSize, alignment: 1 << alignmentLog2At(region, p) };
     } catch (error) {
       throwReported(error);
     }

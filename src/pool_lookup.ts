@@ -25,7 +25,7 @@ export function slotInfo(regions: PoolRegions, links: Int32Array, slotSize: numb
     address: regions.addressOf(slot),
     requestedSize: link & REQUESTED_MASK,
     usableSize: slotSize,
-    alignment: 2 ** ((link >>> ALIGNMENT_SHIFT) & 31),
+    alignment: 1 << ((link >>> ALIGNMENT_SHIFT) & 31),
   };
 }
 

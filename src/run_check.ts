@@ -4,6 +4,7 @@
  * @module
  */
 import { CorruptionError } from "./errors.ts";
+import type { ParkedRuns } from "./parked_runs.ts";
 import { BIN_COUNT, binOf } from "./run_bins.ts";
 import {
   ALL_WRITTEN,
@@ -31,8 +32,6 @@ export interface RunCounts {
   readonly freeUnits: number;
   /** Those of them that were written. */
   readonly writtenUnits: number;
-  /** Units in stacks of parked runs. */
-  readonly parkedUnits: number;
   /** Runs whose reuse is delayed. */
   readonly delayedRuns: number;
 }
@@ -43,8 +42,8 @@ export interface RunLists {
   readonly bins: Int32Array;
   /** A bit for each bin: whether it has any run. */
   readonly occupied: Int32Array;
-  /** The last parked run of each length, plus one. */
-  readonly parked: Int32Array;
+  /** The stacks of parked runs. */
+  readonly parked: ParkedRuns;
 }
 
 /** A part of the units that no run crosses. */
@@ -62,7 +61,7 @@ export function checkRuns(runs: RunCounts, lists: RunLists, regions: readonly Ex
   const { free, parked, written } = checkTiling(runs, regions);
   checkBins(runs.units, lists, free);
   if (written !== runs.writtenUnits) throw corrupt(0, `${written} units are written, not ${runs.writtenUnits}`);
-  checkStacks(runs, lists.parked, parked);
+  checkStacks(runs.units, lists.parked, parked);
 }
 
 /** What the records of units say. */
@@ -150,10 +149,12 @@ function checkBins(units: Int32Array, { bins, occupied }: RunLists, free: Set<nu
 }
 
 /** Verifies that the stacks hold the runs `parked` and no others, each in that of its length. */
-function checkStacks({ units, parkedUnits }: RunCounts, stacks: Int32Array, parked: Map<number, number>): void {
+function checkStacks(units: Int32Array, { last, lengths, total }: ParkedRuns, parked: Map<number, number>): void {
   let counted = 0;
-  for (let count = 1; count < stacks.length; count++) {
-    for (let link = stacks[count]!; link !== 0; link = units[(link - 1) * 4 + NEXT]!) {
+  for (let count = 1; count < last.length; count++) {
+    const isMarked = (lengths[count >>> 5]! & (1 << (count & 31))) !== 0;
+    if (isMarked !== (last[count] !== 0)) throw corrupt(0, `the bit for parked runs of ${count} units is wrong`);
+    for (let link = last[count]!; link !== 0; link = units[(link - 1) * 4 + NEXT]!) {
       if (parked.get(link - 1) !== count) {
         throw corrupt(link - 1, `it is not a parked run of ${count} units, or twice`);
       }
@@ -161,7 +162,7 @@ function checkStacks({ units, parkedUnits }: RunCounts, stacks: Int32Array, park
       counted += count;
     }
   }
-  if (parked.size > 0 || counted !== parkedUnits) throw corrupt(0, "the parked runs are not all in their stacks");
+  if (parked.size > 0 || counted !== total) throw corrupt(0, "the parked runs are not all in their stacks");
 }
 
 function corrupt(unit: number, what: string): CorruptionError {

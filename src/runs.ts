@@ -9,10 +9,9 @@
  * (run_gap.ts). A block is placed on memory that is resident already where it can be, and what is given back is known to
  * the unit.
  *
- * A run of a large block that is freed is parked first: it stays as long as it is, in a stack of runs of its length,
- * for the next block of that length. That makes allocating and freeing 64 KiB over and over four times cheaper than
- * merging and splitting. Parked runs are merged when a freed run is too long to be parked or would make them more than
- * 256 units together, when nothing else fits, when memory must go back (footprint.ts), and by `trim`.
+ * A run of a large block that is freed is parked first (parked_runs.ts): it stays as long as it is. Parked runs are merged
+ * when a freed run is too long to be parked or would make them more than 256 units together, when nothing else fits, when
+ * memory must go back (footprint.ts), and by `trim`.
  *
  * Invariants, verified by {@link Runs.check}: runs tile each region exactly; no two free runs of a region touch; the
  * bins hold exactly the free runs, each in the bin of its length; a bin's bit is set exactly when it has a run; a gap
@@ -23,6 +22,7 @@
  *
  * @module
  */
+import { ParkedRuns } from "./parked_runs.ts";
 import { BIN_COUNT, binOf, EXACT_BINS, nextBin } from "./run_bins.ts";
 import { checkRuns } from "./run_check.ts";
 import { Gap, writeGap } from "./run_gap.ts";
@@ -59,12 +59,6 @@ const LENGTH_FROM = LENGTH_SHIFT;
 const FREE = FREE_RUN;
 const LARGE = LARGE_RUN;
 
-/** Runs up to this many units are parked. */
-const PARKED_LENGTH_MAX = 64;
-
-/** The most units in parked runs: a mebibyte. */
-const PARKED_MAX = 256;
-
 /** Runs of one bin that a search looks at. */
 const SCAN = 16;
 
@@ -83,14 +77,12 @@ export class Runs {
   freshUnits = 0;
   /** The first of those that the last `take` took. */
   freshFrom = 0;
-  /** Units in the stacks of parked runs. */
-  parkedUnits = 0;
+  /** The runs that were freed and kept. */
+  readonly parked: ParkedRuns = new ParkedRuns(this);
   /** Runs whose reuse is delayed. */
   delayedRuns = 0;
   /** The gap of the run that was looked at last. */
   readonly #gap = new Gap();
-  /** The last parked run of each length, plus one. */
-  readonly #parked = new Int32Array(PARKED_LENGTH_MAX + 1);
   /** The first free run of each bin, plus one. */
   readonly #bins = new Int32Array(BIN_COUNT);
   /** A bit for each bin: whether it has any run. */
@@ -140,39 +132,6 @@ export class Runs {
     if (start + count < end) this.#insert(start + count, end, from, to);
     units[start * 4 + HEAD_AT] = (count << LENGTH_FROM) | kind;
     return start;
-  }
-
-  /** Takes the run of exactly `count` units that was parked last, as a large block; -1 when there is none. */
-  unpark(count: number): number {
-    if (count > PARKED_LENGTH_MAX) return -1;
-    const unit = this.#parked[count]! - 1;
-    if (unit === -1) return -1;
-    const units = this.units;
-    this.#parked[count] = units[unit * 4 + NEXT_AT]!;
-    units[unit * 4 + HEAD_AT] = (count << LENGTH_FROM) | LARGE;
-    this.parkedUnits -= count;
-    return unit;
-  }
-
-  /** Parks a used run, if it is short enough and there is room. */
-  park(unit: number): boolean {
-    const units = this.units;
-    const count = units[unit * 4 + HEAD_AT]! >>> LENGTH_FROM;
-    if (count > PARKED_LENGTH_MAX || this.parkedUnits + count > PARKED_MAX) return false;
-    units[unit * 4 + HEAD_AT] = (count << LENGTH_FROM) | PARKED_RUN;
-    units[unit * 4 + NEXT_AT] = this.#parked[count]!;
-    this.#parked[count] = unit + 1;
-    this.parkedUnits += count;
-    return true;
-  }
-
-  /** Takes any parked run for the caller to release; -1 when there is none. */
-  unparkAny(): number {
-    for (let count = 1; count <= PARKED_LENGTH_MAX; count++) {
-      const unit = this.unpark(count);
-      if (unit !== -1) return unit;
-    }
-    return -1;
   }
 
   /** Takes a large block's run out of use without freeing it. */
@@ -394,6 +353,6 @@ export class Runs {
    * @throws {CorruptionError} When two records disagree.
    */
   check(regions: readonly { readonly firstUnit: number; readonly endUnit: number }[]): void {
-    checkRuns(this, { bins: this.#bins, occupied: this.#occupied, parked: this.#parked }, regions);
+    checkRuns(this, { bins: this.#bins, occupied: this.#occupied, parked: this.parked }, regions);
   }
 }

@@ -93,7 +93,7 @@ export class SharedBlocks {
     if (granule === -1) return undefined;
     const link = this.liveLink(granule);
     if (link !== 0) return this.#small(address, granule, link);
-    return granule % UNIT_GRANULES === 0 ? this.#large(granule / UNIT_GRANULES) : undefined;
+    return (granule & (UNIT_GRANULES - 1)) === 0 ? this.#large(granule / UNIT_GRANULES) : undefined;
   }
 
   /** The block of a slot that was live; undefined when another worker has freed it since. */
@@ -122,7 +122,7 @@ export class SharedBlocks {
       address: this.#tables.base + unit * UNIT,
       requestedSize: count * UNIT - runs.slack(unit),
       usableSize: count * UNIT,
-      alignment: 2 ** (info & INFO_ALIGNMENT),
+      alignment: 1 << (info & INFO_ALIGNMENT),
       granule: unit * UNIT_GRANULES,
       link: 0,
       owned: (info & INFO_OWNED) !== 0,

@@ -128,7 +128,7 @@ export class SharedCore {
     }
     const count = Math.max(1, Math.ceil(size / UNIT));
     if (count > tables.unitsReserved) return 0;
-    const unit = space.takeLarge(count, alignment, count * UNIT - size, Math.log2(Math.max(alignment, GRANULE)));
+    const unit = space.takeLarge(count, alignment, count * UNIT - size, 31 - Math.clz32(Math.max(alignment, GRANULE)));
     if (unit === -1) return 0;
     this.isFresh = space.isFresh;
     return tables.base + unit * UNIT;

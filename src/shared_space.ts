@@ -28,7 +28,7 @@
 import { AllocatorError, OutOfMemoryError } from "./errors.ts";
 import type { PageSource } from "./page_source.ts";
 import { CAPACITY, CLASS, clearPageRecord, LINKS, NEXT, NO_PAGE, SHAPE, shapeOf } from "./page_table.ts";
-import { FREE_RUN, INFO_OWNED, LARGE_RUN, PAGE_RUN, PAGE_UNITS, type RunKind, UNIT } from "./run_record.ts";
+import { biasOf, FREE_RUN, INFO_OWNED, LARGE_RUN, PAGE_RUN, PAGE_UNITS, type RunKind, UNIT } from "./run_record.ts";
 import { assertAlive, type SharedHeapHandle } from "./shared_handle.ts";
 import {
   ABANDONED,
@@ -126,7 +126,7 @@ export class SharedSpace {
   #take(count: number, alignment: number, kind: RunKind, slack: number, info: number): number {
     const { runs, tables } = this;
     const alignmentUnits = Math.max(1, alignment / UNIT);
-    const bias = (tables.base / UNIT) % alignmentUnits;
+    const bias = biasOf(tables.base, alignmentUnits);
     let unit = runs.take(count, alignmentUnits, bias, kind, slack, info);
     if (unit === -1 && (this.reap() || this.sweep())) unit = runs.take(count, alignmentUnits, bias, kind, slack, info);
     if (unit === -1) {

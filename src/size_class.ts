@@ -72,11 +72,10 @@ for (let sizeClass = 1; sizeClass < CLASS_COUNT; sizeClass++) {
  */
 export function classFor(size: number, alignment: number): number {
   if (size > SMALL_MAX || alignment > SMALL_ALIGNMENT_MAX) return -1;
-  const alignmentGranules = Math.max(1, alignment / GRANULE);
-  const granules = Math.max(Math.ceil(size / GRANULE), alignmentGranules);
-  if (granules > SMALL_MAX / GRANULE) return -1;
+  const alignmentGranules = (alignment + 15) >>> 4;
+  const granules = Math.max((size + 15) >>> 4, alignmentGranules);
   for (let sizeClass = CLASS_OF[granules]!; sizeClass < CLASS_COUNT; sizeClass++) {
-    if (CLASS_GRANULES[sizeClass]! % alignmentGranules === 0) return sizeClass;
+    if ((CLASS_GRANULES[sizeClass]! & (alignmentGranules - 1)) === 0) return sizeClass;
   }
   return -1;
 }

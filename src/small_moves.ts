@@ -33,7 +33,6 @@ import {
   STATE,
 } from "./page_table.ts";
 import { NO_REGION, type Region } from "./region.ts";
-import { UNIT } from "./run_record.ts";
 import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, SMALL_MAX } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
 
@@ -53,7 +52,6 @@ const LIVE_SPAN = OWNED - LIVE;
 /** Links of live blocks of the least alignment are below. */
 const ALIGNED_FROM = LIVE * 2;
 const SLACK_BITS = SLACK_MASK;
-const DEFAULT_ALIGNMENT_LOG = 4;
 
 /** Places, zeroes, resizes and moves blocks of a heap's first range. */
 export class SmallMoves {
@@ -89,14 +87,8 @@ export class SmallMoves {
     } else if (size <= SMALL_MAX && typeof alignment === "number" && isPowerOfTwo(alignment)) {
       sizeClass = classFor(size, alignment);
     } else if (alignment === DEFAULT_ALIGNMENT) {
-      // A run of the same length that was freed and kept.
-      const { runs } = range;
-      const count = Math.ceil(size / UNIT);
-      const unit = runs.unpark(count);
-      if (unit !== -1) {
-        runs.describe(unit, count * UNIT - size, DEFAULT_ALIGNMENT_LOG);
-        return range.base + unit * UNIT;
-      }
+      const large = this.#core.blocks.takeLarge(size);
+      if (large !== 0) return large;
     }
     if (sizeClass !== -1) {
       const granules = CLASS_GRANULES[sizeClass]!;
@@ -195,11 +187,8 @@ export class SmallMoves {
 
   /** Gets a size class a current page with a free slot, and says whether there is one. */
   #refill(sizeClass: number): boolean {
-    const first = this.#first;
-    const { range, links } = first;
-    const { pages, endUnit } = range;
-    const page = first.refill(sizeClass);
-    if (range.pages !== pages || range.endUnit !== endUnit || first.links !== links) this.#core.renew();
+    const page = this.#first.refill(sizeClass);
+    this.#core.renew();
     return page !== NO_PAGE;
   }
 }

@@ -272,10 +272,10 @@ describe("AddressRange", () => {
     const { range, complaint } = recordedRange(systemPageSource(), MIB);
     const units = Array.from({ length: 4 }, () => range.take(64, 16, LARGE_RUN));
     for (const unit of units) range.releaseLarge(unit);
-    assertEquals([range.runs.parkedUnits, range.runs.freeUnits], [256, 0]);
+    assertEquals([range.runs.parked.total, range.runs.freeUnits], [256, 0]);
     range.check();
     assertEquals(range.take(100, 16, LARGE_RUN), 0);
-    assertEquals([range.runs.parkedUnits, range.regions.length], [0, 1]);
+    assertEquals([range.runs.parked.total, range.regions.length], [0, 1]);
     range.check();
     assertEquals(complaint(), "");
   });

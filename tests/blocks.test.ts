@@ -168,9 +168,9 @@ describe("Blocks", () => {
     const [first, second] = [40_000, 40_000].map((size) => blocks.allocate(size, 16));
     const { runs } = blocks.ranges[0]!.range;
     blocks.release(find(blocks, second!), true);
-    assertEquals(runs.parkedUnits, 0);
+    assertEquals(runs.parked.total, 0);
     blocks.release(find(blocks, first!));
-    assertEquals(runs.parkedUnits, 10);
+    assertEquals(runs.parked.total, 10);
     assertEquals(complaint(), "");
   });
 
@@ -204,7 +204,7 @@ describe("Blocks", () => {
     assert(!blocks.freeLarge(address));
     blocks.check();
     assertEquals(blocks.find(address), undefined);
-    assertEquals(blocks.ranges[0]!.range.runs.parkedUnits, 16);
+    assertEquals(blocks.ranges[0]!.range.runs.parked.total, 16);
     assertEquals(complaint(), "");
   });
 

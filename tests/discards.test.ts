@@ -91,10 +91,10 @@ describe("Discards", () => {
       discardUnused() {},
     };
     for (const unit of parked) range.releaseLarge(unit);
-    assertEquals([range.runs.parkedUnits, range.runs.writtenUnits, recorder.releasedBytes], [96, 0, 0]);
+    assertEquals([range.runs.parked.total, range.runs.writtenUnits, recorder.releasedBytes], [96, 0, 0]);
     // Nothing that was written has such a length, and the pages alone are not enough.
     range.take(40, 16, LARGE_RUN);
-    assertEquals([range.runs.parkedUnits, idle.length], [0, 0]);
+    assertEquals([range.runs.parked.total, idle.length], [0, 0]);
     assert(recorder.releasedBytes > 2 * PAGE_UNITS * UNIT, `${recorder.releasedBytes}`);
     range.check();
     assertEquals(complaint(), "");

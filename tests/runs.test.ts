@@ -121,7 +121,7 @@ describe("Runs", () => {
   it("release() does not merge with a parked run", () => {
     const { runs, regions } = makeRuns(8);
     for (let i = 0; i < 4; i++) runs.take(2, 1, 0, LARGE_RUN);
-    assert(runs.park(0));
+    assert(runs.parked.put(0));
     runs.release(2, 0, 8);
     assertEquals(tiling(runs, regions), "parked 2, free 2, large 2, large 2");
     runs.check(regions);
@@ -192,41 +192,41 @@ describe("Runs", () => {
     runs.check(regions);
   });
 
-  it("park() keeps a run at its length for unpark(), last in first out", () => {
+  it("parked.put() keeps a run at its length for parked.take(), last in first out", () => {
     const { runs, regions } = makeRuns(12);
     for (let i = 0; i < 4; i++) runs.take(3, 1, 0, LARGE_RUN);
-    assert(runs.park(3));
-    assert(runs.park(9));
+    assert(runs.parked.put(3));
+    assert(runs.parked.put(9));
     assertEquals(runs.kindAt(3), PARKED_RUN);
-    assertEquals([runs.parkedUnits, runs.freeUnits, runs.largeAt(3)], [6, 0, 0]);
+    assertEquals([runs.parked.total, runs.freeUnits, runs.largeAt(3)], [6, 0, 0]);
     runs.check(regions);
-    assertEquals(runs.unpark(2), -1);
-    assertEquals(runs.unpark(3), 9);
+    assertEquals(runs.parked.take(2), -1);
+    assertEquals(runs.parked.take(3), 9);
     assertEquals(runs.largeAt(9), 3);
-    assertEquals(runs.unpark(3), 3);
-    assertEquals(runs.unpark(3), -1);
-    assertEquals(runs.parkedUnits, 0);
+    assertEquals(runs.parked.take(3), 3);
+    assertEquals(runs.parked.take(3), -1);
+    assertEquals(runs.parked.total, 0);
     runs.check(regions);
   });
 
-  it("park() refuses runs above 64 units and more than 256 units together", () => {
+  it("parked.put() refuses runs above 64 units and more than 256 units together", () => {
     const { runs, regions } = makeRuns(400);
     const long = runs.take(65, 1, 0, LARGE_RUN);
-    assert(!runs.park(long));
-    assertEquals(runs.unpark(65), -1);
+    assert(!runs.parked.put(long));
+    assertEquals(runs.parked.take(65), -1);
     const units = Array.from({ length: 5 }, () => runs.take(64, 1, 0, LARGE_RUN));
-    for (const unit of units.slice(0, 4)) assert(runs.park(unit));
-    assert(!runs.park(units[4]!));
-    assertEquals(runs.parkedUnits, 256);
+    for (const unit of units.slice(0, 4)) assert(runs.parked.put(unit));
+    assert(!runs.parked.put(units[4]!));
+    assertEquals(runs.parked.total, 256);
     runs.check(regions);
   });
 
-  it("unparkAny() takes every parked run, and then none", () => {
+  it("parked.takeFrom() takes every parked run from a length up, and then none", () => {
     const { runs, regions } = makeRuns(100);
-    for (const count of [64, 1, 7]) assert(runs.park(runs.take(count, 1, 0, LARGE_RUN)));
-    const lengths = [runs.unparkAny(), runs.unparkAny(), runs.unparkAny()].map((unit) => runs.lengthAt(unit));
-    assertEquals(lengths, [1, 7, 64]);
-    assertEquals(runs.unparkAny(), -1);
+    for (const count of [64, 1, 7]) assert(runs.parked.put(runs.take(count, 1, 0, LARGE_RUN)));
+    assertEquals(runs.lengthAt(runs.parked.takeFrom(2)), 7);
+    assertEquals([runs.parked.takeFrom(1), runs.parked.takeFrom(1)].map((unit) => runs.lengthAt(unit)), [1, 64]);
+    assertEquals(runs.parked.takeFrom(1), -1);
     runs.check(regions);
   });
 
@@ -313,20 +313,20 @@ describe("Runs at random", () => {
             runs.release(unit, firstUnit, endUnit);
             place(unit, count, 0);
           } else if (action === 7) {
-            const parks = count <= 64 && runs.parkedUnits + count <= 256;
-            assertEquals(runs.park(unit), parks);
+            const parks = count <= 64 && runs.parked.total + count <= 256;
+            assertEquals(runs.parked.put(unit), parks);
             if (parks) {
               used.splice(index, 1);
               place(unit, count, -count);
             }
           } else if (action === 8) {
             const any = random.chance(30);
-            const parked = any ? runs.unparkAny() : runs.unpark(random.between(1, 12));
+            const parked = any ? runs.parked.takeFrom(1) : runs.parked.take(random.between(1, 12));
             if (parked !== -1) {
               assertEquals(owner[parked], -runs.lengthAt(parked));
               place(parked, runs.lengthAt(parked), step);
               used.push(parked);
-            } else if (any) assertEquals(runs.parkedUnits, 0);
+            } else if (any) assertEquals(runs.parked.total, 0);
           } else if (runs.largeAt(unit) !== 0) {
             const wanted = random.between(1, count * 2);
             const fits = wanted <= count || isFree(unit + count, wanted - count) && unit + wanted <= endUnit;

@@ -26,7 +26,7 @@ describe("Runs.check()", () => {
     const lengths = [2, 3, 2, 3, 2, 5, 2, 4, 2, 4, 2];
     const units = lengths.map((length) => runs.take(length, 1, 0, LARGE_RUN));
     for (const index of [1, 3, 5]) runs.release(units[index]!, 0, 40);
-    for (const index of [7, 9]) assert(runs.park(units[index]!));
+    for (const index of [7, 9]) assert(runs.parked.put(units[index]!));
     runs.check(regions);
     assertEquals(
       tiling(runs, regions),
@@ -70,8 +70,18 @@ describe("Runs.check()", () => {
     ],
     [
       "a wrong count of parked units",
-      (runs) => runs.parkedUnits++,
+      (runs) => runs.parked.total++,
       "Cannot trust unit 0: the parked runs are not all in their stacks",
+    ],
+    [
+      "a length without its bit",
+      (runs) => runs.parked.lengths[0] = 0,
+      "Cannot trust unit 0: the bit for parked runs of 4 units is wrong",
+    ],
+    [
+      "a bit without a run",
+      (runs) => runs.parked.lengths[2] = 1,
+      "Cannot trust unit 0: the bit for parked runs of 64 units is wrong",
     ],
   ];
   for (const [what, damage, message] of DAMAGES) {
