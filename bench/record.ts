@@ -2,7 +2,7 @@
  * Records what a program asks of its allocator, as a trace that `bench/run.ts --traces` and `examples/replay.ts` replay. For
  * Linux with glibc and a C compiler; for programs that use the C library's malloc, from any number of threads.
  *
- *     deno run -A bench/record.ts --output traces -- xmllint --format file.xml
+ *     deno run -A bench/record.ts --output traces -- jq . file.json
  *     deno task bench --traces traces
  *
  *     --output DIRECTORY   where NAME.trace.gz goes (.)

@@ -15,7 +15,7 @@ import { basename, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { fillBlocks, isBundled, makeBlock, NOTHING } from "./support/blocks.ts";
+import { fillBlocks, isBundled, kindOf, makeBlock, NOTHING } from "./support/blocks.ts";
 import { CHARTS, drawChart } from "./support/charts.ts";
 import { readResults, type Results } from "./support/results.ts";
 
@@ -98,9 +98,11 @@ function makeCharts(given: readonly Source[]): [path: string, text: string][] {
   return charts;
 }
 
-/** The traces' chart stays with the most traces; what the groups cost is drawn for the bundled ones, which everybody has. */
+/** The traces' chart stays with the most traces of its kind; what the groups cost is drawn for the bundled ones, which everybody has. */
 function suits(name: string, results: Results, old: Source | undefined): boolean {
-  if (name === "traces") return results.traces.length >= (old?.results.traces.length ?? 0);
+  if (name === "traces") {
+    return kindOf(results) !== "others-" && results.traces.length >= (old?.results.traces.length ?? 0);
+  }
   return (name !== "systems" && name !== "modes") || isBundled(results);
 }
 

@@ -11,7 +11,7 @@
  *        └─ Blocks             which kind of block, several ranges, room   blocks.ts, growth.ts
  *            ├─ SmallPages     size classes, pages, slots, links           small_pages.ts, page_table.ts, link_table.ts
  *            │   └─ AddressRange   reservation, regions                    address_range.ts
- *            │       └─ Runs   units, runs, bins                           runs.ts, run_record.ts, run_gap.ts, run_bins.ts
+ *            │       └─ Runs   units, runs, bins                           runs.ts, run_*.ts, parked_runs.ts
  *            └─ HugeBlocks     a mapping each, OS pages that move          huge_blocks.ts
  * ```
  *

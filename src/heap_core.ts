@@ -2,7 +2,7 @@
  * The heap without its fast paths: every rule of the `Allocator` contract, for every kind of block.
  *
  * `Heap` answers the usual calls by itself and comes here with all others: wrong arguments, bad addresses, blocks that a
- * NativeBuffer owns, large blocks that no parked run serves, alignments above 1 KiB, every block when there is a limit, and
+ * NativeBuffer owns, large blocks for which there is no run, alignments above 1 KiB, every block when there is a limit, and
  * every free when freed memory is cleared or its reuse delayed. What is decided here and nowhere else:
  *
  * - bad addresses: {@link HeapCore.live} is the one place that turns an address into a block or an error;

@@ -1,6 +1,6 @@
 /**
  * The short ways of a heap for blocks that take more than a slot of the current page: those that need another page, an
- * alignment or a run that was parked, zeroed ones, and those that change their size.
+ * alignment or a run of units, zeroed ones, and those that change their size.
  *
  * Places are counted in granules from the start of the first range, which are 32-bit integers, and within a region from
  * its start. `zeroed` and `reallocate` answer 0 where they have no short way (no page can be had, the block is owned, it is to move and

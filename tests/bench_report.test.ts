@@ -8,7 +8,7 @@ import { describe, it } from "@std/testing/bdd";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { compareResults } from "../bench/compare.ts";
-import { BLOCK_NAMES, fillBlocks, isBundled, makeBlock, NOTHING } from "../bench/support/blocks.ts";
+import { BLOCK_NAMES, fillBlocks, isBundled, kindOf, makeBlock, NOTHING } from "../bench/support/blocks.ts";
 import { CHARTS, drawChart } from "../bench/support/charts.ts";
 import { findError } from "../bench/support/children.ts";
 import { formatMissing, formatReport } from "../bench/support/report.ts";
@@ -246,9 +246,13 @@ describe("bench blocks", () => {
     );
   });
 
-  it("recorded traces and bundled ones are kept apart", () => {
+  it("bundled traces, recorded ones and those in a directory called others are kept apart", () => {
     const bundled = sampleResults();
     const recorded = sampleResults({ bundled: false });
+    const others = sampleResults({ bundled: false, command: "bench/run.ts --traces others --processes 2" });
+    assertEquals([bundled, recorded, others].map(kindOf), ["", "recorded-", "others-"]);
+    const made = ["traces", "recorded-traces", "others-traces"].filter((name) => makeBlock(name, others, "r.json", ""));
+    assertEquals(made, ["others-traces"]);
     assertEquals([isBundled(bundled), isBundled(recorded)], [true, false]);
     const { bundled: _, ...old } = sampleResults({ command: "bench/run.ts --traces traces" });
     assertEquals(isBundled(old), false);
@@ -260,9 +264,11 @@ describe("bench blocks", () => {
 
   it("every block says machine, versions and command", () => {
     for (const name of BLOCK_NAMES) {
-      const text = makeBlock(name, sampleResults({ bundled: !name.startsWith("recorded-") }), "r.json", "");
+      const bundled = !/^(recorded|others)-/.test(name);
+      const command = name.startsWith("others-") ? "bench/run.ts --traces others" : "bench/run.ts";
+      const text = makeBlock(name, sampleResults({ bundled, command }), "r.json", "");
       if (text === undefined) continue;
-      assertStringIncludes(text, "A CPU, 2 cores, 8 GiB, linux 6 x64; deno 2.9.6, libc glibc 2.36. `bench/run.ts`");
+      assertStringIncludes(text, `A CPU, 2 cores, 8 GiB, linux 6 x64; deno 2.9.6, libc glibc 2.36. \`${command}\``);
     }
   });
 

@@ -8,8 +8,9 @@
  *   <!-- bench: end -->
  * ```
  *
- * A block that has not been measured yet is `from nothing`. Blocks about traces come in two kinds: of the bundled traces,
- * and, with `recorded-` before the name, of the reader's own recordings (`--traces`).
+ * A block that has not been measured yet is `from nothing`. Blocks about traces come in three kinds: of the bundled traces,
+ * with `recorded-` before the name of the reader's own recordings (`--traces`), and with `others-` of those in a directory of that
+ * name: programs that nobody looked at while the code was written.
  *
  * @module
  */
@@ -78,17 +79,24 @@ const OTHER_BLOCKS: { readonly [name: string]: Maker } = {
   guide: when((results) => hasReplays(results) && (results.growth ?? []).length > 0, formatGuide),
 };
 
-const RECORDED = "recorded-";
+/** What stands before the name of a block about traces, by where they are from. */
+const KINDS = ["", "recorded-", "others-"] as const;
 
 /** The names that a block can have. */
 export const BLOCK_NAMES: readonly string[] = [
-  ...Object.keys(TRACE_BLOCKS).flatMap((name) => [name, RECORDED + name]),
+  ...Object.keys(TRACE_BLOCKS).flatMap((name) => KINDS.map((kind) => kind + name)),
   ...Object.keys(OTHER_BLOCKS),
 ];
 
 /** Whether the traces of a run are the bundled ones. */
 export function isBundled({ bundled, command }: Results): boolean {
   return bundled ?? !command.includes("--traces");
+}
+
+/** Where the traces of a run are from. */
+export function kindOf(results: Results): (typeof KINDS)[number] {
+  if (isBundled(results)) return "";
+  return /--traces others( |$)/.test(results.command) ? "others-" : "recorded-";
 }
 
 /** The text of a block; `undefined` when the results have nothing for it. */
@@ -104,10 +112,8 @@ export function makeBlock(name: string, results: Results, file: string, toRoot: 
 }
 
 function makerOf(name: string, results: Results): Maker | undefined {
-  const own = OTHER_BLOCKS[name];
-  if (own !== undefined) return own;
-  const recorded = name.startsWith(RECORDED);
-  return recorded === !isBundled(results) ? TRACE_BLOCKS[recorded ? name.slice(RECORDED.length) : name] : undefined;
+  const kind = kindOf(results);
+  return OTHER_BLOCKS[name] ?? (name.startsWith(kind) ? TRACE_BLOCKS[name.slice(kind.length)] : undefined);
 }
 
 /** What stands in a marker for a block that has not been measured. */
