@@ -124,6 +124,7 @@ export class Blocks {
     if (unit === -1) {
       unit = range.takeFree(count, this.#growth.roomFor(count));
       if (unit === -1) return 0;
+      this.#growth.placed(count);
       this.isFresh = range.isFresh;
     }
     range.runs.describe(unit, count * UNIT - size, GRANULE_LOG);
@@ -171,6 +172,7 @@ export class Blocks {
         const unit = range.take(count, alignment, LARGE_RUN, wanted);
         if (range.isShort) refused = range.failure;
         if (unit === -1) continue;
+        this.#growth.placed(count);
         range.runs.describe(unit, count * UNIT - size, 31 - Math.clz32(Math.max(alignment, GRANULE)));
         this.isFresh = range.isFresh;
         return range.base + unit * UNIT;

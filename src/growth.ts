@@ -28,15 +28,16 @@ export class Growth {
     this.#left[bin] = REMEMBERED;
   }
 
-  /**
-   * The units that a new block of `count` is likely to need in the end: `count` when nothing is known. Each call counts as
-   * one of the {@link REMEMBERED} blocks.
-   */
+  /** The units that a new block of `count` is likely to need in the end: `count` when nothing is known. */
   roomFor(count: number): number {
     const bin = binOf(count);
+    return this.#left[bin] === 0 ? count : Math.max(count, this.#room[bin]!);
+  }
+
+  /** Notes that a new block of `count` units has its place: one of the {@link REMEMBERED}. */
+  placed(count: number): void {
+    const bin = binOf(count);
     const left = this.#left[bin]!;
-    if (left === 0) return count;
-    this.#left[bin] = left - 1;
-    return Math.max(count, this.#room[bin]!);
+    if (left > 0) this.#left[bin] = left - 1;
   }
 }
