@@ -114,10 +114,11 @@ export class Blocks {
 
   /**
    * The short way to a large block of the least alignment: a run of the first range, parked or free as it is. 0 when there is
-   * none.
+   * none, or the block is huge. It counts no bytes, so it is for heaps without a limit.
    */
   takeLarge(size: number): Address {
     if (size > RUN_MAX) return 0;
+    this.isFresh = false;
     const { range } = this.ranges[0]!;
     const count = (size + UNIT_REST) >>> UNIT_LOG;
     let unit = range.runs.parked.take(count);

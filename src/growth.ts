@@ -34,7 +34,7 @@ export class Growth {
     return this.#left[bin] === 0 ? count : Math.max(count, this.#room[bin]!);
   }
 
-  /** Notes that a new block of `count` units has its place: one of the {@link REMEMBERED}. */
+  /** Notes that a new block of `count` units was given a place where room was looked for: one of the {@link REMEMBERED}. */
   placed(count: number): void {
     const bin = binOf(count);
     const left = this.#left[bin]!;

@@ -59,9 +59,12 @@ export class HeapCore implements ViewOrigins {
   readonly #renew: () => void;
   /** Whether the page source is at work for this heap. */
   #isBusy = false;
-  /** Whether it was since the heap renewed its copies: but for the links, nothing that they are copies of changes without it. */
+  /**
+   * Whether the page source was at work since the heap renewed its copies. They are of the tables, which grow with the regions,
+   * and a region is committed by the source.
+   */
   #isStale = false;
-  /** The links when the copies were renewed: beside a fixed buffer their table is JavaScript's, and grows without the source. */
+  /** The links when the copies were renewed. Where the source is not lazy, their table is JavaScript's and grows by itself. */
   #links: Uint16Array = new Uint16Array(0);
   /** Whether callers have the heap: it is made, and not disposed. */
   #isOpen = false;

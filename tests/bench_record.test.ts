@@ -194,15 +194,30 @@ describe("bench record.ts", { ignore: cannotRecord }, () => {
       assertMatch(child.stderr, /process 2 of 2, by events/);
     }));
 
+  it("the program has its files and descriptors to itself", () =>
+    withProgram(async (program) => {
+      const { code, trace } = await record([], [program, "files"]);
+      assertEquals(code, 0);
+      assert(trace!.records >= 200_000, `${trace!.records}`);
+    }));
+
   it("stops after so many events, and the program goes on", () =>
     withProgram(async (program) => {
-      const { code, trace } = await record(["--records", "1000"], [program, "threads"]);
+      const { code, stderr, trace } = await record(["--records", "1000"], [program, "threads"]);
       assertEquals(code, 0);
       assertEquals(trace!.records, 1000);
+      assertMatch(stderr, /recording stopped there/);
     }));
 
   it("says what is wrong: no program, one that is not there, nothing to record, fewer processes", async () => {
-    assertEquals((await runFile("bench/record.ts", { args: ["--name", "x"] })).code, 2);
+    for (const args of [["--name", "x"], ["--nme", "x", "ls"], ["--name", "a/b", "ls"], ["--records", "0", "ls"]]) {
+      const { code, stderr } = await runFile("bench/record.ts", { args });
+      assertEquals(code, 2, args.join(" "));
+      assertMatch(stderr, /^usage: /);
+    }
+    const unwritable = await runFile("bench/record.ts", { args: ["--output", "/dev/null", "--", "ls"] });
+    assertEquals([unwritable.code, unwritable.stdout], [1, ""]);
+    assertMatch(unwritable.stderr, /^record: cannot write to \/dev\/null/);
     const missing = await record([], ["/no/such/program"]);
     assertEquals(missing.code, 1);
     assertMatch(missing.stderr, /record: cannot run \/no\/such\/program/);

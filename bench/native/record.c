@@ -15,16 +15,21 @@
  *
  * Invariants: a block's event is written after it was made and before it is freed, and a reallocation is one step under
  * the lock, so that an address is never given out twice without a free in between, however many threads there are. Events go
- * to a shared mapping of the file: they are all there however the program ends. Nothing here allocates.
+ * to a shared mapping of the file, so they are there however the program ends. The program has its descriptors to itself: the file
+ * is open only while a piece of it is being mapped. Nothing here allocates, and nothing is held while the program forks.
+ *
+ * Known to go wrong: a child of vfork that allocates cuts its parent's recording in two, as they share this memory; and a
+ * signal handler that allocates, which C forbids, can wait for ever.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* glibc's own, under the names that it keeps for those who replace malloc: no search for symbols, which allocates. */
@@ -39,60 +44,88 @@ struct event {
   uint64_t size, old, block;
 };
 
-/* The file is mapped a window at a time. */
+/* A file is mapped a window at a time. */
 enum { WINDOW_EVENTS = 1 << 16, WINDOW_BYTES = WINDOW_EVENTS * sizeof(struct event) };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* The process that holds the lock; 0 when none does. */
+static int holder;
+
+/* What follows is of the process `owner`. Another one, after a fork, begins anew. */
+static int owner;
 static struct event *window;
 static uint64_t written, limit;
-static int file = -1;
-/* Once a file could not be written: the program goes on unrecorded. */
+static char path[4096];
+/* There is nowhere to write to: the program goes on unrecorded. */
 static int given_up;
 
+/* A lock that another process holds is its own copy of it, or was copied while somebody held it: nobody here does. */
+static int acquire(void) {
+  int self = getpid();
+  for (;;) {
+    int found = __atomic_load_n(&holder, __ATOMIC_RELAXED);
+    if (found != self && __atomic_compare_exchange_n(&holder, &found, self, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+      return self;
+    }
+    sched_yield();
+  }
+}
+
+static void release(void) { __atomic_store_n(&holder, 0, __ATOMIC_RELEASE); }
+
 /* The caller holds the lock. */
-static int open_file(void) {
+static int begin(int self) {
   const char *directory = getenv("OFFHEAP_RECORD"), *most = getenv("OFFHEAP_RECORD_LIMIT");
+  if (window != NULL) munmap(window, WINDOW_BYTES);
+  window = NULL;
+  written = 0;
+  owner = self;
   if (directory == NULL) return 0;
   limit = most == NULL ? UINT64_MAX : strtoull(most, NULL, 10);
-  for (int n = 0; file < 0; n++) {
-    char path[4096];
-    int length = snprintf(path, sizeof path, "%s/%d-%d.events", directory, getpid(), n);
+  for (int n = 0;; n++) {
+    int length = snprintf(path, sizeof path, "%s/%d-%d.events", directory, self, n);
     if (length < 0 || length >= (int)sizeof path) return 0;
-    file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (file < 0 && errno != EEXIST) return 0;
+    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file >= 0) return close(file) == 0;
+    if (errno != EEXIST) return 0;
   }
-  return 1;
 }
 
 /* The caller holds the lock. */
 static int next_window(void) {
-  if (file < 0 && !open_file()) return 0;
   if (window != NULL) munmap(window, WINDOW_BYTES);
   window = NULL;
   off_t start = (off_t)(written / WINDOW_EVENTS) * WINDOW_BYTES;
+  /* A file longer than the program may write would end it with a signal. */
+  struct rlimit longest;
+  if (getrlimit(RLIMIT_FSIZE, &longest) == 0 && longest.rlim_cur < (rlim_t)start + WINDOW_BYTES) return 0;
+  int file = open(path, O_RDWR | O_CLOEXEC);
+  if (file < 0) return 0;
   /* Allocated and not only made longer: a full disk is an error here, and would be a SIGBUS at a store. */
-  if (posix_fallocate(file, start, WINDOW_BYTES) != 0) return 0;
-  void *mapped = mmap(NULL, WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, start);
-  if (mapped == MAP_FAILED) return 0;
-  window = mapped;
-  return 1;
+  if (posix_fallocate(file, start, WINDOW_BYTES) == 0) {
+    void *mapped = mmap(NULL, WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, start);
+    if (mapped != MAP_FAILED) window = mapped;
+  }
+  close(file);
+  return window != NULL;
 }
 
-/* The caller holds the lock. */
-static void append(uint32_t op, size_t align, size_t size, void *old, void *block) {
-  if (given_up || (file >= 0 && written >= limit)) return;
+/* The caller, the process `self`, holds the lock. */
+static void append(int self, uint32_t op, size_t align, size_t size, void *old, void *block) {
   int saved = errno;
-  if (written % WINDOW_EVENTS == 0 && !next_window()) given_up = 1;
+  if (owner != self) given_up = !begin(self);
+  if (!given_up && written < limit) {
+    if (written % WINDOW_EVENTS == 0) given_up = !next_window();
+    if (!given_up) {
+      window[written++ % WINDOW_EVENTS] = (struct event){op, (uint32_t)align, size, (uintptr_t)old, (uintptr_t)block};
+    }
+  }
   errno = saved;
-  if (given_up || written >= limit) return;
-  window[written++ % WINDOW_EVENTS] = (struct event){op, (uint32_t)align, size, (uintptr_t)old, (uintptr_t)block};
 }
 
 static void *allocated(uint32_t op, size_t align, size_t size, void *block) {
   if (block == NULL) return NULL;
-  pthread_mutex_lock(&lock);
-  append(op, align, size, NULL, block);
-  pthread_mutex_unlock(&lock);
+  append(acquire(), op, align, size, NULL, block);
+  release();
   return block;
 }
 
@@ -104,20 +137,19 @@ void *calloc(size_t count, size_t size) {
 
 void free(void *block) {
   if (block == NULL) return;
-  pthread_mutex_lock(&lock);
-  append(OP_FREE, 0, 0, block, NULL);
-  pthread_mutex_unlock(&lock);
+  append(acquire(), OP_FREE, 0, 0, block, NULL);
+  release();
   __libc_free(block);
 }
 
 void *realloc(void *old, size_t size) {
   if (old == NULL) return malloc(size);
-  pthread_mutex_lock(&lock);
+  int self = acquire();
   void *block = __libc_realloc(old, size);
-  if (block != NULL) append(OP_REALLOCATE, 0, size, old, block);
+  if (block != NULL) append(self, OP_REALLOCATE, 0, size, old, block);
   /* To 0 bytes glibc frees. */
-  if (block == NULL && size == 0) append(OP_FREE, 0, 0, old, NULL);
-  pthread_mutex_unlock(&lock);
+  if (block == NULL && size == 0) append(self, OP_FREE, 0, 0, old, NULL);
+  release();
   return block;
 }
 
@@ -137,17 +169,11 @@ int posix_memalign(void **result, size_t align, size_t size) {
 
 void *valloc(size_t size) { return memalign((size_t)getpagesize(), size); }
 
-/* A child has its parent's blocks but not its file: its own starts with the frees of blocks that nobody saw made. */
-static void before_fork(void) { pthread_mutex_lock(&lock); }
-static void in_parent(void) { pthread_mutex_unlock(&lock); }
-
-static void in_child(void) {
-  if (window != NULL) munmap(window, WINDOW_BYTES);
-  if (file >= 0) close(file);
-  window = NULL;
-  file = -1;
-  written = 0;
-  pthread_mutex_unlock(&lock);
+void *pvalloc(size_t size) {
+  size_t page = (size_t)getpagesize();
+  if (size > SIZE_MAX - page) {
+    errno = ENOMEM;
+    return NULL;
+  }
+  return memalign(page, (size + page - 1) & -page);
 }
-
-__attribute__((constructor)) static void start(void) { pthread_atfork(before_fork, in_parent, in_child); }

@@ -29,7 +29,9 @@ export const EVENT_BYTES = 32;
 export interface RecordedTrace {
   /** Records, {@link RECORD_BYTES} each. */
   readonly bytes: Uint8Array;
-  /** Events about blocks that were not seen made, or that are larger than a record can say (4 GiB). */
+  /** Events that were made of it. */
+  readonly events: number;
+  /** Those about blocks that were not seen made, or that are larger than a record can say (4 GiB). */
   readonly leftOut: number;
 }
 
@@ -42,7 +44,8 @@ export function toTrace(events: Uint8Array): RecordedTrace {
   // An event may be two records: a free that was not seen comes before it.
   const records = new RecordWriter(2 * Math.floor(events.length / EVENT_BYTES));
   let leftOut = 0;
-  for (let at = 0; at + EVENT_BYTES <= events.length; at += EVENT_BYTES) {
+  let at = 0;
+  for (; at + EVENT_BYTES <= events.length; at += EVENT_BYTES) {
     const code = data.getUint32(at, true);
     if (code === 0) break;
     const op = code - 1;
@@ -66,7 +69,7 @@ export function toTrace(events: Uint8Array): RecordedTrace {
       records.allocate(plain && !aligned ? OP_ALLOCATE : op, block, size, aligned ? align : 0);
     }
   }
-  return { bytes: records.bytes(), leftOut };
+  return { bytes: records.bytes(), events: at / EVENT_BYTES, leftOut };
 }
 
 /** Appends records, and knows which slot each live address has. Slots are used again, the one freed last first. */
