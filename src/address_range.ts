@@ -196,12 +196,8 @@ export class AddressRange {
 
   /** Frees all parked runs. */
   mergeParked(): void {
-    let unit = this.runs.parked.takeFrom(1);
-    while (unit !== -1) {
-      const length = this.runs.lengthAt(unit);
-      this.release(unit);
-      unit = this.runs.parked.takeFrom(length);
-    }
+    const { parked } = this.runs;
+    for (let unit = parked.takeAny(); unit !== -1; unit = parked.takeAny()) this.release(unit);
   }
 
   /** Grows or shrinks the used run at `unit` in place; false when the space after it does not allow it. */

@@ -73,9 +73,9 @@ export class ParkedRuns {
     return unit;
   }
 
-  /** The same of the shortest there are from `count` units up. */
-  takeFrom(count: number): number {
-    const length = nextBin(this.lengths, count);
+  /** The same of the shortest length that has any. */
+  takeAny(): number {
+    const length = nextBin(this.lengths, 0);
     return length === -1 ? -1 : this.take(length);
   }
 }

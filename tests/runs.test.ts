@@ -221,12 +221,12 @@ describe("Runs", () => {
     runs.check(regions);
   });
 
-  it("parked.takeFrom() takes every parked run from a length up, and then none", () => {
+  it("parked.takeAny() takes every parked run, the shortest first, and then none", () => {
     const { runs, regions } = makeRuns(100);
     for (const count of [64, 1, 7]) assert(runs.parked.put(runs.take(count, 1, 0, LARGE_RUN)));
-    assertEquals(runs.lengthAt(runs.parked.takeFrom(2)), 7);
-    assertEquals([runs.parked.takeFrom(1), runs.parked.takeFrom(1)].map((unit) => runs.lengthAt(unit)), [1, 64]);
-    assertEquals(runs.parked.takeFrom(1), -1);
+    const taken = [runs.parked.takeAny(), runs.parked.takeAny(), runs.parked.takeAny()];
+    assertEquals(taken.map((unit) => runs.lengthAt(unit)), [1, 7, 64]);
+    assertEquals(runs.parked.takeAny(), -1);
     runs.check(regions);
   });
 
@@ -321,7 +321,7 @@ describe("Runs at random", () => {
             }
           } else if (action === 8) {
             const any = random.chance(30);
-            const parked = any ? runs.parked.takeFrom(1) : runs.parked.take(random.between(1, 12));
+            const parked = any ? runs.parked.takeAny() : runs.parked.take(random.between(1, 12));
             if (parked !== -1) {
               assertEquals(owner[parked], -runs.lengthAt(parked));
               place(parked, runs.lengthAt(parked), step);
