@@ -7,7 +7,7 @@
  *
  * The program is support/collector_load.ts; how often and how long the collector stopped it comes out of the engine's own
  * log. All run once, one after the other, then all again. Takes up to 3 GiB; with `--quick` 64 MiB lie beside the program, and it
- * takes a tenth of the steps.
+ * takes a third of the steps.
  *
  * @module
  */
@@ -50,7 +50,7 @@ const WAYS: readonly Way[] = [
 
 function measureBesides(run: Run): Figure[] {
   const { children, quick, processes = quick ? 1 : 5 } = run;
-  const size = ["--bytes", `${quick ? 2 ** 26 : 2 ** 30}`, "--steps", quick ? "300" : "3000", "--module", run.module];
+  const size = ["--bytes", `${quick ? 2 ** 26 : 2 ** 30}`, "--steps", quick ? "1000" : "3000", "--module", run.module];
   const figures: Figure[] = [];
   for (let round = 0; round < processes; round++) {
     for (const way of WAYS) {
@@ -85,9 +85,9 @@ function runLogged(
   // V8 writes its log in pieces that end anywhere: the report can stand in the middle of one of its lines.
   const [line] = /\{"residentBytes":.*\}\n/.exec(child.stdout ?? "") ?? [];
   if (child.status !== 0 || line === undefined) return findError(child.stderr ?? "");
-  const { startedAt, endedAt, ...report } = JSON.parse(line) as CollectorReport;
+  const report = JSON.parse(line) as CollectorReport;
   const collections: Collections = side === "deno"
-    ? readV8Log(child.stdout.replace(line, ""), startedAt, endedAt)
+    ? readV8Log(child.stdout.replace(line, ""))
     : readJscLog(child.stderr);
   return { ...report, ...collections };
 }

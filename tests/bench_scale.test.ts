@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assert, assertAlmostEquals, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { STEPS_BEGIN, STEPS_END } from "../bench/support/collector_load.ts";
 import { readJscLog, readV8Log } from "../bench/support/collector_log.ts";
@@ -89,18 +89,26 @@ describe("bench start-up table", () => {
 });
 
 describe("bench collector logs", () => {
-  it("V8's: young and full collections within the time, steps of marking among the pauses", () => {
-    const log = [
-      "[1:0x55a9]      100 ms: Scavenge 28.3 (36.4) -> 21.5 (39.4) MB, pooled: 224.5 MB, 4.00 / 0.00 ms (average mu = 1)",
-      "[1:0x55a9]      200 ms: Scavenge 28.3 (36.4) -> 21.5 (39.4) MB, pooled: 0.0 MB, 2.50 / 0.00 ms (average mu = 1)",
+  it("V8's: young and full collections between the two asked for, steps of marking among the pauses", () => {
+    const scavenge = "[1:0x55a9]      200 ms: Scavenge 28.3 (36.4) -> 21.5 (39.4) MB, pooled: 0.0 MB, 2.50 / 0.00 ms";
+    const marking =
       "[1:0x55a9]      300 ms: Incremental Mark-Compact 255.5 (264.7) -> 12.3 (28.4) MB, pooled: 0.0 MB, 5.25 / 0.00 ms " +
-      "(+ 10.0 ms in 7 steps since start of marking, biggest step 6.5 ms, walltime since start of marking 8 ms)",
-      "[1:0x55a9]      400 ms: Mark-Compact 255.5 (264.7) -> 12.3 (28.4) MB, pooled: 0.0 MB, 9.00 / 0.00 ms",
-      "something else",
-    ].join("\n");
-    assertEquals(readV8Log(log, 150, 350), { young: 1, full: 1, paused: 17.75, longestPause: 6.5 });
-    assertEquals(readV8Log(log, 0, 1000), { young: 2, full: 2, paused: 30.75, longestPause: 9 });
-    assertEquals(readV8Log("", 0, 1000), { young: 0, full: 0, paused: 0, longestPause: 0 });
+      "(+ 10.0 ms in 7 steps since start of marking, biggest step 6.5 ms, walltime since start of marking 8 ms)";
+    const full = "[1:0x55a9]      400 ms: Mark-Compact 255.5 (264.7) -> 12.3 (28.4) MB, pooled: 0.0 MB, 9.00 / 0.00 ms";
+    const asked = `${full} (average mu = 1.000, current mu = 1.000) testing; GC in old space requested`;
+    const log = [full, scavenge, asked, scavenge, "something else", marking, asked, scavenge].join("\n");
+    assertEquals(readV8Log(log), { young: 1, full: 1, paused: 17.75, longestPause: 6.5 });
+    assertEquals(readV8Log([asked, full, asked, scavenge, asked].join("\n")).full, 2);
+    assertEquals(readV8Log([asked, asked].join("\n")), { young: 0, full: 0, paused: 0, longestPause: 0 });
+  });
+
+  it("without the marks nothing is counted as nothing: reading fails", () => {
+    for (const log of ["", "testing; GC in old space requested"]) {
+      assertThrows(() => readV8Log(log), Error, "no two collections");
+    }
+    for (const log of ["", STEPS_BEGIN, STEPS_END]) {
+      assertThrows(() => readJscLog(log), Error, "when the steps began and ended");
+    }
   });
 
   it("JavaScriptCore's: what is logged between the marks", () => {

@@ -20,25 +20,33 @@ export interface Collections {
   readonly longestPause: number;
 }
 
+/** How V8's log calls a collection that the program asked for. */
+const ASKED_FOR = "testing; GC in old space requested";
+
 /**
  * Reads V8's log: `[123:0x55a9] 5478 ms: Scavenge 91.4 (125.1) -> 62.1 (126.6) MB, ..., 9.43 / 0.00 ms ...`. What incremental
  * marking did in steps of the program before (`+ 158.0 ms in 9 steps`) are pauses too.
  *
- * @param from Collections before this are not counted, in milliseconds since the isolate was made.
+ * The steps lie between the first and the last collection that the program asked for, and these are not counted. The times
+ * would not tell: they begin some 10 ms before those of `performance.now()`, and on a busy machine more than the steps take.
  */
-export function readV8Log(output: string, from: number, to: number): Collections {
+export function readV8Log(output: string): Collections {
+  const lines = output.split("\n");
+  const begin = lines.findIndex((line) => line.includes(ASKED_FOR));
+  const end = lines.findLastIndex((line) => line.includes(ASKED_FOR));
+  if (begin === end) throw new Error("The log has no two collections that the program asked for");
   let young = 0;
   let full = 0;
   let paused = 0;
   let longestPause = 0;
-  for (const line of output.split("\n")) {
-    const found = /\] +(\d+) ms: (.*?) \d+\.\d+ \(.*?, (\d+\.\d+) \/ \d/.exec(line);
-    if (found === null || Number(found[1]) < from || Number(found[1]) > to) continue;
-    if (found[2]!.includes("Mark-Compact")) full++;
+  for (const line of lines.slice(begin + 1, end)) {
+    const found = /\] +\d+ ms: (.*?) \d+\.\d+ \(.*?, (\d+\.\d+) \/ \d/.exec(line);
+    if (found === null) continue;
+    if (found[1]!.includes("Mark-Compact")) full++;
     else young++;
     const steps = /\(\+ (\d+\.\d+) ms in \d+ steps .*?biggest step (\d+\.\d+) ms/.exec(line);
-    paused += Number(found[3]) + Number(steps?.[1] ?? 0);
-    longestPause = Math.max(longestPause, Number(found[3]), Number(steps?.[2] ?? 0));
+    paused += Number(found[2]) + Number(steps?.[1] ?? 0);
+    longestPause = Math.max(longestPause, Number(found[2]), Number(steps?.[2] ?? 0));
   }
   return { young, full, paused, longestPause };
 }
@@ -47,7 +55,8 @@ export function readV8Log(output: string, from: number, to: number): Collections
 export function readJscLog(output: string): Collections {
   const begin = output.indexOf(STEPS_BEGIN);
   const end = output.indexOf(STEPS_END);
-  const log = output.slice(begin, end === -1 ? undefined : end);
+  if (begin === -1 || end === -1) throw new Error("The log does not say when the steps began and ended");
+  const log = output.slice(begin, end);
   const pauses = [...log.matchAll(/\bp=(\d+(?:\.\d+)?)ms/g)].map(([, time]) => Number(time));
   return {
     young: log.split("=> EdenCollection").length - 1,
