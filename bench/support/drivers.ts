@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { replayAddresses } from "../../examples/support/replay_loop.ts";
+import { makeReplay } from "../../examples/support/replay_loop.ts";
 import {
   OP_ALLOCATE,
   OP_ALLOCATE_ALIGNED,
@@ -46,40 +46,40 @@ export function toRecording(trace: Trace): Recording {
   return { records: trace.records, words: toRecords(trace), slots: trace.slots };
 }
 
-/** As `replayAddresses` of replay_loop.ts, on an allocator of handles. */
-export function replayHandles(
+/** As `makeReplay` of replay_loop.ts, for an allocator of handles. */
+export function makeHandleReplay(
   allocator: HandleAllocator<unknown>,
   records: Recording["words"],
   slots: unknown[],
-  from: number,
-  to: number,
-): void {
-  const end = to * WORDS;
-  for (let at = from * WORDS; at < end; at += WORDS) {
-    const op = records[at];
-    const slot = records[at + 1]!;
-    const size = records[at + 2]!;
-    switch (op) {
-      case ALLOCATE:
-        slots[slot] = allocator.allocate(size);
-        break;
-      case FREE: {
-        const block = slots[slot];
-        slots[slot] = null;
-        allocator.free(block);
-        break;
+): Driver["replay"] {
+  return (from, to) => {
+    const end = to * WORDS;
+    for (let at = from * WORDS; at < end; at += WORDS) {
+      const op = records[at];
+      const slot = records[at + 1]!;
+      const size = records[at + 2]!;
+      switch (op) {
+        case ALLOCATE:
+          slots[slot] = allocator.allocate(size);
+          break;
+        case FREE: {
+          const block = slots[slot];
+          slots[slot] = null;
+          allocator.free(block);
+          break;
+        }
+        case REALLOCATE:
+          slots[slot] = allocator.reallocate(slots[slot], size);
+          break;
+        case ALLOCATE_ZEROED:
+          slots[slot] = allocator.allocateZeroed(size);
+          break;
+        case ALLOCATE_ALIGNED:
+          slots[slot] = allocator.allocate(size, records[at + 3]!);
+          break;
       }
-      case REALLOCATE:
-        slots[slot] = allocator.reallocate(slots[slot], size);
-        break;
-      case ALLOCATE_ZEROED:
-        slots[slot] = allocator.allocateZeroed(size);
-        break;
-      case ALLOCATE_ALIGNED:
-        slots[slot] = allocator.allocate(size, records[at + 3]!);
-        break;
     }
-  }
+  };
 }
 
 /** A subject with its slots, driven without the caller knowing the kind. Not for timing inside: one call per chunk. */
@@ -116,11 +116,12 @@ export function makeDriver(subject: Subject, recording: Recording, slots = makeS
 
 function addressDriver(subject: AddressSubject, records: Recording["words"], slots: Float64Array): Driver {
   const { allocator, touch } = subject;
+  const replay = makeReplay(allocator, records, slots);
   return {
-    replay: (from, to) => replayAddresses(allocator, records, slots, from, to),
+    replay,
     replayTouching(from, to, pages) {
       for (let i = from; i < to; i++) {
-        replayAddresses(allocator, records, slots, i, i + 1);
+        replay(i, i + 1);
         const at = i * WORDS;
         if (touch === undefined || records[at] === FREE) continue;
         touchBlock(touch, slots[records[at + 1]!]!, records[at + 2]!, pages);
@@ -137,11 +138,12 @@ function addressDriver(subject: AddressSubject, records: Recording["words"], slo
 
 function handleDriver(subject: HandleSubject, records: Recording["words"], slots: unknown[]): Driver {
   const { allocator, touch } = subject;
+  const replay = makeHandleReplay(allocator, records, slots);
   return {
-    replay: (from, to) => replayHandles(allocator, records, slots, from, to),
+    replay,
     replayTouching(from, to, pages) {
       for (let i = from; i < to; i++) {
-        replayHandles(allocator, records, slots, i, i + 1);
+        replay(i, i + 1);
         const at = i * WORDS;
         if (touch === undefined || records[at] === FREE) continue;
         touchBlock(touch, slots[records[at + 1]!], records[at + 2]!, pages);

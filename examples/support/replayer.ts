@@ -8,7 +8,7 @@
  */
 import type { Address, Allocator } from "../../mod.ts";
 import { BlockPattern, byteAt, seedOf } from "./block_pattern.ts";
-import { replayAddresses } from "./replay_loop.ts";
+import { makeReplay } from "./replay_loop.ts";
 import {
   OP_ALLOCATE,
   OP_ALLOCATE_ALIGNED,
@@ -65,20 +65,16 @@ export function peakRecord(trace: Trace): number {
 
 /** Replays as fast as it goes. */
 export class PlainReplay {
+  /** Replays the records `from` to `to` (exclusive). */
+  readonly replay: (from: number, to: number) => void;
   readonly #allocator: Allocator;
-  readonly #records: Int32Array | Uint32Array;
   readonly #addresses: Float64Array;
 
   /** Starts with no block live. */
   constructor(allocator: Allocator, trace: Trace) {
     this.#allocator = allocator;
-    this.#records = toRecords(trace);
     this.#addresses = new Float64Array(trace.slots);
-  }
-
-  /** Replays the records `from` to `to` (exclusive). */
-  replay(from: number, to: number): void {
-    replayAddresses(this.#allocator, this.#records, this.#addresses, from, to);
+    this.replay = makeReplay(allocator, toRecords(trace), this.#addresses);
   }
 
   /** Frees what is live, so that the trace can start again. */
