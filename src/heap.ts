@@ -15,7 +15,7 @@
  *            └─ HugeBlocks     a mapping each, OS pages that move          huge_blocks.ts
  * ```
  *
- * `allocate` and `free` of small blocks are written out whole in one method each, on five fields that are copies of
+ * `allocate` and `free` of small blocks are written out whole in one method each, on fields that are copies of
  * what the first range has (`#copyFirst` renews them); `allocateZeroed` and `reallocate` have a short way for such blocks
  * in `SmallMoves`, as has `allocate` for blocks that need another page, `view` one here, and everything else goes through
  * `HeapCore`. What makes them fast:
@@ -39,11 +39,11 @@ import type {
   TypedArrayConstructor,
 } from "./allocator.ts";
 import { assertArrayLength, assertSize, assertTypedArrayConstructor, DEFAULT_ALIGNMENT } from "./arguments.ts";
-import { defaultPageSource } from "./default_page_source.ts";
 import { OutOfMemoryError } from "./errors.ts";
 import { HeapCore } from "./heap_core.ts";
 import type { HeapLayout } from "./heap_layout.ts";
-import { type HeapOptions, heapRules } from "./heap_options.ts";
+import type { HeapOptions } from "./heap_options.ts";
+import { HeapSetup, setupOf } from "./heap_setup.ts";
 import type { NativeBuffer } from "./native_buffer.ts";
 import type { Address, PageSource } from "./page_source.ts";
 import {
@@ -106,13 +106,13 @@ const NEAR_UNITS = 2 ** 19;
  * heap.free(address);
  * ```
  */
-export class Heap implements Allocator {
-  readonly #source: PageSource;
-  readonly #core: HeapCore;
-  readonly #first: SmallPages;
-  readonly #moves: SmallMoves;
-  /** Where the first range starts; the fields that follow are copies of what it has. */
-  #base: Address = 0;
+export class Heap extends HeapSetup implements Allocator {
+  readonly #source: PageSource = setupOf(this).source;
+  readonly #core: HeapCore = new HeapCore(this, setupOf(this).rules, () => this.#copyFirst());
+  readonly #first: SmallPages = this.#core.blocks.ranges[0]!;
+  readonly #moves: SmallMoves = new SmallMoves(this.#core);
+  /** Where the first range starts. Set once, see heap_setup.ts; the fields that follow are copies of what the range has. */
+  readonly #base: Address = this.#first.range.base;
   /** Where a page would start whose record were at word 0: a page's address follows from its record. */
   #origin: Address = 0;
   #pages: Int32Array = new Int32Array(0);
@@ -133,11 +133,7 @@ export class Heap implements Allocator {
    * @throws {UnsupportedPlatformError} When no source is given and the system's cannot be loaded: see its message.
    */
   constructor(options: HeapOptions = {}) {
-    const rules = heapRules(options);
-    this.#source = options.source ?? defaultPageSource();
-    this.#core = new HeapCore(this, rules, () => this.#copyFirst());
-    this.#first = this.#core.blocks.ranges[0]!;
-    this.#moves = new SmallMoves(this.#core);
+    super(options);
     this.#copyFirst();
   }
 
@@ -378,7 +374,6 @@ export class Heap implements Allocator {
     const { isCounted, isPlain } = this.#core;
     this.#seen = NO_REGION;
     this.#moves.forget();
-    this.#base = range.base;
     this.#origin = range.base - STATE * UNIT;
     this.#pages = range.pages;
     this.#links = links;
