@@ -107,7 +107,10 @@ async function openBunFfi(): Promise<BunFfi> {
 }
 
 /** The runtime's own way to make an ArrayBuffer over native memory, without a copy. */
-export async function openWrap(): Promise<(address: RawAddress, byteLength: number) => ArrayBuffer> {
+export type Wrap = (address: RawAddress, byteLength: number) => ArrayBuffer;
+
+/** Opens the runtime's {@link Wrap}. */
+export async function openWrap(): Promise<Wrap> {
   if (detectRuntime() === "deno") {
     const { UnsafePointer, UnsafePointerView } = denoNamespace();
     return function wrap(address, byteLength) {

@@ -108,11 +108,14 @@ export async function openFfiMalloc(): Promise<Subject> {
 }
 
 /** A malloc block wrapped and viewed by the runtime's own means, and the free that goes with it. */
-export async function openFfiViews(): Promise<{
+export interface FfiViews {
   allocate(size: number): RawAddress;
   view(address: RawAddress, size: number): Uint8Array;
   free(address: RawAddress): void;
-}> {
+}
+
+/** Opens the C library and the runtime's own wrap. */
+export async function openFfiViews(): Promise<FfiViews> {
   const libc = await openLibc<RawAddress>();
   const wrap = await openWrap();
   return {
