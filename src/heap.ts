@@ -15,7 +15,7 @@
  *            └─ HugeBlocks     a mapping each, OS pages that move          huge_blocks.ts
  * ```
  *
- * `allocate` and `free` of small blocks are written out whole in one method each, on fields that are copies of
+ * `allocate` and `free` of small blocks are written out whole in one method each, on `#base` and fields that are copies of
  * what the first range has (`#copyFirst` renews them); `allocateZeroed` and `reallocate` have a short way for such blocks
  * in `SmallMoves`, as has `allocate` for blocks that need another page, `view` one here, and everything else goes through
  * `HeapCore`. What makes them fast:

@@ -1,5 +1,5 @@
 /**
- * What a heap is made with, for the fields that are made of it.
+ * What a heap is made with, for the fields that are made of it. A base class and no allocator: it has no method.
  *
  * ```text
  *   new Heap(options)
@@ -10,7 +10,7 @@
  * A class sets its own fields before the body of its constructor runs, so they cannot be made of the constructor's arguments; and
  * a field that is set in the body was `undefined` before, and is not a constant to any compiler. With the arguments in a base
  * class the fields can be made of them, and are set once: in a function that always uses the same heap JavaScriptCore
- * writes the heap's base into the code, instead of a load, a test of the tag and an addition (4 to 8 % of the time of a
+ * writes the heap's base into the code, instead of a load, a test of the tag and an addition (3 to 5 % of the time of a
  * trace; none on V8. docs/performance.md, "The loop").
  *
  * @module

@@ -47,7 +47,7 @@ export interface CollectorReport {
   readonly longest: number;
 }
 
-/** Written to standard error around the steps, for a log that has no times. */
+/** Written to standard error around the steps, for the log of JavaScriptCore. */
 export const STEPS_BEGIN = "steps begin";
 export const STEPS_END = "steps end";
 

@@ -20,20 +20,30 @@ export interface Collections {
   readonly longestPause: number;
 }
 
-/** How V8's log calls a collection that the program asked for. */
+/** Says in V8's log that the program asked for the collection. */
 const ASKED_FOR = "testing; GC in old space requested";
+
+/** Whether a line is of a collection that the program asked for. */
+function isAskedFor(line: string): boolean {
+  return line.includes(ASKED_FOR);
+}
+
+/** Whether it is the collection itself, and not the end of one that had begun, which is logged first, as a line of its own. */
+function isMark(line: string): boolean {
+  return isAskedFor(line) && !line.includes("Incremental");
+}
 
 /**
  * Reads V8's log: `[123:0x55a9] 5478 ms: Scavenge 91.4 (125.1) -> 62.1 (126.6) MB, ..., 9.43 / 0.00 ms ...`. What incremental
  * marking did in steps of the program before (`+ 158.0 ms in 9 steps`) are pauses too.
  *
- * The steps lie between the first and the last collection that the program asked for, and these are not counted. The times
+ * The steps lie between the first and the last collection that the program asked for. None of those is counted. The times
  * would not tell: they begin some 10 ms before those of `performance.now()`, and on a busy machine more than the steps take.
  */
 export function readV8Log(output: string): Collections {
   const lines = output.split("\n");
-  const begin = lines.findIndex((line) => line.includes(ASKED_FOR));
-  const end = lines.findLastIndex((line) => line.includes(ASKED_FOR));
+  const begin = lines.findIndex(isMark);
+  const end = lines.findLastIndex(isMark);
   if (begin === end) throw new Error("The log has no two collections that the program asked for");
   let young = 0;
   let full = 0;
@@ -41,7 +51,7 @@ export function readV8Log(output: string): Collections {
   let longestPause = 0;
   for (const line of lines.slice(begin + 1, end)) {
     const found = /\] +\d+ ms: (.*?) \d+\.\d+ \(.*?, (\d+\.\d+) \/ \d/.exec(line);
-    if (found === null) continue;
+    if (found === null || isAskedFor(line)) continue;
     if (found[1]!.includes("Mark-Compact")) full++;
     else young++;
     const steps = /\(\+ (\d+\.\d+) ms in \d+ steps .*?biggest step (\d+\.\d+) ms/.exec(line);

@@ -8,8 +8,8 @@
  * A loop around an allocator costs more than one around nothing: as it contains calls, both engines read the map, the length
  * and the address of each array anew for every record, and V8 every imported constant. So a trace is one array, as it is
  * for the loop in C (bench/native/replay.c), the constants are of this file, and what the loop works on is not given at
- * each call: variables of a function that is made once in a process are constants to both compilers, as a `const heap` of
- * a module is (docs/performance.md, "The loop").
+ * each call: the arguments of a function that is called once in a process, as it is to measure time, are constants to both
+ * compilers in what it returns, as a `const heap` of a module is (docs/performance.md, "The loop").
  *
  * @module
  */
