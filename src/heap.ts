@@ -15,7 +15,7 @@
  *            └─ HugeBlocks     a mapping each, OS pages that move          huge_blocks.ts
  * ```
  *
- * `allocate` and `free` of small blocks are written out whole in one method each, on `#base` and fields that are copies of
+ * `allocate` of up to 2 KiB and `free` of small blocks are written out whole in one method each, on `#base` and fields that are copies of
  * what the first range has (`#copyFirst` renews them); `allocateZeroed` and `reallocate` have a short way for such blocks
  * in `SmallMoves`, as has `allocate` for blocks that need another page, `view` one here, and everything else goes through
  * `HeapCore`. What makes them fast:
@@ -62,7 +62,7 @@ import {
 } from "./page_table.ts";
 import { NO_REGION, type Region } from "./region.ts";
 import { UNIT } from "./run_record.ts";
-import { GRANULE, SMALL_MAX } from "./size_class.ts";
+import { FINE_MAX, GRANULE, SMALL_MAX } from "./size_class.ts";
 import { SmallMoves } from "./small_moves.ts";
 import type { SmallPages } from "./small_pages.ts";
 
@@ -117,8 +117,10 @@ export class Heap extends HeapSetup implements Allocator {
   #origin: Address = 0;
   #pages: Int32Array = new Int32Array(0);
   #links: Uint16Array = new Uint16Array(0);
-  /** The largest size that `allocate` may place by itself. */
+  /** The largest size that `allocate` may place by itself: of those the table of current pages has an entry per granule. */
   #fastSize = -1;
+  /** The largest size for the short ways of `allocateZeroed` and `reallocate`. */
+  #shortSize = -1;
   /** The units whose blocks `free` may free by itself: those of the first 2 GiB, none in a heap that is not plain. */
   #fastUnits = 0;
   /** The units whose blocks `view`, `array` and `reallocate` may look up by themselves: all that are committed. */
@@ -207,7 +209,7 @@ export class Heap extends HeapSetup implements Allocator {
   /** See {@link Allocator.allocateZeroed}. Memory fresh from the operating system is not cleared again. */
   allocateZeroed(size: number, alignment: number = DEFAULT): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
-    const isUsual = bytes === size && bytes <= this.#fastSize && alignment === DEFAULT;
+    const isUsual = bytes === size && bytes <= this.#shortSize && alignment === DEFAULT;
     return (isUsual && this.#moves.zeroed(bytes)) || this.#core.allocateZeroed(size, alignment);
   }
 
@@ -229,7 +231,7 @@ export class Heap extends HeapSetup implements Allocator {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
     const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
-    const isUsual = granule === quotient && (granule >>> 8) < this.#units && bytes === size && bytes <= this.#fastSize;
+    const isUsual = granule === quotient && (granule >>> 8) < this.#units && bytes === size && bytes <= this.#shortSize;
     const moved = isUsual ? this.#moves.reallocate(granule, bytes) : 0;
     if (moved !== 0) return moved;
     return address === 0 ? this.allocate(size) : this.#core.reallocate(address, size);
@@ -360,11 +362,13 @@ export class Heap extends HeapSetup implements Allocator {
   /** Frees every block, detaches every view and gives all memory back. A second call does nothing. */
   [Symbol.dispose](): void {
     this.#fastSize = -1;
+    this.#shortSize = -1;
     this.#fastUnits = 0;
     this.#units = 0;
     this.#seen = NO_REGION;
     this.#pages = new Int32Array(0);
     this.#links = new Uint16Array(0);
+    this.#moves.shut();
     this.#core.dispose();
   }
 
@@ -373,12 +377,13 @@ export class Heap extends HeapSetup implements Allocator {
     const { range, links } = this.#first;
     const { isCounted, isPlain } = this.#core;
     this.#seen = NO_REGION;
-    this.#moves.forget();
+    this.#moves.renew();
     this.#origin = range.base - STATE * UNIT;
     this.#pages = range.pages;
     this.#links = links;
     this.#units = range.endUnit;
-    this.#fastSize = isCounted ? -1 : SMALL_MAX;
+    this.#fastSize = isCounted ? -1 : FINE_MAX;
+    this.#shortSize = isCounted ? -1 : SMALL_MAX;
     this.#fastUnits = isPlain ? Math.min(range.endUnit, NEAR_UNITS) : 0;
   }
 

@@ -40,7 +40,7 @@ import {
 } from "./page_table.ts";
 import { countUnits, extendedUnits, unusedUnits } from "./page_units.ts";
 import { PAGE_RUN, PAGE_UNITS } from "./run_record.ts";
-import { CLASS_COUNT, CLASS_GRANULES, CLASS_OF, CLASS_SLOTS, GRANULE } from "./size_class.ts";
+import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, FIRST_ENTRY, GRANULE, LAST_ENTRY } from "./size_class.ts";
 import { countLiveSlots } from "./slot_lookup.ts";
 import type { SmallPages } from "./small_pages.ts";
 
@@ -103,11 +103,13 @@ function checkHeader(small: SmallPages): void {
   for (let word = 0; word < ZERO_WORDS; word++) {
     if (pages[word] !== 0) throw corrupt(NO_PAGE, `word ${word} of the page that there is not is ${pages[word]}`);
   }
-  for (let granules = 0; granules < CLASS_OF.length; granules++) {
-    const sizeClass = CLASS_OF[granules]!;
-    if (pages[CURRENT + granules]! - STATE !== small.current(sizeClass)) {
-      const what = `it is current for ${granules} granules, and not for all of class ${sizeClass}`;
-      throw corrupt(pages[CURRENT + granules]! - STATE, what);
+  for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) {
+    for (let entry = FIRST_ENTRY[sizeClass]!; entry <= LAST_ENTRY[sizeClass]!; entry++) {
+      if (pages[CURRENT + entry]! - STATE === small.current(sizeClass)) continue;
+      throw corrupt(
+        pages[CURRENT + entry]! - STATE,
+        `it is current for some sizes, and not for all of class ${sizeClass}`,
+      );
     }
   }
 }

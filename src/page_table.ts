@@ -7,10 +7,10 @@
  * list of partial pages, by size the current page:
  *
  * ```text
- *   word    0 ....... 15   16 ........... 63   64 .......... 111   112 ........... 1136   1152 .... 1167   1168 ...
+ *   word    0 ....... 15   16 ........... 63   64 .......... 111   112 ........... 268    272 ..... 287   288 ...
  *         ┌──────────────┬───────────────────┬───────────────────┬──────────────────────┬───────────────┬────────
  *         │ no page:     │ first PARTIAL     │ LAST partial      │ CURRENT page,        │ page 0        │ page 1
- *         │ zero         │ page, by class    │ page, by class    │ by granules of a size│               │
+ *         │ zero         │ page, by class    │ page, by class    │ by size              │               │
  *         └──────────────┴───────────────────┴───────────────────┴──────────────────────┴───────────────┴────────
  *
  *   of a page's record    STATE SHAPE LINKS CLASS CAPACITY EXTENDED NEXT PREV DELAYED UNTOUCHED LOOKED - - - - -
@@ -26,6 +26,7 @@
  *
  * Two words hold what four could, because each access of a typed array costs five instructions, and the bits cost one
  * each. CURRENT has an entry for every size in granules, not for every class: that saves the way from size to class.
+ * (Above 2 KiB it has one for every 512 bytes, see `sizeEntry` in size_class.ts.)
  *
  * An entry of CURRENT is where the record of the page starts, `page + STATE`, so that 0 stands for no page and the fast
  * path adds nothing. (A `SharedHeap` has records of the same form, and no header: see shared_layout.ts.)
@@ -56,7 +57,7 @@
  *
  * @module
  */
-import { CLASS_COUNT, CLASS_GRANULES } from "./size_class.ts";
+import { CLASS_COUNT, FIRST_ENTRY, LAST_ENTRY } from "./size_class.ts";
 
 /** Words at the start of the table that are always zero: the fields of {@link NO_PAGE}. */
 export const ZERO_WORDS = 16;
@@ -67,11 +68,16 @@ export const PARTIAL = 16;
 /** Where the last partial page of each class is; add the class. */
 export const LAST = 64;
 
-/** Where the current page for each size is; add the size in granules, from 0 to 1024. */
+/** Where the current page for each size is; add the `sizeEntry`: up to 2 KiB the size in granules. */
 export const CURRENT = 112;
 
 /** Words of the table before the first page's record: a whole number of lines. */
-const HEADER = 1152;
+const HEADER = 272;
+
+// V8 reads an imported or exported constant from memory at each use, but folds one of this file: for `setCurrent`.
+const CURRENT_AT = CURRENT;
+const FIRST_ENTRIES = FIRST_ENTRY;
+const LAST_ENTRIES = LAST_ENTRY;
 
 /** Words of a page's record: one cache line. */
 const RECORD = 16;
@@ -184,12 +190,10 @@ export function initializePageTable(table: Int32Array): void {
 
 /** Enters the page that a class allocates from, under each size of the class. */
 export function setCurrent(table: Int32Array, sizeClass: number, page: number): void {
-  const from = CURRENT + (sizeClass === 0 ? 0 : CLASS_GRANULES[sizeClass - 1]! + 1);
-  const to = CURRENT + CLASS_GRANULES[sizeClass]! + 1;
-  // A call of fill costs as much as ten words.
-  const record = page + STATE;
-  if (to - from > 8) table.fill(record, from, to);
-  else for (let at = from; at < to; at++) table[at] = record;
+  const record = page + HEADER;
+  const to = CURRENT_AT + LAST_ENTRIES[sizeClass]!;
+  // At most sixteen: a call of fill costs as much as that.
+  for (let at = CURRENT_AT + FIRST_ENTRIES[sizeClass]!; at <= to; at++) table[at] = record;
 }
 
 /** The SHAPE of pages with slots of so many granules. */

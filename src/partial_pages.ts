@@ -26,6 +26,20 @@ import {
   STATE,
 } from "./page_table.ts";
 
+// V8 reads an imported constant from memory at each use, but folds one of this file.
+const CAPACITY_AT = CAPACITY;
+const CLASS_AT = CLASS;
+const EXTENDED_AT = EXTENDED;
+const NEXT_AT = NEXT;
+const PREV_AT = PREV;
+const SHAPE_AT = SHAPE;
+const STATE_AT = STATE;
+const FIRST_AT = PARTIAL;
+const LAST_AT = LAST;
+const NONE = NO_PAGE;
+const FREE_BITS = FREE_MASK;
+const GRANULES_BITS = GRANULES_MASK;
+
 /**
  * Granules that a partial page must have free to be preferred to slots that were never used: 1 KiB. With less, changing
  * pages costs more than it saves (a tenth of the time of one trace when any free slot was enough).
@@ -46,29 +60,29 @@ const THIN_SHIFT = 6;
 
 /** Slots of a partial page that were used before and are free. */
 function freeSlots(pages: Int32Array, page: number): number {
-  return pages[page + EXTENDED]! - (pages[page + STATE]! >>> 12);
+  return pages[page + EXTENDED_AT]! - (pages[page + STATE_AT]! >>> 12);
 }
 
 /** Whether a partial page, if there is one, has enough free slots to go there before new memory is touched. */
 export function isWorthChanging(pages: Int32Array, page: number): boolean {
-  return page !== NO_PAGE && freeSlots(pages, page) * (pages[page + SHAPE]! & GRANULES_MASK) >= WORTH_CHANGING;
+  return page !== NONE && freeSlots(pages, page) * (pages[page + SHAPE_AT]! & GRANULES_BITS) >= WORTH_CHANGING;
 }
 
 /** Whether a partial page has so few free slots that a fresh page is the better choice, and can be had. */
 export function isThin(range: AddressRange, page: number): boolean {
   const { endUnit, runs, pages } = range;
   if (endUnit <= LARGE_UNITS || runs.freeUnits <= endUnit >>> SPACE_SHIFT) return false;
-  return freeSlots(pages, page) < pages[page + CAPACITY]! >>> THIN_SHIFT;
+  return freeSlots(pages, page) < pages[page + CAPACITY_AT]! >>> THIN_SHIFT;
 }
 
 /** The first partial page of a class, with a free slot if any has one; `NO_PAGE` when there is none. */
 export function firstPartial(pages: Int32Array, sizeClass: number): number {
-  const page = pages[PARTIAL + sizeClass]!;
-  if (page === NO_PAGE || page === pages[LAST + sizeClass] || (pages[page + STATE]! & FREE_MASK) !== 0) return page;
+  const page = pages[FIRST_AT + sizeClass]!;
+  if (page === NONE || page === pages[LAST_AT + sizeClass] || (pages[page + STATE_AT]! & FREE_BITS) !== 0) return page;
   // All that it has left was never used: it goes behind the others, of which each has a free slot.
   removePartial(pages, page);
   insertPartial(pages, page);
-  return pages[PARTIAL + sizeClass]!;
+  return pages[FIRST_AT + sizeClass]!;
 }
 
 /**
@@ -76,22 +90,22 @@ export function firstPartial(pages: Int32Array, sizeClass: number): number {
  * (put at the front, it made one trace spend a third of its time changing pages).
  */
 export function insertPartial(pages: Int32Array, page: number): void {
-  const sizeClass = pages[page + CLASS]!;
-  const last = pages[LAST + sizeClass]!;
-  pages[page + NEXT] = NO_PAGE;
-  pages[page + PREV] = last;
-  if (last === NO_PAGE) pages[PARTIAL + sizeClass] = page;
-  else pages[last + NEXT] = page;
-  pages[LAST + sizeClass] = page;
+  const sizeClass = pages[page + CLASS_AT]!;
+  const last = pages[LAST_AT + sizeClass]!;
+  pages[page + NEXT_AT] = NONE;
+  pages[page + PREV_AT] = last;
+  if (last === NONE) pages[FIRST_AT + sizeClass] = page;
+  else pages[last + NEXT_AT] = page;
+  pages[LAST_AT + sizeClass] = page;
 }
 
 /** Takes a page out of its class's list. */
 export function removePartial(pages: Int32Array, page: number): void {
-  const sizeClass = pages[page + CLASS]!;
-  const next = pages[page + NEXT]!;
-  const prev = pages[page + PREV]!;
-  if (prev === NO_PAGE) pages[PARTIAL + sizeClass] = next;
-  else pages[prev + NEXT] = next;
-  if (next === NO_PAGE) pages[LAST + sizeClass] = prev;
-  else pages[next + PREV] = prev;
+  const sizeClass = pages[page + CLASS_AT]!;
+  const next = pages[page + NEXT_AT]!;
+  const prev = pages[page + PREV_AT]!;
+  if (prev === NONE) pages[FIRST_AT + sizeClass] = next;
+  else pages[prev + NEXT_AT] = next;
+  if (next === NONE) pages[LAST_AT + sizeClass] = prev;
+  else pages[next + PREV_AT] = prev;
 }

@@ -67,6 +67,31 @@ for (let sizeClass = 1; sizeClass < CLASS_COUNT; sizeClass++) {
 }
 
 /**
+ * Sizes up to here have an entry for each granule in a table by size, larger ones for every 512 bytes: the sizes of those classes are
+ * such multiples. A page that becomes current is entered for all sizes of its class, and large slots are soon used up.
+ */
+export const FINE_MAX = 2048;
+
+/** Entries of a table by size. */
+export const SIZE_ENTRIES = 157;
+
+/** The entry of a size up to `SMALL_MAX` in a table by size. */
+export function sizeEntry(size: number): number {
+  return size <= 2048 ? (size + 15) >>> 4 : 124 + ((size + 511) >>> 9);
+}
+
+/** The first and the last entry of a class in a table by size. */
+export const FIRST_ENTRY: Uint8Array = new Uint8Array(CLASS_COUNT);
+/** See {@link FIRST_ENTRY}. */
+export const LAST_ENTRY: Uint8Array = new Uint8Array(CLASS_COUNT);
+
+for (let sizeClass = 0, next = 0; sizeClass < CLASS_COUNT; sizeClass++) {
+  FIRST_ENTRY[sizeClass] = next;
+  LAST_ENTRY[sizeClass] = sizeEntry(CLASS_GRANULES[sizeClass]! * GRANULE);
+  next = LAST_ENTRY[sizeClass]! + 1;
+}
+
+/**
  * The class for a block of `size` bytes at a multiple of `alignment` (at most 1024): the first class from the size up
  * whose slots all lie at such multiples, because the slot size is one. -1 when only a run can do it.
  */

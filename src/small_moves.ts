@@ -33,7 +33,7 @@ import {
   STATE,
 } from "./page_table.ts";
 import { NO_REGION, type Region } from "./region.ts";
-import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, SMALL_MAX } from "./size_class.ts";
+import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, LAST_ENTRY, sizeEntry, SMALL_MAX } from "./size_class.ts";
 import type { SmallPages } from "./small_pages.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file.
@@ -52,11 +52,21 @@ const LIVE_SPAN = OWNED - LIVE;
 /** Links of live blocks of the least alignment are below. */
 const ALIGNED_FROM = LIVE * 2;
 const SLACK_BITS = SLACK_MASK;
+const DEFAULT = DEFAULT_ALIGNMENT;
+const GRANULES_OF_CLASS = CLASS_GRANULES;
+const CLASS_OF_SIZE = CLASS_OF;
+const LAST_ENTRIES = LAST_ENTRY;
 
 /** Places, zeroes, resizes and moves blocks of a heap's first range. */
 export class SmallMoves {
   readonly #core: HeapCore;
   readonly #first: SmallPages;
+  readonly #base: Address;
+  /** Copies of what the range has, renewed with those of the heap. */
+  #pages: Int32Array = new Int32Array(0);
+  #links: Uint16Array = new Uint16Array(0);
+  /** The largest size that has a short way; -1 where blocks must be counted. */
+  #shortSize = -1;
   /** The region of the block that was here last. */
   #region: Region = NO_REGION;
 
@@ -64,48 +74,71 @@ export class SmallMoves {
   constructor(core: HeapCore) {
     this.#core = core;
     this.#first = core.blocks.ranges[0]!;
+    this.#base = this.#first.range.base;
   }
 
-  /** Forgets the region, after anything that can add or drop one. */
-  forget(): void {
+  /** Renews the copies, after anything that can add or drop a region or lengthen a table. */
+  renew(): void {
+    this.#pages = this.#first.range.pages;
+    this.#links = this.#first.links;
+    this.#shortSize = this.#core.isCounted ? -1 : SMALL_MAX;
+    this.#region = NO_REGION;
+  }
+
+  /** Forgets all tables: the heap is about to be disposed. */
+  shut(): void {
+    this.#pages = new Int32Array(0);
+    this.#links = new Uint16Array(0);
+    this.#shortSize = -1;
     this.#region = NO_REGION;
   }
 
   /**
-   * What `allocate` of the heap does when the free list of the current page is empty, and for all other blocks.
+   * What `allocate` of the heap does when the free list of the current page is empty, and for all other blocks: first those for which
+   * the current page has a slot all the same, as they are larger than what the heap looks up by itself (`FINE_MAX`).
    * One long method on purpose: V8 inlines callees of up to 460 bytes of bytecode, with what they have inlined themselves. With
    * this one in it, `allocate` of the heap was too long for its callers.
    */
   allocate(size: number, alignment: number): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
+    if (bytes === size && bytes <= this.#shortSize && alignment === DEFAULT) {
+      const pages = this.#pages;
+      const record = pages[CURRENT_AT + sizeEntry(bytes)]!;
+      const state = pages[record]!;
+      const free = state & FREE_BITS;
+      if (free !== 0) {
+        const links = this.#links;
+        const index = pages[record + LINKS_IN]! + free - 1;
+        const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
+        pages[record] = state + ONE_MORE - free + links[index]!;
+        links[index] = LIVE_FROM + (granules << 4) - bytes;
+        return this.#base + (((record - STATE_AT) << 8) + (free - 1) * granules) * GRANULE;
+      }
+    }
     if (bytes !== size || this.#core.isCounted) return this.#core.allocate(size, alignment);
-    const first = this.#first;
-    const { range } = first;
     let sizeClass = -1;
-    if (size <= SMALL_MAX && alignment === DEFAULT_ALIGNMENT) {
-      sizeClass = CLASS_OF[(size + 15) >>> 4]!;
+    if (size <= SMALL_MAX && alignment === DEFAULT) {
+      sizeClass = CLASS_OF_SIZE[(size + 15) >>> 4]!;
     } else if (size <= SMALL_MAX && typeof alignment === "number" && isPowerOfTwo(alignment)) {
       sizeClass = classFor(size, alignment);
-    } else if (alignment === DEFAULT_ALIGNMENT) {
+    } else if (alignment === DEFAULT) {
       const large = this.#core.blocks.takeLarge(size);
       if (large !== 0) return large;
     }
     if (sizeClass !== -1) {
-      const granules = CLASS_GRANULES[sizeClass]!;
-      let record = range.pages[CURRENT_AT + granules]!;
-      if ((range.pages[record]! & FREE_BITS) === 0) {
-        this.#refill(sizeClass);
-        record = range.pages[CURRENT_AT + granules]!;
-      }
-      const { pages } = range;
-      const { links } = first;
+      const granules = GRANULES_OF_CLASS[sizeClass]!;
+      const entry = CURRENT_AT + LAST_ENTRIES[sizeClass]!;
+      if ((this.#pages[this.#pages[entry]!]! & FREE_BITS) === 0) this.#refill(sizeClass);
+      const pages = this.#pages;
+      const links = this.#links;
+      const record = pages[entry]!;
       const state = pages[record]!;
       const free = state & FREE_BITS;
       if (free !== 0) {
         const index = pages[record + LINKS_IN]! + free - 1;
         pages[record] = state + ONE_MORE - free + links[index]!;
         links[index] = liveLink(alignment < 16 ? 16 : alignment, granules * 16 - size);
-        return range.base + (((record - STATE_AT) << 8) + (free - 1) * granules) * GRANULE;
+        return this.#base + (((record - STATE_AT) << 8) + (free - 1) * granules) * GRANULE;
       }
     }
     return this.#core.allocate(size, alignment);
@@ -113,19 +146,18 @@ export class SmallMoves {
 
   /** A block of `size` zeroed bytes; 0 when no slot can be had. */
   zeroed(size: number): Address {
-    const first = this.#first;
-    const { range, links } = first;
-    const { pages } = range;
-    const record = pages[CURRENT_AT + ((size + 15) >>> 4)]!;
+    const pages = this.#pages;
+    const links = this.#links;
+    const record = pages[CURRENT_AT + sizeEntry(size)]!;
     const state = pages[record]!;
     const free = state & FREE_BITS;
-    if (free === 0) return this.#refill(CLASS_OF[(size + 15) >>> 4]!) ? this.zeroed(size) : 0;
+    if (free === 0) return this.#refill(CLASS_OF_SIZE[(size + 15) >>> 4]!) ? this.zeroed(size) : 0;
     const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
     const granule = ((record - STATE_AT) << 8) + (free - 1) * granules;
     const index = pages[record + LINKS_IN]! + free - 1;
     pages[record] = state + ONE_MORE - free + links[index]!;
     links[index] = LIVE_FROM + (granules << 4) - size;
-    const address = range.base + granule * GRANULE;
+    const address = this.#base + granule * GRANULE;
     const region = this.#regionOf(granule >>> 8);
     if (region.bytes.byteLength > 0) clearGranules(region, granule - (region.firstUnit << 8), (size + 15) >>> 4);
     else this.#core.clear(address, size);
@@ -134,9 +166,9 @@ export class SmallMoves {
 
   /** The new address of the block that starts at `granule`, if one does, with `size` bytes. */
   reallocate(granule: number, size: number): Address {
-    const first = this.#first;
-    const { range, links } = first;
-    const { pages, base } = range;
+    const base = this.#base;
+    const pages = this.#pages;
+    const links = this.#links;
     const page = (granule >>> 8) & -16;
     const offset = granule & 4095;
     const shape = pages[page + SHAPE_AT]!;
@@ -152,15 +184,15 @@ export class SmallMoves {
       return base + granule * GRANULE;
     }
     if (link >= ALIGNED_FROM) return 0;
-    const record = pages[CURRENT_AT + ((size + 15) >>> 4)]!;
+    const record = pages[CURRENT_AT + sizeEntry(size)]!;
     const state = pages[record]!;
     const free = state & FREE_BITS;
-    if (free === 0) return this.#refill(CLASS_OF[(size + 15) >>> 4]!) ? this.reallocate(granule, size) : 0;
+    if (free === 0) return this.#refill(CLASS_OF_SIZE[(size + 15) >>> 4]!) ? this.reallocate(granule, size) : 0;
     const granules = pages[record + SHAPE_IN]! & GRANULES_BITS;
     const target = ((record - STATE_AT) << 8) + (free - 1) * granules;
     const from = this.#regionOf(granule >>> 8);
     const unit = target >>> 8;
-    const to = unit >= from.firstUnit && unit < from.endUnit ? from : range.regionOf(unit);
+    const to = unit >= from.firstUnit && unit < from.endUnit ? from : this.#first.range.regionOf(unit);
     if (from.bytes.byteLength === 0 || to.bytes.byteLength === 0) return 0;
     const count = ((requested < size ? requested : size) + 15) >>> 4;
     copyGranules(from, granule - (from.firstUnit << 8), to, target - (to.firstUnit << 8), count);
@@ -175,7 +207,7 @@ export class SmallMoves {
     const after = before - ONE_MORE - (before & FREE_BITS) + slot + 1;
     links[index] = before & FREE_BITS;
     pages[page + STATE_AT] = after;
-    if (after < ONE_MORE) first.settle(page);
+    if (after < ONE_MORE) this.#first.settle(page);
     return base + target * GRANULE;
   }
 

@@ -4,7 +4,7 @@
  * What is in a page's record, and what a link means, is drawn in page_table.ts. This class holds everything but the
  * fastest path, which `Heap` has written out in its own methods (two small methods took 84 instead of 23 ns a pair on
  * one trace in Bun): `heap.allocate` takes a slot from the current page's free list, `heap.free` puts one back, and
- * both come here when a page runs out, is full no longer, or empties. Random placement is in
+ * both come here when a page runs out, is full no longer, or empties. Where pages come from and go is in page_supply.ts, random placement in
  * random_slots.ts, and what need not be fast (which slot an address lies in) in slot_lookup.ts.
  *
  * ```text
@@ -13,7 +13,7 @@
  *            ▲                       ▲   │                     │ one slot is freed
  *            │    the class needs it │   │ it is let go        ▼
  *            └────────────────────── partial ◀─────────────────┘
- *                 last slot freed
+ *                 last slot freed          (or current at once, see settle)
  * ```
  *
  * Slots join a page's free list some at a time, as the memory of a slot costs nothing until it is first written. A current
@@ -29,15 +29,14 @@
  * @module
  */
 import type { AddressRange } from "./address_range.ts";
-import { OutOfMemoryError } from "./errors.ts";
 import type { PageMemory } from "./footprint.ts";
 import { FIRST_LINK, LinkTable } from "./link_table.ts";
 import { checkPages } from "./page_check.ts";
 import type { PageSource } from "./page_source.ts";
+import { PageSupply } from "./page_supply.ts";
 import {
   CAPACITY,
   CLASS,
-  clearPageRecord,
   CURRENT,
   DELAYED,
   DELAYED_LINK,
@@ -47,23 +46,24 @@ import {
   GRANULES_MASK,
   INVERSE_SHIFT,
   isLiveLink,
+  LAST,
   LINKS,
   LOOKED,
   NEXT,
   NO_PAGE,
   ONE_USED,
+  PARTIAL,
+  PREV,
   setCurrent,
   SHAPE,
-  shapeOf,
   STATE,
-  UNTOUCHED,
 } from "./page_table.ts";
-import { countUnits, firstUnit, longestStretch, PageUnits, unitsOf } from "./page_units.ts";
+import { PageUnits } from "./page_units.ts";
 import { firstPartial, insertPartial, isThin, isWorthChanging, removePartial } from "./partial_pages.ts";
 import type { RandomNumbers } from "./random_numbers.ts";
 import { extendAtRandom, randomPlace } from "./random_slots.ts";
-import { PAGE_RUN, PAGE_UNITS } from "./run_record.ts";
-import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, GRANULE, PAGE_GRANULES, PAGE_SIZE } from "./size_class.ts";
+import { PAGE_UNITS } from "./run_record.ts";
+import { CLASS_COUNT, FIRST_ENTRY, GRANULE, LAST_ENTRY, PAGE_GRANULES } from "./size_class.ts";
 
 /** Bytes of slots that join the free list at once: an OS page, so that memory is touched as late as possible. */
 const EXTEND_BYTES = 4096;
@@ -71,11 +71,28 @@ const EXTEND_BYTES = 4096;
 /** Thin pages that are put behind the others before a fresh page is taken. */
 const PASSED_MAX = 8;
 
-/**
- * Idle pages kept for the next class that needs one; more go back to the runs. They save a release and a take, and would be
- * a tenth of a heap of 10 MiB if they were sixteen.
- */
-const IDLE_MAX = 4;
+/** Free slots for which the first partial page is worth waiting for, see {@link SmallPages.settle}. */
+const RICH = 8;
+
+// V8 reads an imported constant from memory at each use, but folds one of this file: for `settle`.
+const CAPACITY_IN = CAPACITY - STATE;
+const CLASS_AT = CLASS;
+const CURRENT_AT = CURRENT;
+const EXTENDED_AT = EXTENDED;
+const EXTENDED_IN = EXTENDED - STATE;
+const FIRST_AT = PARTIAL;
+const FIRST_ENTRIES = FIRST_ENTRY;
+const FREE_BITS = FREE_MASK;
+const FULL_LESS = FULL;
+const LAST_AT = LAST;
+const LAST_ENTRIES = LAST_ENTRY;
+const LOOKED_AT = LOOKED;
+const NEXT_AT = NEXT;
+const NONE = NO_PAGE;
+const NO_RECORD = NO_PAGE + STATE;
+const ONE_MORE = ONE_USED;
+const PREV_AT = PREV;
+const STATE_AT = STATE;
 
 /** The pages of small blocks in one address range. */
 export class SmallPages implements PageMemory {
@@ -85,10 +102,9 @@ export class SmallPages implements PageMemory {
   readonly table: LinkTable;
   /** Which units of the pages are resident. */
   readonly #units: PageUnits;
+  readonly #supply: PageSupply;
   /** What decides the order of slots; undefined for that of their addresses, and last freed first. */
   readonly #random: RandomNumbers | undefined;
-  #idle = NO_PAGE;
-  #idleCount = 0;
 
   /** Reserves the table of links and commits its start. */
   constructor(source: PageSource, range: AddressRange, random?: RandomNumbers) {
@@ -96,6 +112,7 @@ export class SmallPages implements PageMemory {
     this.#random = random;
     this.table = new LinkTable(source, range.byteLength);
     this.#units = new PageUnits(range);
+    this.#supply = new PageSupply(range, this.table, this.#units);
     range.pageMemory = this;
   }
 
@@ -106,7 +123,7 @@ export class SmallPages implements PageMemory {
 
   /** See {@link PageMemory.idleUnits}. */
   get idleUnits(): number {
-    return this.#idleCount * PAGE_UNITS;
+    return this.#supply.idleCount * PAGE_UNITS;
   }
 
   /** The links of all slots; another array after the table grew. */
@@ -135,7 +152,7 @@ export class SmallPages implements PageMemory {
 
   /** The page that the class allocates from. */
   current(sizeClass: number): number {
-    return this.range.pages[CURRENT + CLASS_GRANULES[sizeClass]!]! - STATE;
+    return this.range.pages[CURRENT + LAST_ENTRY[sizeClass]!]! - STATE;
   }
 
   /**
@@ -206,40 +223,66 @@ export class SmallPages implements PageMemory {
     return pages[page + LINKS]! + slot;
   }
 
-  /** After a free left STATE below one used slot: a full page is partial now, or a partial page is empty. */
+  /**
+   * After a free left STATE below one used slot: the page is empty now, or full no longer.
+   *
+   * One that was full goes to the end of the list (see `insertPartial`), but where the current page is used up and the first of the list
+   * is not rich either, it becomes current at once, with its one free slot: blocks that are replaced at random in many pages, or in
+   * pages of few slots, leave each page hardly more, and then waiting in the list is only work.
+   *
+   * One long method on purpose, with both changes of the list written out: whatever of this V8 inlines into `heap.free` counts when `free`
+   * is to be inlined itself, and only methods of more than 460 bytes of bytecode are never inlined (with 445, 100,000 blocks of 256
+   * bytes took 57 ns a pair instead of 32).
+   */
   settle(page: number): void {
-    // Short, because V8 inlines it into `heap.free`, which must stay small enough to be inlined itself.
     const pages = this.range.pages;
-    const at = page + STATE;
-    const state = pages[at]!;
-    if (state >= 0) return this.#retire(page);
-    pages[at] = state + FULL;
-    insertPartial(this.range.pages, page);
-  }
-
-  /** Takes an empty page out of its class's list: it is idle, or free memory. */
-  #retire(page: number): void {
-    removePartial(this.range.pages, page);
-    if (this.#idleCount === IDLE_MAX) return this.#releasePage(page);
-    this.range.pages[page + NEXT] = this.#idle;
-    this.#idle = page;
-    this.#idleCount++;
+    const sizeClass = pages[page + CLASS_AT]!;
+    const state = pages[page + STATE_AT]!;
+    if (state >= 0) {
+      const next = pages[page + NEXT_AT]!;
+      const prev = pages[page + PREV_AT]!;
+      if (prev === NONE) pages[FIRST_AT + sizeClass] = next;
+      else pages[prev + NEXT_AT] = next;
+      if (next === NONE) pages[LAST_AT + sizeClass] = prev;
+      else pages[next + PREV_AT] = prev;
+      return this.#supply.keep(page);
+    }
+    const entry = CURRENT_AT + LAST_ENTRIES[sizeClass]!;
+    const record = pages[entry]!;
+    const current = pages[record]!;
+    const isSpent = (current & FREE_BITS) === 0 && pages[record + EXTENDED_IN] === pages[record + CAPACITY_IN];
+    if (isSpent && record !== NO_RECORD && this.#random === undefined) {
+      const first = pages[FIRST_AT + sizeClass]!;
+      if (first === NONE || pages[first + EXTENDED_AT]! - (pages[first + STATE_AT]! >>> 12) < RICH) {
+        pages[record] = current - ONE_MORE - FULL_LESS;
+        pages[page + STATE_AT] = state + FULL_LESS + ONE_MORE;
+        pages[page + LOOKED_AT] = 0;
+        for (let at = CURRENT_AT + FIRST_ENTRIES[sizeClass]!; at <= entry; at++) pages[at] = page + STATE_AT;
+        return;
+      }
+    }
+    const last = pages[LAST_AT + sizeClass]!;
+    pages[page + STATE_AT] = state + FULL_LESS;
+    pages[page + NEXT_AT] = NONE;
+    pages[page + PREV_AT] = last;
+    if (last === NONE) pages[FIRST_AT + sizeClass] = page;
+    else pages[last + NEXT_AT] = page;
+    pages[LAST_AT + sizeClass] = page;
   }
 
   /** Gives the idle pages, and with `all` the empty current pages too, back to the runs; whether there were any. */
   releaseIdle(all: boolean): boolean {
     const pages = this.range.pages;
-    let any = this.#idle !== NO_PAGE;
+    let any = false;
     for (let sizeClass = 0; all && sizeClass < CLASS_COUNT; sizeClass++) {
       const page = this.current(sizeClass);
       // Only the heap's own hold is left.
       if (page === NO_PAGE || pages[page + STATE]! >>> 12 !== 1) continue;
       setCurrent(this.range.pages, sizeClass, NO_PAGE);
-      this.#releasePage(page);
+      this.#supply.release(page);
       any = true;
     }
-    while (this.#idle !== NO_PAGE) this.#releasePage(this.#popIdle());
-    return any;
+    return this.#supply.releaseIdle() || any;
   }
 
   /** Makes the class's current page one with a free slot, and returns it; `NO_PAGE` when none can be had. */
@@ -258,7 +301,7 @@ export class SmallPages implements PageMemory {
       if (!isSpent) insertPartial(this.range.pages, page);
     }
     page = this.#choosePartial(sizeClass, false);
-    if (page === NO_PAGE) page = this.#takePage(sizeClass);
+    if (page === NO_PAGE) page = this.#supply.take(sizeClass);
     if (page === NO_PAGE) page = this.#choosePartial(sizeClass, true);
     if (page === NO_PAGE) return NO_PAGE;
     pages = this.range.pages;
@@ -302,65 +345,6 @@ export class SmallPages implements PageMemory {
     this.#units.touch(page);
   }
 
-  /** A page for the class with no live slot, in no list; `NO_PAGE` when none can be had. */
-  #takePage(sizeClass: number): number {
-    let page = NO_PAGE;
-    let untouched = 0;
-    if (this.#idle !== NO_PAGE) {
-      page = this.#popIdle();
-      // Of the same class it can be used as it is: its free list has every slot.
-      if (this.range.pages[page + CLASS] === sizeClass) return page;
-      setCurrent(this.range.pages, sizeClass, NO_PAGE);
-      untouched = this.#clear(page);
-    } else {
-      // The class has none while the source is asked for one, which can fail.
-      setCurrent(this.range.pages, sizeClass, NO_PAGE);
-      page = this.range.take(PAGE_UNITS, PAGE_SIZE, PAGE_RUN);
-      if (page === -1) return NO_PAGE;
-      const { freshFrom, freshUnits } = this.range.runs;
-      untouched = unitsOf(freshFrom - page, freshFrom - page + freshUnits);
-    }
-    const pages = this.range.pages;
-    try {
-      pages[page + LINKS] = this.table.take(sizeClass);
-    } catch (error) {
-      this.#releasePage(page, untouched);
-      if (!(error instanceof OutOfMemoryError)) throw error;
-      this.range.failure = error;
-      return NO_PAGE;
-    }
-    pages[page + CLASS] = sizeClass;
-    pages[page + SHAPE] = shapeOf(CLASS_GRANULES[sizeClass]!);
-    pages[page + CAPACITY] = CLASS_SLOTS[sizeClass]!;
-    this.#units.set(page, untouched);
-    return page;
-  }
-
-  /** Gives the links of a page back and clears its record; returns its untouched units. */
-  #clear(page: number): number {
-    const pages = this.range.pages;
-    const untouched = pages[page + UNTOUCHED]!;
-    this.table.give(pages[page + CLASS]!, pages[page + LINKS]!);
-    this.#units.set(page, 0);
-    clearPageRecord(pages, page);
-    return untouched;
-  }
-
-  #popIdle(): number {
-    const page = this.#idle;
-    this.#idle = this.range.pages[page + NEXT]!;
-    this.#idleCount--;
-    return page;
-  }
-
-  /** Frees the run of a page. Of its untouched units, the record of a free run has room for one stretch. */
-  #releasePage(page: number, untouched: number = this.#clear(page)): void {
-    const kept = longestStretch(untouched);
-    const count = countUnits(kept);
-    if (count === 0) this.range.release(page);
-    else this.range.release(page, count, PAGE_UNITS - firstUnit(kept) - count);
-  }
-
   /** See {@link PageMemory.discardUnused}. Current pages that have something to give are partial from then on. */
   discardUnused(discard: (unit: number, count: number) => void, step: number): void {
     const { pages } = this.range;
@@ -390,8 +374,8 @@ export class SmallPages implements PageMemory {
    */
   check(): number {
     return checkPages(this, {
-      firstIdle: this.#idle,
-      idleCount: this.#idleCount,
+      firstIdle: this.#supply.firstIdle,
+      idleCount: this.#supply.idleCount,
       freeChunks: this.table.freeChunks(),
       linksStart: FIRST_LINK,
       linksEnd: this.table.end,

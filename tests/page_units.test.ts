@@ -131,7 +131,7 @@ describe("SmallPages.discardUnused()", () => {
     const pages = makePages();
     const sizeClass = classFor(16_384, 16);
     const slots = takeSlots(pages, sizeClass, 12);
-    for (const slot of [1, 2, 3, 9, 10]) freeSlot(pages, slots[slot]!);
+    for (const slot of [9, 10, 1, 2, 3]) freeSlot(pages, slots[slot]!);
     assertEquals(pages.current(sizeClass), pageOf(slots[8]!));
     // The second page is full, the third current: it goes to the end of the list.
     const units = (slot: number, count: number) => Array.from({ length: count }, (_, i) => (slots[slot]! >>> 8) + i);

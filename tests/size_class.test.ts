@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, fail } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { CURRENT, LAST, pageTableBytes, PARTIAL } from "../src/page_table.ts";
 import { BIN_COUNT } from "../src/run_bins.ts";
@@ -14,20 +14,38 @@ import {
   CLASS_OF,
   CLASS_SLOTS,
   classFor,
+  FINE_MAX,
+  FIRST_ENTRY,
   GRANULE,
+  LAST_ENTRY,
   PAGE_GRANULES,
   PAGE_SIZE,
+  SIZE_ENTRIES,
+  sizeEntry,
   SMALL_ALIGNMENT_MAX,
   SMALL_MAX,
 } from "../src/size_class.ts";
 
 describe("size classes", () => {
   it("have room in the headers of both tables: no list of theirs reaches into the next", () => {
-    const places = [PARTIAL, PARTIAL + CLASS_COUNT, LAST, LAST + CLASS_COUNT, CURRENT, CURRENT + CLASS_OF.length];
+    const places = [PARTIAL, PARTIAL + CLASS_COUNT, LAST, LAST + CLASS_COUNT, CURRENT, CURRENT + SIZE_ENTRIES];
     assertEquals(places, places.toSorted((a, b) => a - b), "page_table.ts");
-    assert(CURRENT + CLASS_OF.length <= pageTableBytes(0) / 4, "page_table.ts, end of the header");
+    assert(CURRENT + SIZE_ENTRIES <= pageTableBytes(0) / 4, "page_table.ts, end of the header");
     const shared = [BINS, BINS + BIN_COUNT, ABANDONED, ABANDONED_END, REGIONS];
     assertEquals(shared, shared.toSorted((a, b) => a - b), "shared_layout.ts");
+  });
+
+  it("have entries of their own in a table by size: each size of a class is between its first and last one", () => {
+    assertEquals([FIRST_ENTRY[0], LAST_ENTRY[CLASS_COUNT - 1]], [0, SIZE_ENTRIES - 1]);
+    for (let sizeClass = 1; sizeClass < CLASS_COUNT; sizeClass++) {
+      assertEquals(FIRST_ENTRY[sizeClass], LAST_ENTRY[sizeClass - 1]! + 1, `class ${sizeClass}`);
+    }
+    for (let size = 0; size <= SMALL_MAX; size++) {
+      const sizeClass = CLASS_OF[(size + 15) >>> 4]!;
+      const entry = sizeEntry(size);
+      if (entry < FIRST_ENTRY[sizeClass]! || entry > LAST_ENTRY[sizeClass]!) fail(`${size} bytes: entry ${entry}`);
+      if (size <= FINE_MAX) assertEquals(entry, (size + 15) >>> 4);
+    }
   });
 
   it("are these 48", () => {

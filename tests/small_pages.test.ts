@@ -22,6 +22,7 @@ import {
   STATE,
   UNTOUCHED,
 } from "../src/page_table.ts";
+import { RandomNumbers } from "../src/random_numbers.ts";
 import { LARGE_RUN, PAGE_RUN } from "../src/run_record.ts";
 import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, classFor, GRANULE } from "../src/size_class.ts";
 import { countLiveSlots, liveSlotsOf, slotAround, wasSlotLive } from "../src/slot_lookup.ts";
@@ -116,6 +117,57 @@ describe("SmallPages", () => {
     checkPages(pages);
     // The fourth page is current, and full.
     assertEquals(takeSlots(pages, LAST_CLASS, 3), [5, 1, 9].map((slot) => granules[slot]!));
+    checkPages(pages);
+  });
+
+  it("a page that was full is current at once where the current one is used up", () => {
+    const pages = makePages();
+    const slots = takeSlots(pages, LAST_CLASS, 12);
+    assertEquals(pages.current(LAST_CLASS), pageOf(slots[8]!));
+    for (const slot of [5, 1, 10]) {
+      freeSlot(pages, slots[slot]!);
+      checkPages(pages);
+      assertEquals(pages.current(LAST_CLASS), pageOf(slots[slot]!));
+      assertEquals(pages.range.pages[PARTIAL + LAST_CLASS], NO_PAGE);
+      assertEquals(takeSlots(pages, LAST_CLASS, 1), [slots[slot]!]);
+    }
+    // The current page has a free slot: the next page with one waits.
+    for (const slot of [9, 2, 6]) freeSlot(pages, slots[slot]!);
+    assertEquals(pages.current(LAST_CLASS), pageOf(slots[8]!));
+    assertEquals(takeSlots(pages, LAST_CLASS, 3), [slots[9]!, slots[2]!, slots[6]!]);
+    checkPages(pages);
+  });
+
+  it("a page that was full waits where one that waits has eight free slots, or the current one some that were never used", () => {
+    const pages = makePages();
+    const sizeClass = classFor(1024, 16);
+    const slots = takeSlots(pages, sizeClass, 192);
+    const isCurrent = (slot: number) => pages.current(sizeClass) === pageOf(slots[slot]!);
+    assert(isCurrent(128));
+    // One slot of the current page, so that what follows is in the list: eight of the first page.
+    for (const slot of [128, 0, 1, 2, 3, 4, 5, 6, 7]) freeSlot(pages, slots[slot]!);
+    assertEquals(takeSlots(pages, sizeClass, 1), [slots[128]!]);
+    freeSlot(pages, slots[64]!);
+    assert(isCurrent(128));
+    assertEquals(takeSlots(pages, sizeClass, 1), [slots[7]!]);
+    assert(isCurrent(0));
+    checkPages(pages);
+
+    const others = makePages();
+    const taken = takeSlots(others, sizeClass, 68);
+    freeSlot(others, taken[0]!);
+    assertEquals(others.current(sizeClass), pageOf(taken[64]!));
+    checkPages(others);
+  });
+
+  it("a page that was full waits where the order of slots is random", () => {
+    const source = fixedPageSource(new ArrayBuffer(8 * 65_536));
+    const pages = new SmallPages(source, rangeOver(source, 8 * 65_536, 8 * 65_536), new RandomNumbers(3));
+    const slots = takeSlots(pages, LAST_CLASS, 8);
+    const current = pages.current(LAST_CLASS);
+    const other = slots.find((granule) => pageOf(granule) !== current)!;
+    freeSlot(pages, other);
+    assertEquals([pages.current(LAST_CLASS), pages.range.pages[PARTIAL + LAST_CLASS]], [current, pageOf(other)]);
     checkPages(pages);
   });
 

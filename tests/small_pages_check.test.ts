@@ -24,7 +24,7 @@ import {
   STATE,
 } from "../src/page_table.ts";
 import { LARGE_RUN, PAGE_RUN } from "../src/run_record.ts";
-import { CLASS_GRANULES, GRANULE } from "../src/size_class.ts";
+import { CLASS_GRANULES, GRANULE, sizeEntry } from "../src/size_class.ts";
 import { countLiveSlots } from "../src/slot_lookup.ts";
 import type { SmallPages } from "../src/small_pages.ts";
 import { checkPages, freeSlot, LAST_CLASS, LINK, makePages, pageOf, takeSlots } from "./support/small_pages.ts";
@@ -181,7 +181,7 @@ describe("SmallPages.check()", () => {
   /** Pages whose idle ones were given back: their links are in chunks that are free, here from the first in the list. */
   function withFreeChunks(): { pages: SmallPages; chunks: number[] } {
     const pages = makePages();
-    const granules = takeSlots(pages, LAST_CLASS, 16);
+    const granules = takeSlots(pages, LAST_CLASS, 17);
     const chunks = [0, 4, 8].map((slot) => pages.range.pages[pageOf(granules[slot]!) + LINKS]!);
     for (const granule of granules) freeSlot(pages, granule);
     pages.releaseIdle(false);
@@ -305,13 +305,13 @@ describe("SmallPages.check()", () => {
     const { pages, current } = populated();
     const table = pages.range.pages;
     // 15,361 to 16,384 bytes: the entries of one class.
-    for (let granules = 961; granules <= 1024; granules++) {
-      const at = CURRENT + granules;
+    for (let size = 15_361; size <= 16_384; size += 511) {
+      const at = CURRENT + sizeEntry(size);
       assertEquals(table[at], current + STATE);
       table[at] = NO_PAGE + STATE;
       const found = finds(pages);
       table[at] = current + STATE;
-      if (!found) fail(`the current page for ${granules} granules was changed, and nothing was found`);
+      if (!found) fail(`the current page for ${size} bytes was changed, and nothing was found`);
     }
   });
 
