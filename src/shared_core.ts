@@ -37,7 +37,7 @@ import { OWNER, OWNER_MASK } from "./shared_layout.ts";
 import { SharedPages } from "./shared_pages.ts";
 import { freeRemotely, isFreedRemotely } from "./shared_remote.ts";
 import type { SharedSpace } from "./shared_space.ts";
-import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, SMALL_MAX } from "./size_class.ts";
+import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, LAST_ENTRY, SMALL_MAX } from "./size_class.ts";
 import { reportViolation, throwAfterReport } from "./violations.ts";
 
 /** The complete, careful half of one attachment. */
@@ -139,7 +139,7 @@ export class SharedCore {
     const pages = this.pages;
     const { tables } = this.space;
     for (;;) {
-      const page = pages.current[CLASS_GRANULES[sizeClass]!]!;
+      const page = pages.current[LAST_ENTRY[sizeClass]!]!;
       const state = tables.pages[page + STATE]!;
       const slot = (state & FREE_MASK) - 1;
       if (slot === -1) {

@@ -44,7 +44,7 @@ import type { SharedPages } from "./shared_pages.ts";
 import { sharedPlatform } from "./shared_platform.ts";
 import { isFreedRemotely } from "./shared_remote.ts";
 import type { SharedTables } from "./shared_tables.ts";
-import { SMALL_MAX } from "./size_class.ts";
+import { FINE_MAX, SMALL_MAX } from "./size_class.ts";
 import { tryAllocate } from "./try_allocate.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
@@ -102,6 +102,8 @@ export class SharedHeap implements Allocator {
   #table: Int32Array = new Int32Array(0);
   #links: Uint16Array = new Uint16Array(0);
   #fastSize = -1;
+  /** The largest size for the short ways of `allocateZeroed` and `reallocate`. */
+  #shortSize = -1;
   #fastUnits = 0;
   #units = 0;
 
@@ -230,7 +232,7 @@ export class SharedHeap implements Allocator {
   /** See {@link Allocator.allocateZeroed}. Memory fresh from the operating system is not cleared again. */
   allocateZeroed(size: number, alignment: number = DEFAULT): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
-    const isUsual = bytes === size && bytes <= this.#fastSize && alignment === DEFAULT;
+    const isUsual = bytes === size && bytes <= this.#shortSize && alignment === DEFAULT;
     return (isUsual && this.#moves.zeroed(bytes)) || this.#core.allocateZeroed(size, alignment);
   }
 
@@ -251,7 +253,7 @@ export class SharedHeap implements Allocator {
     const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
     const isUsual = granule === quotient && (granule >>> 8) < this.#units && bytes === size &&
-      bytes <= this.#fastSize;
+      bytes <= this.#shortSize;
     const moved = isUsual ? this.#moves.reallocate(granule, bytes) : 0;
     if (moved !== 0) return moved;
     return address === 0 ? this.allocate(size) : this.#core.reallocate(address, size);
@@ -346,7 +348,7 @@ export class SharedHeap implements Allocator {
     if (this.#isDetached) return;
     this.#core.prepareToLeave();
     this.#isDetached = true;
-    this.#fastSize = -1;
+    this.#fastSize = this.#shortSize = -1;
     this.#fastUnits = this.#units = 0;
     this.#table = new Int32Array(0);
     this.#links = new Uint16Array(0);
@@ -366,7 +368,8 @@ export class SharedHeap implements Allocator {
     this.#origin = tables.base - STATE * UNIT;
     this.#table = tables.pages;
     this.#links = tables.links;
-    this.#fastSize = SMALL_MAX;
+    this.#fastSize = FINE_MAX;
+    this.#shortSize = SMALL_MAX;
     this.#units = tables.endUnit;
     this.#fastUnits = Math.min(tables.endUnit, NEAR_UNITS);
   }

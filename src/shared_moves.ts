@@ -46,7 +46,7 @@ import { OWNER, OWNER_MASK } from "./shared_layout.ts";
 import type { SharedPages } from "./shared_pages.ts";
 import { isFreedRemotely } from "./shared_remote.ts";
 import type { SharedTables } from "./shared_tables.ts";
-import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, SMALL_MAX } from "./size_class.ts";
+import { CLASS_GRANULES, CLASS_OF, classFor, GRANULE, LAST_ENTRY, sizeEntry, SMALL_MAX } from "./size_class.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file.
 const STATE_AT = STATE;
@@ -102,10 +102,11 @@ export class SharedMoves {
       if (sizeClass !== -1) {
         const tables = this.#tables;
         const granules = CLASS_GRANULES[sizeClass]!;
-        let record = (this.#current[granules]! + STATE_AT) & RECORD_BITS;
+        const entry = LAST_ENTRY[sizeClass]!;
+        let record = (this.#current[entry]! + STATE_AT) & RECORD_BITS;
         if ((tables.pages[record]! & FREE_BITS) === 0) {
           this.#refill(sizeClass);
-          record = (this.#current[granules]! + STATE_AT) & RECORD_BITS;
+          record = (this.#current[entry]! + STATE_AT) & RECORD_BITS;
         }
         const { pages, links } = tables;
         const page = record - STATE_AT;
@@ -132,7 +133,7 @@ export class SharedMoves {
     const tables = this.#tables;
     const { pages, links } = tables;
     // The mask says that sums with it cannot overflow, which V8 would test at each.
-    const record = (this.#current[(size + 15) >>> 4]! + STATE_AT) & RECORD_BITS;
+    const record = (this.#current[sizeEntry(size)]! + STATE_AT) & RECORD_BITS;
     const state = pages[record]!;
     const free = state & FREE_BITS;
     if (free === 0) return this.#refill(CLASS_OF[(size + 15) >>> 4]!) ? this.zeroed(size) : 0;
@@ -168,7 +169,7 @@ export class SharedMoves {
       return tables.base + granule * GRANULE_BYTES;
     }
     if (link >= ALIGNED_FROM) return 0;
-    const record = (this.#current[(size + 15) >>> 4]! + STATE_AT) & RECORD_BITS;
+    const record = (this.#current[sizeEntry(size)]! + STATE_AT) & RECORD_BITS;
     const state = pages[record]!;
     const free = state & FREE_BITS;
     if (free === 0) return this.#refill(CLASS_OF[(size + 15) >>> 4]!) ? this.reallocate(granule, size) : 0;

@@ -36,7 +36,7 @@ import type { SharedPages } from "./shared_pages.ts";
 import { isFreedRemotely } from "./shared_remote.ts";
 import type { SharedSpace } from "./shared_space.ts";
 import type { SharedTables } from "./shared_tables.ts";
-import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, GRANULE } from "./size_class.ts";
+import { CLASS_COUNT, CLASS_GRANULES, CLASS_SLOTS, GRANULE, LAST_ENTRY } from "./size_class.ts";
 
 /** What only the pages of an attachment themselves know. */
 export interface SharedPageLists {
@@ -71,7 +71,7 @@ export function checkSharedPages(
     ) {
       throw corrupt(page, `its slots are not those of class ${sizeClass}`);
     }
-    const isCurrent = own.current[CLASS_GRANULES[sizeClass]!] === page;
+    const isCurrent = own.current[LAST_ENTRY[sizeClass]!] === page;
     const isFull = isOurs && pages[page + STATE]! < 0;
     if (Number(listed.delete(page)) + Number(isCurrent) + Number(isFull) !== Number(isOurs)) {
       throw corrupt(page, "it is not exactly one of current, partial, full and idle");

@@ -10,7 +10,8 @@
  *   pages                    come from the shared space and go back to it, both under its lock
  * ```
  *
- * {@link SharedPages.current} has an entry for each size in granules, so that the fast path needs no size class.
+ * {@link SharedPages.current} has an entry for each size, as the table of a `Heap` has (`sizeEntry` in size_class.ts), so that the fast path
+ * needs no size class.
  *
  * Cost: O(1), but for collecting (a word for each 32 pages of the heap, then a word for each 16 slots of a page with news)
  * and `check`.
@@ -48,7 +49,7 @@ import {
 import { restorePage } from "./shared_restore.ts";
 import type { SharedSpace } from "./shared_space.ts";
 import type { SharedTables } from "./shared_tables.ts";
-import { CLASS_COUNT, CLASS_GRANULES, CLASS_OF, GRANULE } from "./size_class.ts";
+import { CLASS_COUNT, FIRST_ENTRY, GRANULE, LAST_ENTRY, SIZE_ENTRIES } from "./size_class.ts";
 
 /** Bytes of slots that join the free list at once: an OS page, so that memory is touched as late as possible. */
 const EXTEND_BYTES = 4096;
@@ -56,14 +57,30 @@ const EXTEND_BYTES = 4096;
 /** Idle pages kept for the next class that needs one; half of them go back to the space when there are more. */
 const IDLE_MAX = 16;
 
+/** Free slots for which the first partial page is worth waiting for, as in small_pages.ts. */
+const RICH = 8;
+
 // V8 reads an imported constant from memory at each use, but folds one of this file.
+const CAPACITY_AT = CAPACITY;
+const CLASS_AT = CLASS;
+const EXTENDED_AT = EXTENDED;
+const FIRST_ENTRIES = FIRST_ENTRY;
+const FREE_BITS = FREE_MASK;
+const FULL_LESS = FULL;
+const HELD_AT = HELD;
+const LAST_ENTRIES = LAST_ENTRY;
+const NEXT_AT = NEXT;
+const NONE = NO_PAGE;
+const ONE_MORE = ONE_USED;
 const OWNER_AT = OWNER;
 const OWNER_BITS = OWNER_MASK;
+const PREV_AT = PREV;
+const STATE_AT = STATE;
 
 /** The pages of one attachment. */
 export class SharedPages {
-  /** The page that each size is allocated from, by granules. */
-  readonly current: Int32Array = new Int32Array(CLASS_OF.length).fill(NO_PAGE);
+  /** The page that each size is allocated from, by `sizeEntry`. */
+  readonly current: Int32Array = new Int32Array(SIZE_ENTRIES).fill(NO_PAGE);
   /** As {@link SharedSpace.doubles}. */
   readonly doubles: number[];
   readonly #space: SharedSpace;
@@ -86,7 +103,7 @@ export class SharedPages {
 
   /** Makes the class's current page one with a free slot; false when none can be had. */
   refill(sizeClass: number): boolean {
-    let page = this.current[CLASS_GRANULES[sizeClass]!]!;
+    let page = this.current[LAST_ENTRY[sizeClass]!]!;
     let { pages } = this.#tables;
     if (page !== NO_PAGE) {
       if (pages[page + OWNER] !== this.#number) this.collect(page);
@@ -121,11 +138,8 @@ export class SharedPages {
 
   #setCurrent(sizeClass: number, page: number): void {
     const { current } = this;
-    const from = sizeClass === 0 ? 0 : CLASS_GRANULES[sizeClass - 1]! + 1;
-    const to = CLASS_GRANULES[sizeClass]! + 1;
-    // A call of fill costs as much as ten words.
-    if (to - from > 8) current.fill(page, from, to);
-    else for (let at = from; at < to; at++) current[at] = page;
+    const to = LAST_ENTRIES[sizeClass]!;
+    for (let at = FIRST_ENTRIES[sizeClass]!; at <= to; at++) current[at] = page;
   }
 
   /** Puts the next slots that were never used, an OS page's worth, into the empty free list. */
@@ -182,20 +196,68 @@ export class SharedPages {
     if (after < ONE_USED) this.settle(page);
   }
 
-  /** After frees left STATE below one used slot: a full page is partial now, or a page in no use is idle. */
+  /**
+   * After a free of ours left STATE below one used slot: the page is in no use now, or full no longer. As `SmallPages.settle`, where it is
+   * said why one that was full may become current at once, and why this is one long method. Pages with news wait: those are
+   * for `refill` to collect.
+   */
   settle(page: number): void {
-    // Short, because V8 inlines it into `heap.free`, which is to stay small enough to be inlined itself.
     const { pages } = this.#tables;
-    const at = page + STATE;
-    const state = pages[at]!;
-    if (state >= 0) return this.#retire(page);
-    pages[at] = state + FULL;
-    this.#insertPartial(page);
+    const sizeClass = pages[page + CLASS_AT]!;
+    const state = pages[page + STATE_AT]!;
+    if (state >= 0) {
+      const next = pages[page + NEXT_AT]!;
+      const prev = pages[page + PREV_AT]!;
+      if (prev === NONE) this.#partial[sizeClass] = next;
+      else pages[prev + NEXT_AT] = next;
+      if (next === NONE) this.#last[sizeClass] = prev;
+      else pages[next + PREV_AT] = prev;
+      return this.#keep(page);
+    }
+    const { current } = this;
+    const entry = LAST_ENTRIES[sizeClass]!;
+    const before = current[entry]!;
+    const spent = pages[before + STATE_AT]!;
+    const isSpent = (spent & FREE_BITS) === 0 && pages[before + EXTENDED_AT] === pages[before + CAPACITY_AT];
+    const number = this.#number;
+    if (isSpent && pages[before + OWNER_AT] === number && pages[page + OWNER_AT] === number) {
+      const first = this.#partial[sizeClass]!;
+      if (first === NONE || pages[first + EXTENDED_AT]! - (pages[first + STATE_AT]! >>> 12) < RICH) {
+        pages[before + HELD_AT] = 0;
+        pages[before + STATE_AT] = spent - ONE_MORE - FULL_LESS;
+        for (let at = FIRST_ENTRIES[sizeClass]!; at <= entry; at++) current[at] = page;
+        pages[page + HELD_AT] = 1;
+        pages[page + STATE_AT] = state + FULL_LESS + ONE_MORE;
+        return;
+      }
+    }
+    const ends = this.#last;
+    const last = ends[sizeClass]!;
+    pages[page + STATE_AT] = state + FULL_LESS;
+    pages[page + NEXT_AT] = NONE;
+    pages[page + PREV_AT] = last;
+    if (last === NONE) this.#partial[sizeClass] = page;
+    else pages[last + NEXT_AT] = page;
+    ends[sizeClass] = page;
   }
 
-  /** Keeps an empty page that was partial for the next class that needs one. */
+  /** The same after frees that were collected: the page does not become current, as all of its slots can have come back at once. */
+  #relist(page: number): void {
+    const { pages } = this.#tables;
+    const state = pages[page + STATE]!;
+    if (state >= 0) return this.#retire(page);
+    pages[page + STATE] = state + FULL;
+    this.#insertPartial(page);
+    if (state + FULL < ONE_USED) this.#retire(page);
+  }
+
   #retire(page: number): void {
     this.#removePartial(page);
+    this.#keep(page);
+  }
+
+  /** Keeps an empty page that is in no list for the next class that needs one. */
+  #keep(page: number): void {
     this.#idle.push(page);
     if (this.#idle.length > IDLE_MAX) this.#space.releasePages(this.#idle.splice(0, IDLE_MAX / 2));
   }
@@ -250,9 +312,7 @@ export class SharedPages {
     }
     pages[page + COLLECTING] = 0;
     if (state >= ONE_USED || this.#isListedAsIs(page)) return;
-    this.settle(page);
-    // All slots of a full page can come back at once.
-    if (state < 0 && state + FULL < ONE_USED) this.settle(page);
+    this.#relist(page);
   }
 
   /** Whether a page whose STATE is below one used slot is where it belongs: full without a free slot, or idle. */
@@ -266,7 +326,7 @@ export class SharedPages {
     const { pages } = this.#tables;
     const released = this.#idle.splice(0);
     for (let sizeClass = 0; all && sizeClass < CLASS_COUNT; sizeClass++) {
-      const page = this.current[CLASS_GRANULES[sizeClass]!]!;
+      const page = this.current[LAST_ENTRY[sizeClass]!]!;
       // Only the hold is left.
       if (page === NO_PAGE || pages[page + STATE]! >>> 12 !== 1) continue;
       this.#setCurrent(sizeClass, NO_PAGE);
