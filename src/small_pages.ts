@@ -74,7 +74,8 @@ const PASSED_MAX = 8;
 /** Free slots for which the first partial page is worth waiting for, see {@link SmallPages.settle}. */
 const RICH = 8;
 
-// V8 reads an imported constant from memory at each use, but folds one of this file: for `settle`.
+// V8 reads an imported constant from memory at each use, but folds one of this file: for `settle` and `refill`.
+const CAPACITY_AT = CAPACITY;
 const CAPACITY_IN = CAPACITY - STATE;
 const CLASS_AT = CLASS;
 const CURRENT_AT = CURRENT;
@@ -152,7 +153,7 @@ export class SmallPages implements PageMemory {
 
   /** The page that the class allocates from. */
   current(sizeClass: number): number {
-    return this.range.pages[CURRENT + LAST_ENTRY[sizeClass]!]! - STATE;
+    return this.range.pages[CURRENT_AT + LAST_ENTRIES[sizeClass]!]! - STATE_AT;
   }
 
   /**
@@ -289,26 +290,26 @@ export class SmallPages implements PageMemory {
   refill(sizeClass: number): number {
     let pages = this.range.pages;
     let page = this.current(sizeClass);
-    if (page !== NO_PAGE) {
-      const isSpent = pages[page + EXTENDED] === pages[page + CAPACITY];
+    if (page !== NONE) {
+      const isSpent = pages[page + EXTENDED_AT] === pages[page + CAPACITY_AT];
       if (!isSpent && !isWorthChanging(pages, firstPartial(this.range.pages, sizeClass))) {
         this.#extend(page);
         return page;
       }
       // The heap lets go of it; when it is full its STATE goes below zero so that the next free is noticed.
       // It stays entered as current until there is another, which saves writing all entries of the class twice.
-      pages[page + STATE] = pages[page + STATE]! - ONE_USED - (isSpent ? FULL : 0);
+      pages[page + STATE_AT] = pages[page + STATE_AT]! - ONE_MORE - (isSpent ? FULL_LESS : 0);
       if (!isSpent) insertPartial(this.range.pages, page);
     }
     page = this.#choosePartial(sizeClass, false);
-    if (page === NO_PAGE) page = this.#supply.take(sizeClass);
-    if (page === NO_PAGE) page = this.#choosePartial(sizeClass, true);
-    if (page === NO_PAGE) return NO_PAGE;
+    if (page === NONE) page = this.#supply.take(sizeClass);
+    if (page === NONE) page = this.#choosePartial(sizeClass, true);
+    if (page === NONE) return NONE;
     pages = this.range.pages;
     setCurrent(this.range.pages, sizeClass, page);
-    pages[page + STATE] = pages[page + STATE]! + ONE_USED;
-    pages[page + LOOKED] = 0;
-    if ((pages[page + STATE]! & FREE_MASK) === 0) this.#extend(page);
+    pages[page + STATE_AT] = pages[page + STATE_AT]! + ONE_MORE;
+    pages[page + LOOKED_AT] = 0;
+    if ((pages[page + STATE_AT]! & FREE_BITS) === 0) this.#extend(page);
     else this.#units.touch(page);
     return page;
   }
@@ -317,12 +318,12 @@ export class SmallPages implements PageMemory {
   #choosePartial(sizeClass: number, thin: boolean): number {
     for (let passed = 0; passed < PASSED_MAX; passed++) {
       const page = firstPartial(this.range.pages, sizeClass);
-      if (page === NO_PAGE) return NO_PAGE;
+      if (page === NONE) return NONE;
       removePartial(this.range.pages, page);
       if (thin || !isThin(this.range, page)) return page;
       insertPartial(this.range.pages, page);
     }
-    return NO_PAGE;
+    return NONE;
   }
 
   /** Puts the next slots that were never used into the empty free list: an OS page's worth, or all in random order. */
