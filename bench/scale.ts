@@ -4,7 +4,7 @@
  *
  *     deno run -A bench/scale.ts [--quick] [--only loop,big,many,idle] [--processes 3] [--runtimes deno,bun] [--module FILE]
  *
- * - `loop`: the time of a replacement with 1,000 to 10 million blocks live, beside native glibc and mimalloc
+ * - `loop`: the time of a replacement with 1,000 to 10 million blocks live (1 million of the large ones), beside native glibc and mimalloc
  *   (support/scale_loop.ts, native/scale.c). Takes up to 5 GiB.
  * - `big`: 16 GiB of blocks in one heap, `many`: 1,000 heaps, `idle`: one that holds one block (support/scale_space.ts).
  *
@@ -18,7 +18,7 @@ import type { LoopReport } from "./support/measure.ts";
 import { type Program, type Run, runProgram } from "./support/program.ts";
 import { BIG, formatLoop, formatSpace, IDLE, LIVE, loopSubject, MANY, SCALE } from "./support/report_scale.ts";
 import type { ScaleReport } from "./support/scale_loop.ts";
-import { SIZE_SETS } from "./support/scale_sizes.ts";
+import { MOST_LIVE, SIZE_SETS } from "./support/scale_sizes.ts";
 import type { SpaceLoad, SpaceReport } from "./support/scale_space.ts";
 import { median } from "./support/statistics.ts";
 
@@ -44,7 +44,7 @@ function measureLoops({ children, quick, processes = quick ? 1 : 3 }: Run): Figu
   const times = quick ? ["3", "10"] : ["10", "50"];
   const figures: Figure[] = [];
   for (const sizes of SIZE_SETS) {
-    for (const live of counts) {
+    for (const live of counts.filter((count) => count <= MOST_LIVE[sizes])) {
       for (let round = 0; round < processes; round++) {
         const keep = (side: string, allocator: string, report: ScaleReport | undefined) => {
           if (report !== undefined) {

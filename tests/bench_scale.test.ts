@@ -148,14 +148,16 @@ describe("bench collector logs", () => {
 describe("bench programs of their own", { ignore: cannotMeasure }, () => {
   it("scale_loop.ts and scale.c replace with so many live, net of a loop that looks at what it frees", async () => {
     const args = ["--live", "1000", "--age", "1", "--rounds", "2", "--round-ms", "2"];
-    for (const more of [["--allocator", "null"], ["--sizes", "mixed"], ["--allocator", "rulloc"]]) {
+    for (
+      const more of [["--allocator", "null"], ["--sizes", "mixed"], ["--sizes", "large"], ["--allocator", "rulloc"]]
+    ) {
       const report = JSON.parse(await runBench("support/scale_loop.ts", [...args, ...more]));
       assertEquals([report.operations.length, report.rounds.length, report.aged], [2, 2, 1]);
       assert(report.operations.every((count: number) => count > 0), JSON.stringify(report));
     }
     const { code, stderr } = await runFile("bench/support/scale_loop.ts", { args: ["--sizes", "all"] });
     assertEquals(code, 1);
-    assertMatch(stderr, /Unknown sizes all; known are small, mixed/);
+    assertMatch(stderr, /Unknown sizes all; known are small, mixed, large/);
   });
 
   it("scale.ts --quick prints its tables", async () => {

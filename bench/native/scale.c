@@ -2,7 +2,7 @@
  * The native side of bench/support/scale_loop.ts: the same blocks replaced in the same order by the C library's malloc and
  * free, or by whatever is preloaded in their place.
  *
- *     scale null|malloc LIVE small|mixed AGE [ROUNDS ROUND_MS]
+ *     scale null|malloc LIVE small|mixed|large AGE [ROUNDS ROUND_MS]
  *
  * Slots and sizes come from a generator in the loop, not from a table: one that names each of ten million slots in random
  * order would be as large as the blocks. No block is written to. AGE is how often each slot is replaced before the first
@@ -16,16 +16,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAST = 16, SMALL_SPAN = 113, DOUBLINGS = 6, BATCH = 2048, MAX_LIVE = 100000000 };
+enum { SMALL, MIXED, LARGE };
+enum { LEAST = 16, SMALL_SPAN = 113, MIXED_DOUBLINGS = 6, LARGE_FROM = 6, LARGE_DOUBLINGS = 4, BATCH = 2048, MAX_LIVE = 100000000 };
 
 static uint32_t state = 0x9e3779b9;
 static double live_per_number;
 
-/* small: 16 to 128 bytes, all alike. mixed: 16 to 992 bytes, as many in each doubling. */
-static inline size_t next_size(int mixed) {
+/* small: 16 to 128 bytes, all alike. mixed: 16 to 992 bytes, as many in each doubling. large: the same of 1 to 15.5 KiB. */
+INLINE size_t next_size(int sizes) {
   uint32_t number = next(&state);
-  if (!mixed) return LEAST + (size_t)((number >> 8) * (SMALL_SPAN * 0x1p-24));
-  return (size_t)(LEAST + (number >> 28)) << (uint32_t)(((number >> 8) & 0xffff) * (DOUBLINGS * 0x1p-16));
+  if (sizes == SMALL) return LEAST + (size_t)((number >> 8) * (SMALL_SPAN * 0x1p-24));
+  double doublings = sizes == LARGE ? LARGE_DOUBLINGS : MIXED_DOUBLINGS;
+  uint32_t from = sizes == LARGE ? LARGE_FROM : 0;
+  return (size_t)(LEAST + (number >> 28)) << (from + (uint32_t)(((number >> 8) & 0xffff) * (doublings * 0x1p-16)));
 }
 
 static void *allocate(size_t size) {
@@ -37,10 +40,10 @@ static void *allocate(size_t size) {
   return block;
 }
 
-INLINE void replace(int null, int mixed, void **kept, size_t count) {
+INLINE void replace(int null, int sizes, void **kept, size_t count) {
   for (size_t i = 0; i < count; i++) {
     void **slot = &kept[(size_t)(next(&state) * live_per_number)];
-    size_t size = next_size(mixed);
+    size_t size = next_size(sizes);
     if (null) {
       __asm__ volatile("" : : "r"(*slot));
       *slot = (void *)size;
@@ -52,17 +55,24 @@ INLINE void replace(int null, int mixed, void **kept, size_t count) {
 }
 
 /* Apart, so that each gets a loop of its own. */
-static void null_small(void *kept, size_t count) { replace(1, 0, kept, count); }
-static void null_mixed(void *kept, size_t count) { replace(1, 1, kept, count); }
-static void malloc_small(void *kept, size_t count) { replace(0, 0, kept, count); }
-static void malloc_mixed(void *kept, size_t count) { replace(0, 1, kept, count); }
+static void null_small(void *kept, size_t count) { replace(1, SMALL, kept, count); }
+static void null_mixed(void *kept, size_t count) { replace(1, MIXED, kept, count); }
+static void null_large(void *kept, size_t count) { replace(1, LARGE, kept, count); }
+static void malloc_small(void *kept, size_t count) { replace(0, SMALL, kept, count); }
+static void malloc_mixed(void *kept, size_t count) { replace(0, MIXED, kept, count); }
+static void malloc_large(void *kept, size_t count) { replace(0, LARGE, kept, count); }
+
+/* By null and by sizes. */
+static void (*const loops[2][3])(void *, size_t) = {{malloc_small, malloc_mixed, malloc_large},
+                                                    {null_small, null_mixed, null_large}};
 
 int main(int argc, char **argv) {
   if (argc < 5) {
-    fprintf(stderr, "usage: scale null|malloc LIVE small|mixed AGE [ROUNDS ROUND_MS]\n");
+    fprintf(stderr, "usage: scale null|malloc LIVE small|mixed|large AGE [ROUNDS ROUND_MS]\n");
     return 1;
   }
-  int null = strcmp(argv[1], "null") == 0, mixed = strcmp(argv[3], "mixed") == 0;
+  int null = strcmp(argv[1], "null") == 0;
+  int sizes = strcmp(argv[3], "large") == 0 ? LARGE : strcmp(argv[3], "mixed") == 0 ? MIXED : SMALL;
   long live = atol(argv[2]);
   double age = atof(argv[4]);
   long rounds = argc > 5 ? atol(argv[5]) : 10, round_ms = argc > 6 ? atol(argv[6]) : 50;
@@ -73,10 +83,10 @@ int main(int argc, char **argv) {
   live_per_number = (double)live * 0x1p-32;
   void **kept = malloc((size_t)live * sizeof(void *));
   for (long i = 0; i < live; i++) {
-    size_t size = next_size(mixed);
+    size_t size = next_size(sizes);
     kept[i] = null ? (void *)size : allocate(size);
   }
-  void (*run)(void *, size_t) = null ? (mixed ? null_mixed : null_small) : (mixed ? malloc_mixed : malloc_small);
+  void (*run)(void *, size_t) = loops[null][sizes];
   run(kept, (size_t)(age * (double)live));
 
   static struct rounds measured;

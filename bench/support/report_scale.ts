@@ -54,6 +54,7 @@ function measuredCounts(results: Results, sizes: SizeSet): number[] {
 const WHAT: { readonly [sizes in SizeSet]: string } = {
   small: "blocks of 16 to 128 bytes",
   mixed: "blocks of 16 to 992 bytes, as many in each doubling",
+  large: "blocks of 1 to 15.5 KiB, as many in each doubling",
 };
 
 /** The loops: one table for each set of sizes. */

@@ -14,7 +14,7 @@
 import { parseArgs } from "node:util";
 import { openClock } from "./clock.ts";
 import { LARGEST_BATCH, type LoopReport, measure } from "./measure.ts";
-import { SIZE_SETS } from "./scale_sizes.ts";
+import { SIZE_SETS, type SizeSet } from "./scale_sizes.ts";
 import type { AddressAllocator } from "./subject.ts";
 import { openSubject } from "./subjects.ts";
 
@@ -26,7 +26,10 @@ export interface ScaleReport extends LoopReport {
 
 const LEAST = 16;
 const SMALL_SPAN = 113;
-const DOUBLINGS = 6;
+const MIXED_DOUBLINGS = 6;
+/** Of the large sizes the first is so many doublings above those of the mixed ones. */
+const LARGE_FROM = 6;
+const LARGE_DOUBLINGS = 4;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -46,7 +49,7 @@ async function main(): Promise<void> {
   if (!(live >= 1 && live <= 1e8)) throw new Error("--live must be from 1 to 100000000");
   const aged = Number(values.age);
   const allocator = await openAllocator(values.allocator, values.module);
-  const batch = makeLoop(allocator, live, sizes === "mixed");
+  const batch = makeLoop(allocator, live, sizes);
   for (let left = 2 * aged * live; left > 0; left -= LARGEST_BATCH) batch(Math.min(LARGEST_BATCH, left));
   const report = measure(batch, await openClock(), Number(values.rounds), Number(values["round-ms"]));
   console.log(JSON.stringify({ ...report, aged } satisfies ScaleReport));
@@ -87,14 +90,17 @@ class LookingNullAllocator implements AddressAllocator {
 const NULL_BASE = 0x7f00_0000_0000;
 
 /** Fills all slots, and returns what does so many operations. */
-function makeLoop(allocator: AddressAllocator, live: number, mixed: boolean): (operations: number) => void {
+function makeLoop(allocator: AddressAllocator, live: number, sizes: SizeSet): (operations: number) => void {
   const kept = new Float64Array(live);
   const perNumber = live / 2 ** 32;
+  const isSmall = sizes === "small";
+  const from = sizes === "large" ? LARGE_FROM : 0;
+  const doublingsPerNumber = (sizes === "large" ? LARGE_DOUBLINGS : MIXED_DOUBLINGS) / 2 ** 16;
   let state = 0x9e3779b9 | 0;
 
   function sizeOf(number: number): number {
-    if (!mixed) return LEAST + (((number >>> 8) * (SMALL_SPAN / 2 ** 24)) | 0);
-    return (LEAST + (number >>> 28)) << ((((number >>> 8) & 0xffff) * (DOUBLINGS / 2 ** 16)) | 0);
+    if (isSmall) return LEAST + (((number >>> 8) * (SMALL_SPAN / 2 ** 24)) | 0);
+    return (LEAST + (number >>> 28)) << (from + ((((number >>> 8) & 0xffff) * doublingsPerNumber) | 0));
   }
 
   // Small pieces, for the reason that LARGEST_BATCH has.
