@@ -36,7 +36,7 @@ import { Table } from "./table.ts";
 import { throwAfterReport } from "./violations.ts";
 
 /**
- * The most bytes of one range, 4.5 MiB less than 32 GiB: granule numbers stay below 2^31, and so does the place of a page's
+ * The most bytes of one range, 1,088 KiB less than 32 GiB: granule numbers stay below 2^31, and so does the place of a page's
  * record times 256, which is what `heap.allocate` makes a granule number of.
  */
 export const RANGE_MAX: number = 32 * 2 ** 30 - STATE * UNIT;

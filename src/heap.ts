@@ -3,7 +3,7 @@
  *
  * ```text
  *   Heap                       fast paths                                  this file
- *    ├─ SmallMoves             short ways: another page, zeroed, moved     small_moves.ts
+ *    ├─ SmallMoves             another page, above 2 KiB, zeroed, moved    small_moves.ts
  *    └─ HeapCore               arguments, bad addresses, reentrance        heap_core.ts
  *        ├─ BlockChanges       limit, clearing, all or nothing             block_changes.ts
  *        ├─ OwnedBlocks        blocks with an ArrayBuffer of their own     owned_blocks.ts, native_buffer.ts
@@ -15,10 +15,10 @@
  *            └─ HugeBlocks     a mapping each, OS pages that move          huge_blocks.ts
  * ```
  *
- * `allocate` of up to 2 KiB and `free` of small blocks are written out whole in one method each, on `#base` and fields that are copies of
- * what the first range has (`#copyFirst` renews them); `allocateZeroed` and `reallocate` have a short way for such blocks
- * in `SmallMoves`, as has `allocate` for blocks that need another page, `view` one here, and everything else goes through
- * `HeapCore`. What makes them fast:
+ * `free` of small blocks, and `allocate` of those up to 2 KiB, are written out whole in one method each, on `#base` and fields that
+ * are copies of what the first range has (`#copyFirst` renews them); `allocateZeroed` and `reallocate` of small blocks have a short
+ * way in `SmallMoves`, as has `allocate` for larger ones and those that need another page, `view` one here, and everything else
+ * goes through `HeapCore`. What makes them fast:
  *
  * - An address becomes an offset by one subtraction, and from there on everything is a 32-bit integer; `(x | 0) === x`
  *   rejects fractions, NaN and what is far away. It reaches 2 GiB: `free` has a second way for what lies beyond, and the
@@ -62,7 +62,7 @@ import {
 } from "./page_table.ts";
 import { NO_REGION, type Region } from "./region.ts";
 import { UNIT } from "./run_record.ts";
-import { FINE_MAX, GRANULE, SMALL_MAX } from "./size_class.ts";
+import { BY_GRANULE_MAX, GRANULE } from "./size_class.ts";
 import { SmallMoves } from "./small_moves.ts";
 import type { SmallPages } from "./small_pages.ts";
 
@@ -117,10 +117,8 @@ export class Heap extends HeapSetup implements Allocator {
   #origin: Address = 0;
   #pages: Int32Array = new Int32Array(0);
   #links: Uint16Array = new Uint16Array(0);
-  /** The largest size that `allocate` may place by itself: of those the table of current pages has an entry per granule. */
+  /** The largest size that `allocate` may place by itself: up to it the table of current pages has an entry for each granule. */
   #fastSize = -1;
-  /** The largest size for the short ways of `allocateZeroed` and `reallocate`. */
-  #shortSize = -1;
   /** The units whose blocks `free` may free by itself: those of the first 2 GiB, none in a heap that is not plain. */
   #fastUnits = 0;
   /** The units whose blocks `view`, `array` and `reallocate` may look up by themselves: all that are committed. */
@@ -209,7 +207,7 @@ export class Heap extends HeapSetup implements Allocator {
   /** See {@link Allocator.allocateZeroed}. Memory fresh from the operating system is not cleared again. */
   allocateZeroed(size: number, alignment: number = DEFAULT): Address {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
-    const isUsual = bytes === size && bytes <= this.#shortSize && alignment === DEFAULT;
+    const isUsual = bytes === size && alignment === DEFAULT;
     return (isUsual && this.#moves.zeroed(bytes)) || this.#core.allocateZeroed(size, alignment);
   }
 
@@ -231,7 +229,7 @@ export class Heap extends HeapSetup implements Allocator {
     const bytes = typeof size === "number" ? size >>> 0 : -1;
     const quotient = typeof address === "number" ? (address - this.#base) * 0.0625 : NaN;
     const granule = quotient | 0;
-    const isUsual = granule === quotient && (granule >>> 8) < this.#units && bytes === size && bytes <= this.#shortSize;
+    const isUsual = granule === quotient && (granule >>> 8) < this.#units && bytes === size;
     const moved = isUsual ? this.#moves.reallocate(granule, bytes) : 0;
     if (moved !== 0) return moved;
     return address === 0 ? this.allocate(size) : this.#core.reallocate(address, size);
@@ -362,7 +360,6 @@ export class Heap extends HeapSetup implements Allocator {
   /** Frees every block, detaches every view and gives all memory back. A second call does nothing. */
   [Symbol.dispose](): void {
     this.#fastSize = -1;
-    this.#shortSize = -1;
     this.#fastUnits = 0;
     this.#units = 0;
     this.#seen = NO_REGION;
@@ -382,8 +379,7 @@ export class Heap extends HeapSetup implements Allocator {
     this.#pages = range.pages;
     this.#links = links;
     this.#units = range.endUnit;
-    this.#fastSize = isCounted ? -1 : FINE_MAX;
-    this.#shortSize = isCounted ? -1 : SMALL_MAX;
+    this.#fastSize = isCounted ? -1 : BY_GRANULE_MAX;
     this.#fastUnits = isPlain ? Math.min(range.endUnit, NEAR_UNITS) : 0;
   }
 

@@ -104,8 +104,12 @@ function checkHeader(small: SmallPages): void {
     if (pages[word] !== 0) throw corrupt(NO_PAGE, `word ${word} of the page that there is not is ${pages[word]}`);
   }
   for (let sizeClass = 0; sizeClass < CLASS_COUNT; sizeClass++) {
+    const current = small.current(sizeClass);
+    if (current !== NO_PAGE && pages[current + CLASS] !== sizeClass) {
+      throw corrupt(current, `it is current for class ${sizeClass}, and not of it`);
+    }
     for (let entry = FIRST_ENTRY[sizeClass]!; entry <= LAST_ENTRY[sizeClass]!; entry++) {
-      if (pages[CURRENT + entry]! - STATE === small.current(sizeClass)) continue;
+      if (pages[CURRENT + entry]! - STATE === current) continue;
       throw corrupt(
         pages[CURRENT + entry]! - STATE,
         `it is current for some sizes, and not for all of class ${sizeClass}`,

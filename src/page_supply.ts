@@ -2,9 +2,11 @@
  * Where pages of small blocks come from, and where empty ones go.
  *
  * ```text
- *        ┌────── keep ──────▶ idle: a stack by NEXT, up to four ───── take, of any class ──────┐
- *   empty page                                                                                 ▼
- *        └───── release ────▶ run of sixteen units, free ──────────── take ──────────────▶ empty page
+ *        ┌── keep ────────▶ idle: a stack by NEXT ──────────────── take ─────────────┐
+ *        │   (up to four)            │ releaseIdle                                   ▼
+ *   empty page                       ▼                                          empty page of
+ *        └── release ─────▶ run of sixteen units, free ─────────── take ───────▶ some class
+ *            (more, and current ones)
  * ```
  *
  * An idle page has its record, its links and its whole free list: a class that takes one of its own uses it as it is. For
@@ -12,7 +14,7 @@
  *
  * Invariant: an idle page has no live and no delayed slot and is in no list of partial pages.
  *
- * Cost: O(1), and what the runs take for a page that does not come from the idle ones.
+ * Cost: O(1), and what the runs and the table of links take for a page that does not come from the idle ones.
  *
  * @module
  */
@@ -66,13 +68,18 @@ export class PageSupply {
     return this.#idleCount;
   }
 
-  /** A page for the class with no live slot, in no list; `NO_PAGE` when none can be had. The class has no current page then. */
+  /**
+   * A page for the class with no live slot, in no list; `NO_PAGE` when none can be had. Unless it is an idle one of its own, the class
+   * has no current page any more.
+   */
   take(sizeClass: number): number {
     let page = NO_PAGE;
     let untouched = 0;
     if (this.#firstIdle !== NO_PAGE) {
       page = this.#pop();
+      // Its free list has every slot below EXTENDED.
       if (this.#range.pages[page + CLASS] === sizeClass) return page;
+      // The class has none while its links are taken, which can fail.
       setCurrent(this.#range.pages, sizeClass, NO_PAGE);
       untouched = this.#clear(page);
     } else {

@@ -25,8 +25,8 @@
  * ```
  *
  * Two words hold what four could, because each access of a typed array costs five instructions, and the bits cost one
- * each. CURRENT has an entry for every size in granules, not for every class: that saves the way from size to class.
- * (Above 2 KiB it has one for every 512 bytes, see `sizeEntry` in size_class.ts.)
+ * each. CURRENT is by size, not by class, which saves the way from size to class: an entry for each granule up to 2 KiB, for
+ * every 512 bytes above (`sizeEntry` in size_class.ts).
  *
  * An entry of CURRENT is where the record of the page starts, `page + STATE`, so that 0 stands for no page and the fast
  * path adds nothing. (A `SharedHeap` has records of the same form, and no header: see shared_layout.ts.)
@@ -71,11 +71,12 @@ export const LAST = 64;
 /** Where the current page for each size is; add the `sizeEntry`: up to 2 KiB the size in granules. */
 export const CURRENT = 112;
 
-/** Words of the table before the first page's record: a whole number of lines. */
+/** Words of the table before the first page's record: a whole number of lines, which CURRENT's 157 entries end in. */
 const HEADER = 272;
 
 // V8 reads an imported or exported constant from memory at each use, but folds one of this file: for `setCurrent`.
 const CURRENT_AT = CURRENT;
+const STATE_AT = HEADER;
 const FIRST_ENTRIES = FIRST_ENTRY;
 const LAST_ENTRIES = LAST_ENTRY;
 
@@ -190,9 +191,9 @@ export function initializePageTable(table: Int32Array): void {
 
 /** Enters the page that a class allocates from, under each size of the class. */
 export function setCurrent(table: Int32Array, sizeClass: number, page: number): void {
-  const record = page + HEADER;
+  const record = page + STATE_AT;
   const to = CURRENT_AT + LAST_ENTRIES[sizeClass]!;
-  // At most sixteen: a call of fill costs as much as that.
+  // At most sixteen (1,792 to 2,048 bytes): fewer than a call of fill pays for (bytes.ts).
   for (let at = CURRENT_AT + FIRST_ENTRIES[sizeClass]!; at <= to; at++) table[at] = record;
 }
 

@@ -4,9 +4,11 @@
  *
  * A replacement frees one slot and takes one, so the free slots of a heap do not grow with it: ten thousand free slots in
  * twelve thousand pages are less than one a page, and every other allocation would change pages. A large heap therefore
- * leaves pages with hardly a free slot alone until more of theirs are free, and takes a fresh page meanwhile: a third less
- * time for 1.4 % more pages (5 million blocks of 16 to 128 bytes on Deno; docs/scale.md). It does so only where free
+ * leaves pages with hardly a free slot in the list until more of theirs are free, and takes a fresh page meanwhile: a third
+ * less time for 1.4 % more pages (5 million blocks of 16 to 128 bytes on Deno; docs/scale.md). It does so only where free
  * space is committed anyway.
+ *
+ * A page that was full a moment ago need not come here at all: see `settle` in small_pages.ts.
  *
  * @module
  */
@@ -34,8 +36,8 @@ const NEXT_AT = NEXT;
 const PREV_AT = PREV;
 const SHAPE_AT = SHAPE;
 const STATE_AT = STATE;
-const FIRST_AT = PARTIAL;
-const LAST_AT = LAST;
+const FIRST_PARTIAL_AT = PARTIAL;
+const LAST_PARTIAL_AT = LAST;
 const NONE = NO_PAGE;
 const FREE_BITS = FREE_MASK;
 const GRANULES_BITS = GRANULES_MASK;
@@ -77,26 +79,25 @@ export function isThin(range: AddressRange, page: number): boolean {
 
 /** The first partial page of a class, with a free slot if any has one; `NO_PAGE` when there is none. */
 export function firstPartial(pages: Int32Array, sizeClass: number): number {
-  const page = pages[FIRST_AT + sizeClass]!;
-  if (page === NONE || page === pages[LAST_AT + sizeClass] || (pages[page + STATE_AT]! & FREE_BITS) !== 0) return page;
+  const page = pages[FIRST_PARTIAL_AT + sizeClass]!;
+  if (page === NONE || page === pages[LAST_PARTIAL_AT + sizeClass] || (pages[page + STATE_AT]! & FREE_BITS) !== 0) {
+    return page;
+  }
   // All that it has left was never used: it goes behind the others, of which each has a free slot.
   removePartial(pages, page);
   insertPartial(pages, page);
-  return pages[FIRST_AT + sizeClass]!;
+  return pages[FIRST_PARTIAL_AT + sizeClass]!;
 }
 
-/**
- * Puts a page at the end of its class's list: by the time it comes to the front it has more than the one free slot of now
- * (put at the front, it made one trace spend a third of its time changing pages).
- */
+/** Puts a page at the end of its class's list. (`settle` of small_pages.ts has this written out, for pages that were full.) */
 export function insertPartial(pages: Int32Array, page: number): void {
   const sizeClass = pages[page + CLASS_AT]!;
-  const last = pages[LAST_AT + sizeClass]!;
+  const last = pages[LAST_PARTIAL_AT + sizeClass]!;
   pages[page + NEXT_AT] = NONE;
   pages[page + PREV_AT] = last;
-  if (last === NONE) pages[FIRST_AT + sizeClass] = page;
+  if (last === NONE) pages[FIRST_PARTIAL_AT + sizeClass] = page;
   else pages[last + NEXT_AT] = page;
-  pages[LAST_AT + sizeClass] = page;
+  pages[LAST_PARTIAL_AT + sizeClass] = page;
 }
 
 /** Takes a page out of its class's list. */
@@ -104,8 +105,8 @@ export function removePartial(pages: Int32Array, page: number): void {
   const sizeClass = pages[page + CLASS_AT]!;
   const next = pages[page + NEXT_AT]!;
   const prev = pages[page + PREV_AT]!;
-  if (prev === NONE) pages[FIRST_AT + sizeClass] = next;
+  if (prev === NONE) pages[FIRST_PARTIAL_AT + sizeClass] = next;
   else pages[prev + NEXT_AT] = next;
-  if (next === NONE) pages[LAST_AT + sizeClass] = prev;
+  if (next === NONE) pages[LAST_PARTIAL_AT + sizeClass] = prev;
   else pages[next + PREV_AT] = prev;
 }

@@ -44,7 +44,7 @@ import type { SharedPages } from "./shared_pages.ts";
 import { sharedPlatform } from "./shared_platform.ts";
 import { isFreedRemotely } from "./shared_remote.ts";
 import type { SharedTables } from "./shared_tables.ts";
-import { FINE_MAX, SMALL_MAX } from "./size_class.ts";
+import { BY_GRANULE_MAX, SMALL_MAX } from "./size_class.ts";
 import { tryAllocate } from "./try_allocate.ts";
 
 // V8 reads an imported constant from memory at each use, but folds one of this file: for the fast paths.
@@ -368,7 +368,7 @@ export class SharedHeap implements Allocator {
     this.#origin = tables.base - STATE * UNIT;
     this.#table = tables.pages;
     this.#links = tables.links;
-    this.#fastSize = FINE_MAX;
+    this.#fastSize = BY_GRANULE_MAX;
     this.#shortSize = SMALL_MAX;
     this.#units = tables.endUnit;
     this.#fastUnits = Math.min(tables.endUnit, NEAR_UNITS);

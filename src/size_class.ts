@@ -70,15 +70,20 @@ for (let sizeClass = 1; sizeClass < CLASS_COUNT; sizeClass++) {
  * Sizes up to here have an entry for each granule in a table by size, larger ones for every 512 bytes: the sizes of those classes are
  * such multiples. A page that becomes current is entered for all sizes of its class, and large slots are soon used up.
  */
-export const FINE_MAX = 2048;
+export const BY_GRANULE_MAX = 2048;
 
-/** Entries of a table by size. */
-export const SIZE_ENTRIES = 157;
+// V8 folds a constant that is not exported.
+const GRANULES_TO = BY_GRANULE_MAX;
+/** What is added to a number of 512 bytes, so that those entries follow the ones by granule. */
+const COARSE_FROM = BY_GRANULE_MAX / 16 - BY_GRANULE_MAX / 512;
 
 /** The entry of a size up to `SMALL_MAX` in a table by size. */
 export function sizeEntry(size: number): number {
-  return size <= 2048 ? (size + 15) >>> 4 : 124 + ((size + 511) >>> 9);
+  return size <= GRANULES_TO ? (size + 15) >>> 4 : COARSE_FROM + ((size + 511) >>> 9);
 }
+
+/** Entries of a table by size: 157, so that each fits a byte. */
+export const SIZE_ENTRIES: number = sizeEntry(SMALL_MAX) + 1;
 
 /** The first and the last entry of a class in a table by size. */
 export const FIRST_ENTRY: Uint8Array = new Uint8Array(CLASS_COUNT);

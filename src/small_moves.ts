@@ -1,6 +1,6 @@
 /**
- * The short ways of a heap for blocks that take more than a slot of the current page: those that need another page, an
- * alignment or a run of units, zeroed ones, and those that change their size.
+ * The short ways of a heap for small blocks that `heap.allocate` does not place by itself: those above 2 KiB (`BY_GRANULE_MAX`),
+ * those that need another page, an alignment or a run of units, zeroed ones, and those that change their size.
  *
  * Places are counted in granules from the start of the first range, which are 32-bit integers, and within a region from
  * its start. `zeroed` and `reallocate` answer 0 where they have no short way (no page can be had, the block is owned, it is to move and
@@ -94,8 +94,9 @@ export class SmallMoves {
   }
 
   /**
-   * What `allocate` of the heap does when the free list of the current page is empty, and for all other blocks: first those for which
-   * the current page has a slot all the same, as they are larger than what the heap looks up by itself (`FINE_MAX`).
+   * What `allocate` of the heap does for all blocks but those up to `BY_GRANULE_MAX` for which the current page has a slot. First the same
+   * once more, for the sizes above (and in vain for those below).
+   *
    * One long method on purpose: V8 inlines callees of up to 460 bytes of bytecode, with what they have inlined themselves. With
    * this one in it, `allocate` of the heap was too long for its callers.
    */
@@ -146,6 +147,7 @@ export class SmallMoves {
 
   /** A block of `size` zeroed bytes; 0 when no slot can be had. */
   zeroed(size: number): Address {
+    if (size > this.#shortSize) return 0;
     const pages = this.#pages;
     const links = this.#links;
     const record = pages[CURRENT_AT + sizeEntry(size)]!;
@@ -166,6 +168,7 @@ export class SmallMoves {
 
   /** The new address of the block that starts at `granule`, if one does, with `size` bytes. */
   reallocate(granule: number, size: number): Address {
+    if (size > this.#shortSize) return 0;
     const base = this.#base;
     const pages = this.#pages;
     const links = this.#links;

@@ -4,16 +4,19 @@
  * What is in a page's record, and what a link means, is drawn in page_table.ts. This class holds everything but the
  * fastest path, which `Heap` has written out in its own methods (two small methods took 84 instead of 23 ns a pair on
  * one trace in Bun): `heap.allocate` takes a slot from the current page's free list, `heap.free` puts one back, and
- * both come here when a page runs out, is full no longer, or empties. Where pages come from and go is in page_supply.ts, random placement in
+ * both come here when a page runs out, is full no longer, or empties. Where pages come from and where they go is in
+ * page_supply.ts, random placement in
  * random_slots.ts, and what need not be fast (which slot an address lies in) in slot_lookup.ts.
  *
  * ```text
  *                     take a page            list runs out
+ *                                    ┌──────────────────────┐ one slot is freed, and the current
+ *                                    ▼                      │ page is used up: they change places
  *      idle or a run ─────────────▶ current ───────────────▶ full
  *            ▲                       ▲   │                     │ one slot is freed
- *            │    the class needs it │   │ it is let go        ▼
+ *            │    the class needs it │   │ it is let go        ▼ otherwise
  *            └────────────────────── partial ◀─────────────────┘
- *                 last slot freed          (or current at once, see settle)
+ *                 last slot freed
  * ```
  *
  * Slots join a page's free list some at a time, as the memory of a slot costs nothing until it is first written. A current
@@ -71,21 +74,22 @@ const EXTEND_BYTES = 4096;
 /** Thin pages that are put behind the others before a fresh page is taken. */
 const PASSED_MAX = 8;
 
-/** Free slots for which the first partial page is worth waiting for, see {@link SmallPages.settle}. */
+/** So many free slots make the first partial page one to go to, see {@link SmallPages.settle}. Two or sixteen do the same within the noise. */
 const RICH = 8;
 
-// V8 reads an imported constant from memory at each use, but folds one of this file: for `settle` and `refill`.
+// V8 reads an imported constant from memory at each use, but folds one of this file: for `settle` and `refill`. What ends in AT
+// is added to a page, what ends in IN to where its record starts.
 const CAPACITY_AT = CAPACITY;
 const CAPACITY_IN = CAPACITY - STATE;
 const CLASS_AT = CLASS;
 const CURRENT_AT = CURRENT;
 const EXTENDED_AT = EXTENDED;
 const EXTENDED_IN = EXTENDED - STATE;
-const FIRST_AT = PARTIAL;
+const FIRST_PARTIAL_AT = PARTIAL;
 const FIRST_ENTRIES = FIRST_ENTRY;
 const FREE_BITS = FREE_MASK;
 const FULL_LESS = FULL;
-const LAST_AT = LAST;
+const LAST_PARTIAL_AT = LAST;
 const LAST_ENTRIES = LAST_ENTRY;
 const LOOKED_AT = LOOKED;
 const NEXT_AT = NEXT;
@@ -103,6 +107,7 @@ export class SmallPages implements PageMemory {
   readonly table: LinkTable;
   /** Which units of the pages are resident. */
   readonly #units: PageUnits;
+  /** The pages that no class has. */
   readonly #supply: PageSupply;
   /** What decides the order of slots; undefined for that of their addresses, and last freed first. */
   readonly #random: RandomNumbers | undefined;
@@ -227,13 +232,15 @@ export class SmallPages implements PageMemory {
   /**
    * After a free left STATE below one used slot: the page is empty now, or full no longer.
    *
-   * One that was full goes to the end of the list (see `insertPartial`), but where the current page is used up and the first of the list
-   * is not rich either, it becomes current at once, with its one free slot: blocks that are replaced at random in many pages, or in
-   * pages of few slots, leave each page hardly more, and then waiting in the list is only work.
+   * One that was full goes to the end of the list: by the time it comes to the front it has more than the one free slot of now (put at
+   * the front, it made one trace spend a third of its time changing pages). But where the current page is used up, and the first of
+   * the list has fewer than RICH free slots, it takes the place of the current one, which is full from then on: blocks that are
+   * replaced at random in many pages, or in pages of few slots, leave each page hardly more than one, and then the list is only work.
+   * Not with random placement, where the next block would get the slot that was freed last.
    *
-   * One long method on purpose, with both changes of the list written out: whatever of this V8 inlines into `heap.free` counts when `free`
-   * is to be inlined itself, and only methods of more than 460 bytes of bytecode are never inlined (with 445, 100,000 blocks of 256
-   * bytes took 57 ns a pair instead of 32).
+   * One long method on purpose, with all changes written out: whatever of this V8 inlines into `heap.free` counts when `free` is to be
+   * inlined itself, and only methods of more than 460 bytes of bytecode are never inlined (with 445, 100,000 blocks of 256 bytes
+   * took 57 ns a pair instead of 32).
    */
   settle(page: number): void {
     const pages = this.range.pages;
@@ -242,33 +249,33 @@ export class SmallPages implements PageMemory {
     if (state >= 0) {
       const next = pages[page + NEXT_AT]!;
       const prev = pages[page + PREV_AT]!;
-      if (prev === NONE) pages[FIRST_AT + sizeClass] = next;
+      if (prev === NONE) pages[FIRST_PARTIAL_AT + sizeClass] = next;
       else pages[prev + NEXT_AT] = next;
-      if (next === NONE) pages[LAST_AT + sizeClass] = prev;
+      if (next === NONE) pages[LAST_PARTIAL_AT + sizeClass] = prev;
       else pages[next + PREV_AT] = prev;
       return this.#supply.keep(page);
     }
     const entry = CURRENT_AT + LAST_ENTRIES[sizeClass]!;
     const record = pages[entry]!;
-    const current = pages[record]!;
-    const isSpent = (current & FREE_BITS) === 0 && pages[record + EXTENDED_IN] === pages[record + CAPACITY_IN];
+    const spent = pages[record]!;
+    const isSpent = (spent & FREE_BITS) === 0 && pages[record + EXTENDED_IN] === pages[record + CAPACITY_IN];
     if (isSpent && record !== NO_RECORD && this.#random === undefined) {
-      const first = pages[FIRST_AT + sizeClass]!;
+      const first = pages[FIRST_PARTIAL_AT + sizeClass]!;
       if (first === NONE || pages[first + EXTENDED_AT]! - (pages[first + STATE_AT]! >>> 12) < RICH) {
-        pages[record] = current - ONE_MORE - FULL_LESS;
+        pages[record] = spent - ONE_MORE - FULL_LESS;
+        // LOOKED and UNTOUCHED are right: a page that is full was current, and written to its end.
         pages[page + STATE_AT] = state + FULL_LESS + ONE_MORE;
-        pages[page + LOOKED_AT] = 0;
         for (let at = CURRENT_AT + FIRST_ENTRIES[sizeClass]!; at <= entry; at++) pages[at] = page + STATE_AT;
         return;
       }
     }
-    const last = pages[LAST_AT + sizeClass]!;
+    const last = pages[LAST_PARTIAL_AT + sizeClass]!;
     pages[page + STATE_AT] = state + FULL_LESS;
     pages[page + NEXT_AT] = NONE;
     pages[page + PREV_AT] = last;
-    if (last === NONE) pages[FIRST_AT + sizeClass] = page;
+    if (last === NONE) pages[FIRST_PARTIAL_AT + sizeClass] = page;
     else pages[last + NEXT_AT] = page;
-    pages[LAST_AT + sizeClass] = page;
+    pages[LAST_PARTIAL_AT + sizeClass] = page;
   }
 
   /** Gives the idle pages, and with `all` the empty current pages too, back to the runs; whether there were any. */

@@ -9,12 +9,12 @@ import { CURRENT, LAST, pageTableBytes, PARTIAL } from "../src/page_table.ts";
 import { BIN_COUNT } from "../src/run_bins.ts";
 import { ABANDONED, ABANDONED_END, BINS, REGIONS } from "../src/shared_layout.ts";
 import {
+  BY_GRANULE_MAX,
   CLASS_COUNT,
   CLASS_GRANULES,
   CLASS_OF,
   CLASS_SLOTS,
   classFor,
-  FINE_MAX,
   FIRST_ENTRY,
   GRANULE,
   LAST_ENTRY,
@@ -44,7 +44,7 @@ describe("size classes", () => {
       const sizeClass = CLASS_OF[(size + 15) >>> 4]!;
       const entry = sizeEntry(size);
       if (entry < FIRST_ENTRY[sizeClass]! || entry > LAST_ENTRY[sizeClass]!) fail(`${size} bytes: entry ${entry}`);
-      if (size <= FINE_MAX) assertEquals(entry, (size + 15) >>> 4);
+      if (size <= BY_GRANULE_MAX) assertEquals(entry, (size + 15) >>> 4);
     }
   });
 

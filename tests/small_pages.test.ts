@@ -6,7 +6,7 @@
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { failingPageSource, fixedPageSource, systemPageSource } from "../mod.ts";
+import { fixedPageSource, systemPageSource } from "../mod.ts";
 import { CorruptionError } from "../src/errors.ts";
 import {
   alignmentOfLink,
@@ -100,23 +100,13 @@ describe("SmallPages", () => {
     checkPages(pages);
   });
 
-  it("an idle page is taken as it is by its own class", () => {
-    const pages = makePages();
-    const first = takeSlots(pages, LAST_CLASS, 5);
-    for (const granule of [1, 0, 2, 3]) freeSlot(pages, first[granule]!);
-    takeSlots(pages, LAST_CLASS, 3);
-    const again = takeSlots(pages, LAST_CLASS, 4);
-    assertEquals(again.toSorted((a, b) => a - b), first.slice(0, 4));
-    checkPages(pages);
-  });
-
   it("partial pages are taken first in, first out", () => {
     const pages = makePages();
     const granules = takeSlots(pages, LAST_CLASS, 16);
-    for (const slot of [5, 1, 9]) freeSlot(pages, granules[slot]!);
+    // The fourth page is current, with a free slot: so the others wait.
+    for (const slot of [15, 5, 1, 9]) freeSlot(pages, granules[slot]!);
     checkPages(pages);
-    // The fourth page is current, and full.
-    assertEquals(takeSlots(pages, LAST_CLASS, 3), [5, 1, 9].map((slot) => granules[slot]!));
+    assertEquals(takeSlots(pages, LAST_CLASS, 4), [15, 5, 1, 9].map((slot) => granules[slot]!));
     checkPages(pages);
   });
 
@@ -138,7 +128,18 @@ describe("SmallPages", () => {
     checkPages(pages);
   });
 
-  it("a page that was full waits where one that waits has eight free slots, or the current one some that were never used", () => {
+  it("a page that was full is current at once where the first that waits has seven free slots", () => {
+    const pages = makePages();
+    const sizeClass = classFor(1024, 16);
+    const slots = takeSlots(pages, sizeClass, 192);
+    for (const slot of [128, 0, 1, 2, 3, 4, 5, 6]) freeSlot(pages, slots[slot]!);
+    assertEquals(takeSlots(pages, sizeClass, 1), [slots[128]!]);
+    freeSlot(pages, slots[64]!);
+    assertEquals(pages.current(sizeClass), pageOf(slots[64]!));
+    checkPages(pages);
+  });
+
+  it("a page that was full waits where the first that waits has eight free slots", () => {
     const pages = makePages();
     const sizeClass = classFor(1024, 16);
     const slots = takeSlots(pages, sizeClass, 192);
@@ -152,12 +153,16 @@ describe("SmallPages", () => {
     assertEquals(takeSlots(pages, sizeClass, 1), [slots[7]!]);
     assert(isCurrent(0));
     checkPages(pages);
+  });
 
-    const others = makePages();
-    const taken = takeSlots(others, sizeClass, 68);
-    freeSlot(others, taken[0]!);
-    assertEquals(others.current(sizeClass), pageOf(taken[64]!));
-    checkPages(others);
+  it("a page that was full waits where the current one has slots that were never used", () => {
+    const pages = makePages();
+    const sizeClass = classFor(1024, 16);
+    const slots = takeSlots(pages, sizeClass, 68);
+    freeSlot(pages, slots[0]!);
+    assertEquals(pages.current(sizeClass), pageOf(slots[64]!));
+    assertEquals(pages.range.pages[PARTIAL + sizeClass], pageOf(slots[0]!));
+    checkPages(pages);
   });
 
   it("a page that was full waits where the order of slots is random", () => {
@@ -242,16 +247,6 @@ describe("SmallPages", () => {
     assertThrows(() => pages.check(), CorruptionError, "units are untouched");
   });
 
-  it("four idle pages are kept; more go back to the runs", () => {
-    const pages = makePages(40);
-    const granules = takeSlots(pages, LAST_CLASS, 4 * 30);
-    const freeUnits = pages.range.runs.freeUnits;
-    for (const granule of granules) freeSlot(pages, granule);
-    // The thirtieth page is current; four are idle.
-    assertEquals(pages.range.runs.freeUnits - freeUnits, (30 - 1 - 4) * 16);
-    checkPages(pages);
-  });
-
   it("empty current pages are given back before the range grows beyond what it ever had", () => {
     const source = systemPageSource();
     const pages = new SmallPages(source, rangeOver(source, 2 ** 28, 2 ** 24));
@@ -272,25 +267,6 @@ describe("SmallPages", () => {
     range.dispose((giveBack) => giveBack());
   });
 
-  it("releaseIdle() gives idle pages, and with `all` empty current ones, back to the runs", () => {
-    const pages = makePages();
-    const granules = takeSlots(pages, LAST_CLASS, 5);
-    const kept = pages.allocate(3, LINK);
-    for (const granule of granules) freeSlot(pages, granule);
-    const { runs } = pages.range;
-    const before = runs.freeUnits;
-    pages.releaseIdle(false);
-    assertEquals(runs.freeUnits - before, 16);
-    checkPages(pages);
-    pages.releaseIdle(true);
-    assertEquals(runs.freeUnits - before, 32);
-    assertEquals(pages.current(LAST_CLASS), NO_PAGE);
-    checkPages(pages);
-    assert(pages.liveLink(kept) !== 0);
-    assertEquals(pages.allocate(LAST_CLASS, LINK) !== -1, true);
-    checkPages(pages);
-  });
-
   it("allocate() gives -1 when no page can be had, and works again afterwards", () => {
     const pages = makePages(1);
     const granules = takeSlots(pages, LAST_CLASS, 4);
@@ -299,44 +275,6 @@ describe("SmallPages", () => {
     checkPages(pages);
     for (const granule of granules) freeSlot(pages, granule);
     assert(pages.allocate(0, LINK) !== -1);
-    checkPages(pages);
-  });
-
-  it("allocate() gives -1 when the links of a page cannot be had, and the page goes back", () => {
-    const inner = fixedPageSource(new ArrayBuffer(2 ** 24));
-    // Lazy, so that tables are mappings too, which can fail.
-    const source = failingPageSource({ ...inner, lazy: true }, Infinity, { operations: ["commit"] });
-    const pages = new SmallPages(source, rangeOver(source, 2 ** 20, 2 ** 20));
-    pages.allocate(LAST_CLASS, LINK);
-    const before = pages.range.runs.freeUnits;
-    source.rearm(0);
-    assertEquals(pages.allocate(0, LINK), -1);
-    assertEquals(pages.range.runs.freeUnits, before);
-    assert(pages.range.failure !== undefined);
-    checkPages(pages);
-    source.rearm(Infinity);
-    assert(pages.allocate(0, LINK) !== -1);
-    checkPages(pages);
-  });
-
-  it("what is no OutOfMemoryError of the table of links goes through, and the page goes back", () => {
-    const inner = fixedPageSource(new ArrayBuffer(2 ** 24));
-    let wrong = false;
-    const source = {
-      ...inner,
-      lazy: true,
-      commit(address: number, byteLength: number): void {
-        if (wrong) throw new EvalError("odd");
-        inner.commit(address, byteLength);
-      },
-    };
-    const pages = new SmallPages(source, rangeOver(source, 2 ** 20, 2 ** 20));
-    pages.allocate(LAST_CLASS, LINK);
-    const before = pages.range.runs.freeUnits;
-    wrong = true;
-    assertThrows(() => pages.allocate(0, LINK), EvalError, "odd");
-    wrong = false;
-    assertEquals(pages.range.runs.freeUnits, before);
     checkPages(pages);
   });
 

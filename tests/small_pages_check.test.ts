@@ -24,7 +24,7 @@ import {
   STATE,
 } from "../src/page_table.ts";
 import { LARGE_RUN, PAGE_RUN } from "../src/run_record.ts";
-import { CLASS_GRANULES, GRANULE, sizeEntry } from "../src/size_class.ts";
+import { CLASS_GRANULES, classFor, FIRST_ENTRY, GRANULE, LAST_ENTRY } from "../src/size_class.ts";
 import { countLiveSlots } from "../src/slot_lookup.ts";
 import type { SmallPages } from "../src/small_pages.ts";
 import { checkPages, freeSlot, LAST_CLASS, LINK, makePages, pageOf, takeSlots } from "./support/small_pages.ts";
@@ -301,18 +301,29 @@ describe("SmallPages.check()", () => {
     checkPages(pages);
   });
 
-  it("finds a wrong entry of any size in the table of current pages", () => {
+  it("finds a wrong entry of a class with several in the table of current pages", () => {
     const { pages, current } = populated();
     const table = pages.range.pages;
-    // 15,361 to 16,384 bytes: the entries of one class.
-    for (let size = 15_361; size <= 16_384; size += 511) {
-      const at = CURRENT + sizeEntry(size);
+    // 15,361 to 15,872 bytes, and on to 16,384.
+    assertEquals([FIRST_ENTRY[LAST_CLASS], LAST_ENTRY[LAST_CLASS]], [155, 156]);
+    for (let entry = 155; entry <= 156; entry++) {
+      const at = CURRENT + entry;
       assertEquals(table[at], current + STATE);
       table[at] = NO_PAGE + STATE;
       const found = finds(pages);
       table[at] = current + STATE;
-      if (!found) fail(`the current page for ${size} bytes was changed, and nothing was found`);
+      if (!found) fail(`entry ${entry} of the current pages was changed, and nothing was found`);
     }
+  });
+
+  it("finds a current page of another class, also where the class has one entry", () => {
+    const { pages, current } = populated();
+    const sizeClass = classFor(4096, 16);
+    assertEquals(FIRST_ENTRY[sizeClass], LAST_ENTRY[sizeClass]);
+    const at = CURRENT + LAST_ENTRY[sizeClass]!;
+    assertEquals(pages.range.pages[at], NO_PAGE + STATE);
+    pages.range.pages[at] = current + STATE;
+    assertThrows(() => pages.check(), CorruptionError, "and not of it");
   });
 
   it("finds a live link that says more slack than its slot has", () => {
