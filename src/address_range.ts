@@ -35,11 +35,14 @@ import { Runs } from "./runs.ts";
 import { Table } from "./table.ts";
 import { throwAfterReport } from "./violations.ts";
 
+/** What the ends of the longest range are multiples of, so that OS pages of any size up to this fit it. */
+const RANGE_STEP = 2 ** 21;
+
 /**
- * The most bytes of one range, 1,088 KiB less than 32 GiB: granule numbers stay below 2^31, and so does the place of a page's
+ * The most bytes of one range, 2 MiB less than 32 GiB: granule numbers stay below 2^31, and so does the place of a page's
  * record times 256, which is what `heap.allocate` makes a granule number of.
  */
-export const RANGE_MAX: number = 32 * 2 ** 30 - STATE * UNIT;
+export const RANGE_MAX: number = Math.floor((32 * 2 ** 30 - STATE * UNIT) / RANGE_STEP) * RANGE_STEP;
 
 /** Bytes of the first region. */
 const FIRST_REGION = 2 ** 20;

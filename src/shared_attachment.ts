@@ -67,7 +67,7 @@ const blockAddresses = new WeakMap<Int32Array, Address>();
 export interface SharedHeapOptions {
   /**
    * Bytes of address space for blocks, which is the most that all workers together can ever hold: a multiple of 64 KiB, at least
-   * 1 MiB, at most 32 GiB, of which the last 1,088 KiB are not taken. Less is taken where there is less. @defaultValue 32 GiB
+   * 1 MiB, at most 32 GiB, of which the last 2 MiB are not taken. Less is taken where there is less. @defaultValue 32 GiB
    */
   reserve?: number;
   /** Must be the system's, as other workers cannot use any other. @defaultValue the operating system */

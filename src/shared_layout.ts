@@ -109,7 +109,7 @@ export const CONTROL_WORDS = 3072;
 /** "ofh1". */
 export const MAGIC_LIVE = 0x6f666831;
 /** The version of this layout, of the records of page_table.ts and of the size classes: one more when any of them changes. */
-export const LAYOUT_VERSION = 5;
+export const LAYOUT_VERSION = 6;
 
 /**
  * In a page's record: the attachment that owns it, 0 when it is abandoned; and {@link NEWS}. One word for both, so that the

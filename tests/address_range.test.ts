@@ -15,6 +15,7 @@ import {
 } from "../mod.ts";
 import { RANGE_MAX } from "../src/address_range.ts";
 import { CorruptionError } from "../src/errors.ts";
+import { STATE } from "../src/page_table.ts";
 import { LARGE_RUN, PAGE_RUN, UNIT } from "../src/run_record.ts";
 import { Prng } from "./support/prng.ts";
 import { Recorder } from "./support/recording_source.ts";
@@ -31,6 +32,12 @@ describe("AddressRange", () => {
     assert(recorder.committedBytes < 65_536);
     range.check();
     assertEquals(complaint(), "");
+  });
+
+  it("is never so long that a place in its tables has no 32-bit number, nor ends within an OS page of 2 MiB", () => {
+    const lastRecord = RANGE_MAX / UNIT - 16 + STATE;
+    assert(lastRecord * 256 + 255 < 2 ** 31, `record at ${lastRecord}`);
+    assertEquals(RANGE_MAX % (2 * MIB), 0);
   });
 
   it("halves what it reserves until the source agrees", () => {

@@ -6,10 +6,32 @@
 import { assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { DisposedError, InvalidHandleError, SharedHeap, type SharedHeapHandle, systemPageSource } from "../mod.ts";
+import * as pageTable from "../src/page_table.ts";
+import * as sharedLayout from "../src/shared_layout.ts";
+import { CLASS_GRANULES } from "../src/size_class.ts";
 
 const RESERVE = 2 ** 30;
 
+/** The constants of a module, one after the other. */
+function constantsOf(module: { readonly [name: string]: unknown }): string {
+  const names = Object.keys(module).filter((name) => typeof module[name] === "number").toSorted();
+  return names.map((name) => `${name} ${module[name]}`).join("\n");
+}
+
+/** 32 bits of a text, by FNV-1a. */
+function hashOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (const char of text) hash = Math.imul(hash ^ char.codePointAt(0)!, 0x01000193);
+  return hash >>> 0;
+}
+
 describe("SharedHeap.attach()", () => {
+  it("knows the layout by a version that is new with each layout: two of this package in one process do not mix", () => {
+    const layout = [constantsOf(pageTable), constantsOf(sharedLayout), `${CLASS_GRANULES}`].join("\n");
+    // Of another sum LAYOUT_VERSION must be another too.
+    assertEquals([sharedLayout.LAYOUT_VERSION, hashOf(layout)], [6, 3_904_286_014]);
+  });
+
   it("refuses what is no handle", () => {
     for (const value of [undefined, null, 1, "x", {}, [], { type: "offheap.SharedHeap" }]) {
       assertThrows(() => SharedHeap.attach(value as unknown as SharedHeapHandle), TypeError, "handle");

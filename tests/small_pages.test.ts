@@ -211,6 +211,17 @@ describe("SmallPages", () => {
     checkPages(pages);
   });
 
+  it("one free slot of a partial page waits while there are slots that were never used, however large it is", () => {
+    const pages = makePages();
+    const slots = takeSlots(pages, LAST_CLASS, 5);
+    const current = pages.current(LAST_CLASS);
+    freeSlot(pages, slots[2]!);
+    assertEquals(pageOf(pages.allocate(LAST_CLASS, LINK)), current);
+    freeSlot(pages, slots[1]!);
+    assertEquals(takeSlots(pages, LAST_CLASS, 2), [slots[1]!, slots[2]!]);
+    checkPages(pages);
+  });
+
   it("a partial page whose list is empty lets those with free slots go first", () => {
     const pages = makePages();
     const sizeClass = classFor(256, 16);
