@@ -361,19 +361,21 @@ export class SharedPages {
 
   /** The count of live slots of any page, whoever owns it; exact when nobody is changing it. */
   liveSlots(page: number): number {
-    return this.usedSlots(page) - countFreed(this.#tables, page);
+    const tables = this.#tables;
+    const { pages, links } = tables;
+    if ((pages[page + OWNER]! & OWNER_MASK) !== 0) return this.usedSlots(page) - countFreed(tables, page);
+    // STATE may be what a terminated worker left, and of what was freed it may have collected some and not yet cleared the bits.
+    let live = 0;
+    const base = pages[page + LINKS]!;
+    for (let slot = 0; slot < pages[page + EXTENDED]!; slot++) {
+      if (links[base + slot]! >= LIVE && !isFreedRemotely(tables, page, slot)) live++;
+    }
+    return live;
   }
 
-  /** The same without looking at what other workers have freed meanwhile: exact for a page of ours at any moment. */
+  /** The same of a page that somebody owns, without looking at what others have freed meanwhile: exact for one of ours at any moment. */
   usedSlots(page: number): number {
-    const { pages, links } = this.#tables;
-    if ((pages[page + OWNER]! & OWNER_MASK) === 0) {
-      // Its STATE may be what a terminated worker left.
-      let used = 0;
-      const base = pages[page + LINKS]!;
-      for (let slot = 0; slot < pages[page + EXTENDED]!; slot++) if (links[base + slot]! >= LIVE) used++;
-      return used;
-    }
+    const { pages } = this.#tables;
     const state = pages[page + STATE]!;
     return state < 0 ? (state + FULL) >>> 12 : (state >>> 12) - pages[page + HELD]!;
   }

@@ -17,6 +17,7 @@ import {
   systemPageSource,
 } from "../mod.ts";
 import { fillUp } from "./support/heaps.ts";
+import { unevenSource } from "./support/scarce_source.ts";
 
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
@@ -170,7 +171,7 @@ describe("defects of Heap that were mended", () => {
     let failures = 0;
     for (let limit = MIB; limit < 8 * MIB; limit += 64 * KIB) {
       for (const first of [1_100_000, 1_300_000, 2_200_000]) {
-        using heap = new Heap({ source: limitedPageSource(systemPageSource(), limit) });
+        using heap = new Heap({ source: limitedPageSource(unevenSource(), limit) });
         heap.tryAllocate(first);
         const before = heap.stats().committedBytes;
         if (heap.tryAllocate(16, MIB) !== 0) continue;

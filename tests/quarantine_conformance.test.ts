@@ -123,7 +123,7 @@ conformance(
   over((source) => new DebugAllocator(new Heap({ source }), { stacks: false }), () => limited(3 * MIB), {
     maxBlocks: 4,
   }),
-  { ...OVER_LISTS, isolating: true, budget: 1_460_000 },
+  { ...OVER_LISTS, isolating: true, budget: 1_500_000 },
 );
 
 describe("random operations on a QuarantineAllocator", () => {

@@ -6,10 +6,10 @@
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { SharedHeap } from "../mod.ts";
-import { STATE } from "../src/page_table.ts";
+import { LINKS, STATE } from "../src/page_table.ts";
 import { UNIT } from "../src/run_record.ts";
 import { createAttachment, joinAttachment } from "../src/shared_attachment.ts";
-import { HELD, OWNER } from "../src/shared_layout.ts";
+import { COLLECTING, HELD, OWNER } from "../src/shared_layout.ts";
 import { MortalPlatform } from "./shared/mortal_platform.ts";
 
 const SIZE = 16_384;
@@ -64,6 +64,27 @@ describe("pages of a shared heap", () => {
     assertEquals([heap.allocate(SIZE), heap.allocate(SIZE)], [blocks[9], blocks[0]]);
     heap.check();
     other.detach();
+    heap.detach();
+  });
+
+  it("stats() counted slots twice that a worker was terminated over, half collected, and said fewer than none are live", () => {
+    const { platform, gone } = new MortalPlatform();
+    const attachment = createAttachment(platform.source, platform, 2 ** 28);
+    const dead = new SharedHeap(attachment);
+    const heap = new SharedHeap(joinAttachment(dead.handle, platform));
+    const blocks = Array.from({ length: 4 }, () => dead.allocate(SIZE));
+    for (const slot of [0, 1, 2]) heap.free(blocks[slot]!);
+    // As collect() does it: the links first, the bits at the end.
+    const { tables } = attachment.space;
+    const page = ((blocks[0]! - tables.base) / UNIT) & -16;
+    tables.pages[page + COLLECTING] = 1;
+    for (const slot of [0, 1]) tables.links[tables.pages[page + LINKS]! + slot] = 0;
+    gone.add(1);
+    assertEquals(heap.attachments, 1);
+    assertEquals([heap.stats().liveBlocks, [...heap.blocks()].length], [1, 1]);
+    heap.trim();
+    heap.check();
+    assertEquals(heap.stats().liveBlocks, 1);
     heap.detach();
   });
 
